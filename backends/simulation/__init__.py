@@ -1,0 +1,1 @@
+"""A simulated world: one physics for every simulator."""

@@ -1,0 +1,178 @@
+"""Intents as data. What is queued can be shown, confirmed, journaled, cancelled, resumed and tested.
+
+Each action carries the identity it was confirmed against: native id, name, and the host the admin saw. The queue
+re-reads the object before it fires and refuses when any of them differs.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from msgspec import Struct
+
+
+class _Action(Struct, frozen=True, kw_only=True, tag_field="kind", omit_defaults=True):
+    cluster: str
+
+    verb: ClassVar[str] = ""
+    """What a person reads: "live-migrate"."""
+
+
+class VMAction(_Action, frozen=True, kw_only=True):
+    """Something done to one VM."""
+
+    vm: str
+    """VM.id"""
+    name: str
+    """The name it had when it was confirmed; must still match."""
+    host: str
+    """Host.id it was on when it was confirmed; must still match."""
+
+
+class HostAction(_Action, frozen=True, kw_only=True):
+    """Something done to one host."""
+
+    host: str
+    """Host.id"""
+    name: str
+    uuid: str = ""
+    """The second identity; compared when both sides know it."""
+
+
+class LiveMigrate(VMAction, frozen=True, kw_only=True, tag="live_migrate"):
+    """Move a running VM to another host without stopping it."""
+
+    verb: ClassVar[str] = "live-migrate"
+    to: str = ""
+    """Host.id; "" lets the platform's scheduler choose."""
+
+
+class ColdMigrate(VMAction, frozen=True, kw_only=True, tag="cold_migrate"):
+    """Move a VM that is stopped, or stop it, move it, and start it there."""
+
+    verb: ClassVar[str] = "cold-migrate"
+    to: str = ""
+
+
+class ConfirmMove(VMAction, frozen=True, kw_only=True, tag="confirm_move"):
+    """Accept a cold migration that has arrived; frees what the source still holds."""
+
+    verb: ClassVar[str] = "confirm the move of"
+
+
+class RevertMove(VMAction, frozen=True, kw_only=True, tag="revert_move"):
+    """Take a cold migration back to where it came from."""
+
+    verb: ClassVar[str] = "revert the move of"
+
+
+class Evacuate(VMAction, frozen=True, kw_only=True, tag="evacuate"):
+    """Rebuild on another host a VM whose host is dead. Two running copies destroy its disk: the host must be fenced."""
+
+    verb: ClassVar[str] = "evacuate"
+    to: str = ""
+    fenced: str = ""
+    """The admin's own statement that the host is fenced, such as "powered off by IPMI 03:12"; never empty."""
+
+
+class ResetState(VMAction, frozen=True, kw_only=True, tag="reset_state"):
+    """Overwrite a stuck state in the platform's database. It changes no guest."""
+
+    verb: ClassVar[str] = "reset-state"
+    to: str = "active"
+    """"active" or "error"."""
+
+
+class Abort(VMAction, frozen=True, kw_only=True, tag="abort"):
+    """Stop a running or queued live migration; the VM stays where it is."""
+
+    verb: ClassVar[str] = "abort the migration of"
+    migration: str
+    """Migration.id"""
+
+
+class ForceComplete(VMAction, frozen=True, kw_only=True, tag="force_complete"):
+    """Finish a live migration that does not converge, by pausing the guest or by post-copy."""
+
+    verb: ClassVar[str] = "force-complete the migration of"
+    migration: str
+
+
+class StartVM(VMAction, frozen=True, kw_only=True, tag="start"):
+    """Power a VM on."""
+
+    verb: ClassVar[str] = "start"
+
+
+class StopVM(VMAction, frozen=True, kw_only=True, tag="stop"):
+    """Shut a VM down."""
+
+    verb: ClassVar[str] = "stop"
+
+
+class EnterMaintenance(HostAction, frozen=True, kw_only=True, tag="enter_maintenance"):
+    """Tell the scheduler to place nothing new on a host. Moves no guest by itself."""
+
+    verb: ClassVar[str] = "put into maintenance"
+    reason: str
+
+
+class LeaveMaintenance(HostAction, frozen=True, kw_only=True, tag="leave_maintenance"):
+    """Let the scheduler use the host again."""
+
+    verb: ClassVar[str] = "take out of maintenance"
+
+
+class ForceDown(HostAction, frozen=True, kw_only=True, tag="force_down"):
+    """Declare a host dead (`down=True`) or take that back."""
+
+    verb: ClassVar[str] = "force down"
+    down: bool = True
+    fenced: str = ""
+    """As for Evacuate; needed when `down` is true."""
+
+
+Action = (
+    LiveMigrate
+    | ColdMigrate
+    | ConfirmMove
+    | RevertMove
+    | Evacuate
+    | ResetState
+    | Abort
+    | ForceComplete
+    | StartVM
+    | StopVM
+    | EnterMaintenance
+    | LeaveMaintenance
+    | ForceDown
+)
+"""Any intent; msgspec decodes the union by its `kind`."""
+
+MOVES = (LiveMigrate, ColdMigrate, Evacuate)
+"""Actions that take a VM from one host to another and count against the limits."""
+
+
+def kind_of(action: Action) -> str:
+    """The tag on the wire, also the capability's name: "live_migrate"."""
+    tag = action.__struct_config__.tag
+    return str(tag)
+
+
+def subject_of(action: Action) -> str:
+    """Key of what is acted upon: "cluster/vm/id" or "cluster/host/id"."""
+    if isinstance(action, VMAction):
+        return f"{action.cluster}/vm/{action.vm}"
+    return f"{action.cluster}/host/{action.host}"
+
+
+def describe(action: Action) -> str:
+    """One line: verb, name, from→to. For queue rows, audit and messages."""
+    head = f"{action.verb} {action.name}"
+    if isinstance(action, LiveMigrate | ColdMigrate | Evacuate):
+        return f"{head} {action.host}→{action.to or '(scheduler)'}"
+    if isinstance(action, ResetState):
+        return f"{head} to {action.to}"
+    if isinstance(action, ForceDown) and not action.down:
+        return f"take back force-down of {action.name}"
+    return head

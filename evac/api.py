@@ -1,0 +1,132 @@
+"""What goes over the engine's socket. `docs/api.md` describes the routes; these are the bodies.
+
+msgpack for the console, JSON for everyone else; both are the same structs.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import Struct
+
+from evac.actions import Action
+from evac.jobs import Actor, Event, Job, Limits, Order, QueueState
+from evac.model import VM, ClusterState, Host, Migration, Noun, Problem
+
+API = "v1"
+
+
+class Hello(Noun, frozen=True, kw_only=True):
+    """First message of the WebSocket, and GET /v1/hello."""
+
+    version: str
+    api: str = API
+    epoch: str
+    """Changes whenever an engine starts: revisions of another epoch mean nothing."""
+    pid: int
+    you: Actor
+    read_only: bool
+    """True: no intent from this connection will be taken, whatever the cluster."""
+    read_only_why: str = ""
+    state_dir: str
+    config: str = ""
+    started: float = 0.0
+    demo: bool = False
+
+
+class Delta(Noun, frozen=True, kw_only=True):
+    """What changed since a revision. `full` means: forget everything, this is all there is."""
+
+    epoch: str
+    rev: int
+    full: bool = False
+    clusters: tuple[ClusterState, ...] = ()
+    hosts: tuple[Host, ...] = ()
+    vms: tuple[VM, ...] = ()
+    migrations: tuple[Migration, ...] = ()
+    orders: tuple[Order, ...] = ()
+    jobs: tuple[Job, ...] = ()
+    events: tuple[Event, ...] = ()
+    queue: QueueState | None = None
+    gone: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
+    """Table name → keys that no longer exist."""
+
+
+TABLES = ("clusters", "hosts", "vms", "migrations", "orders", "jobs", "events")
+
+
+class OrderRequest(Struct, frozen=True, kw_only=True):
+    """POST /v1/orders. The engine checks each action again; the console's word is not taken for it."""
+
+    title: str
+    actions: tuple[Action, ...]
+    token: str
+    """Made by the client, one per confirmed dialog: a repeated POST returns the first order, it does not make a second."""
+    empties: str = ""
+    ticket: str = ""
+    ssh: str = ""
+    via: str = ""
+
+
+class OrderReply(Struct, frozen=True, kw_only=True):
+    """The order as journaled."""
+
+    order: Order
+    jobs: tuple[Job, ...]
+
+
+class Stay(Struct, frozen=True, kw_only=True):
+    """A VM a plan does not move, and why."""
+
+    vm: str
+    name: str
+    why: str
+    fix: str = ""
+
+
+class DrainPlan(Struct, frozen=True, kw_only=True):
+    """POST /v1/plan/drain: what a drain of a host would do. Nothing has been done."""
+
+    cluster: str
+    host: str
+    title: str
+    actions: tuple[Action, ...]
+    """EnterMaintenance first (unless already in), then one move per VM."""
+    stays: tuple[Stay, ...] = ()
+    warnings: tuple[str, ...] = ()
+    memory: int = 0
+    """Bytes of guest memory to move."""
+    age: float = 0.0
+    """Seconds since the figures it was made from were read."""
+    empties: str = ""
+
+
+class PlanRequest(Struct, frozen=True, kw_only=True):
+    """Which host to plan for."""
+
+    cluster: str
+    host: str
+    to: str = ""
+    reason: str = ""
+
+
+class EvacuatePlanRequest(Struct, frozen=True, kw_only=True):
+    """POST /v1/plan/evacuate."""
+
+    cluster: str
+    host: str
+    fenced: str
+    to: str = ""
+
+
+class Refusal(Struct, frozen=True, kw_only=True):
+    """Body of every answer that is not 2xx."""
+
+    problem: Problem
+    code: str
+    """"forbidden", "not-found", "bad-request", "refusing", "conflict", "read-only", "internal"."""
+
+
+class LimitsRequest(Struct, frozen=True, kw_only=True):
+    """PUT /v1/queue/limits."""
+
+    limits: Limits

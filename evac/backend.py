@@ -1,0 +1,239 @@
+"""The contract between the engine and a system it can drive.
+
+The engine owns it, because the engine is the side that calls. A backend is a `Backend` plus those capability protocols
+it can honour; the engine asks `isinstance(backend, MigratesLive)` and never for a vendor's name. A capability that
+exists but is not allowed now (policy, version, read-only) is reported by `capabilities()` with the reason.
+
+Rules for every method:
+- It is a coroutine that is cheap to cancel: a cancelled call must not leave the client unusable. A blocking SDK is
+  wrapped inside the backend in an executor of its own, never the loop's default one.
+- Reads raise `BackendError` kinds only. Changing calls raise Refused / AuthFailed / Forbidden / NotFound when certainly
+  nothing was done, and Uncertain when that is not certain. They never retry by themselves.
+- A return from a changing call means "accepted" and no more.
+- All its waits are bounded by time-outs of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from msgspec import Struct
+
+from evac.model import Capability, Finding, Host, Inventory, Sighting, TaskRecord
+
+
+class Call(Struct, frozen=True, kw_only=True):
+    """One changing call as it went over the wire, for the audit record. Secrets are already removed."""
+
+    cluster: str
+    method: str
+    path: str
+    body: str
+    """At most 2,000 characters."""
+    status: int | None
+    """None: no answer came."""
+    answer: str
+    """At most 2,000 characters of the answer's body, or why none came."""
+    request_id: str = ""
+    took: float = 0.0
+
+
+class Receipt(Struct, frozen=True, kw_only=True):
+    """What the cluster gave us when it accepted a changing call."""
+
+    task: str = ""
+    """The id by which `TaskRecord`s or task lists know this call (Nova: X-OpenStack-Request-Id); "" if it gave none."""
+    note: str = ""
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """What the engine gives a backend when it builds it. Everything vendor-specific is in `options`."""
+
+    name: str
+    """The cluster's name in evac."""
+    options: Any
+    """An instance of the plugin's `options_type`, already validated."""
+    read_only: bool
+    """True: build the client without the right to write."""
+    connect_timeout: float = 5.0
+    read_timeout: float = 30.0
+    config_dir: Path = Path()
+    """Relative paths in the options are relative to this folder."""
+    secret: Callable[[str], str] | None = None
+    """Resolves a secret reference of the options (keyring, command, env, file). Blocking; call it off the loop."""
+    record: Callable[[Call], None] | None = None
+    """Called from any thread after each changing call with what was sent and answered."""
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """What every system must do."""
+
+    name: str
+
+    async def inventory(self, since: str = "") -> Inventory:
+        """What is there; with `since` (a former answer's `mark`) only what changed, where the API can say so."""
+        ...
+
+    async def look(self, vms: Sequence[str]) -> Mapping[str, Sighting]:
+        """A fresh read of these VMs (by VM.id) and their migrations. Every id asked for is in the answer."""
+        ...
+
+    async def host(self, host: str) -> Host | None:
+        """A fresh read of one host; None: the cluster says it does not exist."""
+        ...
+
+    async def capabilities(self) -> Sequence[Capability]:
+        """One entry per action kind this system knows, with the reason where it cannot be used. May ask the cluster once."""
+        ...
+
+    async def examine(self) -> Sequence[Finding]:
+        """`evac doctor`: name resolution, TLS, clock, credentials and their life, missing rights, latency. Raises nothing."""
+        ...
+
+    def describe(self) -> Mapping[str, str]:
+        """Facts for the header and detail: "endpoint", "region", "version". No I/O, no secret; what is not yet known is absent."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections and threads; returns within a second even if the cluster is a black hole."""
+        ...
+
+
+@runtime_checkable
+class MigratesLive(Protocol):
+    """Can move a running VM."""
+
+    async def live_migrate(self, vm: str, to: str) -> Receipt:
+        """`to` is a Host.id, or "" for the platform's choice."""
+        ...
+
+
+@runtime_checkable
+class MigratesCold(Protocol):
+    """Can move a VM with a stop."""
+
+    async def cold_migrate(self, vm: str, to: str) -> Receipt:
+        """As live_migrate. On Nova the VM then waits for confirm or revert."""
+        ...
+
+    async def confirm_move(self, vm: str) -> Receipt:
+        """Accept the move."""
+        ...
+
+    async def revert_move(self, vm: str) -> Receipt:
+        """Take it back."""
+        ...
+
+
+@runtime_checkable
+class Evacuates(Protocol):
+    """Can rebuild a VM of a dead host elsewhere."""
+
+    async def evacuate(self, vm: str, to: str) -> Receipt:
+        """The caller has proven that the host is down and fenced."""
+        ...
+
+
+@runtime_checkable
+class ResetsState(Protocol):
+    """Can overwrite a stuck state."""
+
+    async def reset_state(self, vm: str, to: str) -> Receipt:
+        """`to`: "active" or "error"."""
+        ...
+
+
+@runtime_checkable
+class StopsMigrations(Protocol):
+    """Can abort or force a migration that runs."""
+
+    async def abort(self, vm: str, migration: str) -> Receipt:
+        """Stop it; the VM stays."""
+        ...
+
+    async def force_complete(self, vm: str, migration: str) -> Receipt:
+        """Finish it now, at the price of a longer pause."""
+        ...
+
+
+@runtime_checkable
+class ControlsPower(Protocol):
+    """Can start and stop a VM."""
+
+    async def start(self, vm: str) -> Receipt:
+        """Power on."""
+        ...
+
+    async def stop(self, vm: str) -> Receipt:
+        """Shut down."""
+        ...
+
+
+@runtime_checkable
+class HasMaintenance(Protocol):
+    """Can fence a host off from the scheduler."""
+
+    async def enter_maintenance(self, host: str, reason: str) -> Receipt:
+        """Place nothing new on it."""
+        ...
+
+    async def leave_maintenance(self, host: str) -> Receipt:
+        """Use it again."""
+        ...
+
+
+@runtime_checkable
+class ForcesDown(Protocol):
+    """Can declare a host dead."""
+
+    async def force_down(self, host: str, down: bool) -> Receipt:
+        """Declare (or take back)."""
+        ...
+
+
+@runtime_checkable
+class RemembersTasks(Protocol):
+    """The cluster keeps a log of what was done to a VM, by which a lost call can be found again."""
+
+    async def tasks(self, vm: str, since: float) -> Sequence[TaskRecord]:
+        """Records started at or after `since` (Unix seconds by the cluster's clock), newest first, with reasons of failures."""
+        ...
+
+
+class Plugin(Struct, frozen=True, kw_only=True):
+    """What an entry point of group "evac.backends" yields. Importing the module that holds it must be cheap (< 5 ms)."""
+
+    kind: str
+    """As written in the config: kind = "openstack"."""
+    options_type: type[Struct]
+    """A msgspec Struct (kw_only, forbid_unknown_fields) of what a [clusters.NAME] table may hold for this kind."""
+    build: Callable[[Settings], Backend]
+    """Imports the SDK now, not before. Raises MissingExtra when it is not installed. Does no I/O."""
+    extra: str = ""
+    """pip extra that brings the SDK."""
+    discover: Callable[[], Sequence[Found]] | None = None
+    """What this machine already knows, such as the clouds of clouds.yaml; reads files only, raises nothing."""
+    secret_keys: tuple[str, ...] = ()
+    """Options that hold a secret reference."""
+
+
+class Found(Struct, frozen=True, kw_only=True):
+    """A cluster found on this machine that could be imported."""
+
+    name: str
+    options: Mapping[str, Any]
+    source: str
+    """The file it was found in."""
+
+
+class MissingExtra(Exception):
+    """The SDK of a backend is not installed."""
+
+    def __init__(self, kind: str, extra: str, module: str) -> None:
+        super().__init__(f'kind "{kind}" needs the Python module {module}: install "evac[{extra}]"')
+        self.kind = kind
+        self.extra = extra
+        self.module = module
