@@ -1,0 +1,58 @@
+# One word for everything. `make help` lists the words.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/pip --disable-pip-version-check
+JOBS   ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check unit test-real bench screenshots lab-up lab-down clean
+
+help:  ## this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "evac needs Python 3.11 or later: make PYTHON=python3.12 …"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "Python's venv module is missing: on Debian and Ubuntu, apt install python3-venv"; exit 1; }
+
+$(VENV)/.run: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) install -q -c constraints.txt -e '.[openstack]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) install -q -c constraints.txt -e '.[dev]'
+	@touch $@ $(VENV)/.run
+
+demo: $(VENV)/.run  ## the console on a simulated fleet; nothing real is touched
+	@$(BIN)/evac demo
+
+check: $(VENV)/.dev  ## format, lint, types, import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+	$(BIN)/mypy
+	$(BIN)/pyright
+
+unit: $(VENV)/.dev  ## the unit tests alone, in seconds
+	$(BIN)/pytest tests/unit -q -n $(JOBS)
+
+test: check  ## everything that needs no real cluster
+	$(BIN)/pytest -q -n $(JOBS)
+
+test-real: $(VENV)/.dev  ## boots a real OpenStack on loopback and proves evac on it (root, Debian)
+	$(BIN)/pytest tests/real -q -p no:cacheprovider
+
+lab-up: $(VENV)/.dev  ## boots that OpenStack and leaves it running
+	$(BIN)/python -m tests.real.openstack up
+
+lab-down: $(VENV)/.dev  ## stops it
+	$(BIN)/python -m tests.real.openstack down
+
+bench: $(VENV)/.dev  ## the figures, each beside a floor or a peer
+	$(BIN)/python -m tests.bench
+
+screenshots: $(VENV)/.dev  ## redraws the pictures of the README from the demo
+	$(BIN)/python screenshots/make.py
+
+clean:  ## removes the virtual environment and caches, never the lab or any state
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
