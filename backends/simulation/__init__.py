@@ -1,1 +1,1 @@
-"""A simulated world: one physics for every simulator."""
+"""A simulated world: one physics for every simulator, with faults on order and a clock a test can drive."""

@@ -1,0 +1,56 @@
+"""Where a VM may go: what a platform's scheduler checks, in a fixed order, so that the same world decides the same."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from backends.simulation.things import SimHost, SimVM
+
+if TYPE_CHECKING:
+    from backends.simulation.world import World
+
+NO_VALID_HOST = "No valid host was found. There are not enough hosts available."
+BAD_CPU = (
+    "Migration pre-check error: Unacceptable CPU info: CPU doesn't have compatibility.\n\n0\n\n"
+    "Refer to http://libvirt.org/html/libvirt-libvirt-host.html#virCPUCompareResult"
+)
+
+
+def fits(world: World, host: SimHost, vm: SimVM) -> bool:
+    """Memory without overcommit, vCPUs with the ratio every Nova ships (initial_cpu_allocation_ratio 4.0)."""
+    return (
+        host.memory_used + vm.memory <= host.memory
+        and host.vcpus_used + vm.vcpus <= host.vcpus * world.timing.cpu_ratio
+    )
+
+
+def takes(world: World, host: SimHost, vm: SimVM) -> bool:
+    """True when the scheduler would place this VM there."""
+    return (
+        host.name != vm.host
+        and world.host_up(host)
+        and not host.maintenance
+        and host.zone == vm.zone
+        and fits(world, host, vm)
+    )
+
+
+def cpu_allows(source: SimHost, target: SimHost) -> bool:
+    """A running guest needs every CPU feature it has seen."""
+    return source.cpu_vendor == target.cpu_vendor and set(source.cpu_features) <= set(target.cpu_features)
+
+
+def choose(world: World, vm: SimVM, to: str, *, live: bool) -> tuple[str, str]:
+    """(host, "") or ("", why not, in Nova's words)."""
+    named = [world.hosts[to]] if to else list(world.hosts.values())
+    candidates = [host for host in named if takes(world, host, vm)]
+    if not candidates:
+        return "", NO_VALID_HOST
+    if live:
+        source = world.hosts[vm.host]
+        fitting = [host for host in candidates if cpu_allows(source, host)]
+        if not fitting:
+            return "", BAD_CPU if to else NO_VALID_HOST
+        candidates = fitting
+    best = max(candidates, key=lambda host: (host.memory - host.memory_used, host.name))
+    return best.name, ""
