@@ -1,0 +1,132 @@
+"""What became of an action, judged by what the cluster shows: post-conditions, never the answer to the call. Pure.
+
+`judge` is given one fresh look and says where the job stands. A verdict that ends a job counts only when it has been
+given for two separate looks (the watcher's rule). `odd` marks a contradiction ("completed", but still on the source):
+it gets a bounded time to resolve itself, and is then said in words. Nothing is ever ended because it took long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from evac.actions import (
+    Abort,
+    ColdMigrate,
+    ConfirmMove,
+    EnterMaintenance,
+    Evacuate,
+    ForceComplete,
+    ForceDown,
+    HostAction,
+    LeaveMaintenance,
+    LiveMigrate,
+    ResetState,
+    RevertMove,
+    StartVM,
+    VMAction,
+)
+from evac.admission import Ground, Obstacle, admit
+from evac.jobs import Job, JobState
+from evac.model import VM, Host, Migration, VMState
+from evac.moves import judge_move
+from evac.store import Trail
+from evac.verdict import GRACE, TRACELESS, Look, Verdict, own_record, own_task
+
+__all__ = ["Ground", "Look", "Obstacle", "Verdict", "admit", "judge", "own_record", "own_task"]
+
+
+def judge(job: Job, trail: Trail, look: Look, *, odd_for: float = 0.0) -> Verdict:
+    """Where `job` stands. `odd_for`: seconds since verdicts began to be odd without a break; 0 at the first look."""
+    action = job.action
+    if isinstance(action, HostAction):
+        return _judge_host(action, look.host, odd_for)
+    if look.vm is None or look.vm.state is VMState.DELETED:
+        return Verdict(
+            state=JobState.FAILED,
+            over=True,
+            reason=f"{action.name} no longer exists on the cluster",
+            next_step="Find out who deleted it; evac did not.",
+        )
+    if isinstance(action, LiveMigrate | ColdMigrate | Evacuate):
+        return judge_move(job, action, trail=trail, look=look, vm=look.vm, odd_for=odd_for)
+    if isinstance(action, Abort | ForceComplete):
+        return _judge_intervention(action, look.vm, look.migrations, odd_for)
+    return _judge_state(action, look.vm, odd_for)
+
+
+def _judge_intervention(
+    action: Abort | ForceComplete, vm: VM, migrations: Sequence[Migration], odd_for: float
+) -> Verdict:
+    record = next((move for move in migrations if move.id == action.migration), None)
+    busy = bool(vm.task) or vm.state is VMState.MIGRATING
+    if record is not None and record.phase.active:
+        return Verdict(
+            state=JobState.RUNNING, reason=f"migration is still {record.phase.value}", phase=record.phase
+        )
+    if busy and odd_for < TRACELESS:
+        return Verdict(state=JobState.RUNNING, reason=f"the cluster is still at it ({vm.task})", odd=True)
+    moved = vm.host != action.host
+    if isinstance(action, Abort):
+        if moved:
+            return _ended(f"too late: {vm.name} had already moved to {vm.host}")
+        return Verdict(state=JobState.DONE, reason=f"{vm.name} stays on {vm.host}", met=True, over=True)
+    if moved:
+        return Verdict(state=JobState.DONE, reason=f"{vm.name} is on {vm.host}", met=True, over=True)
+    word = record.phase.value if record else "over"
+    return _ended(f"the migration is {word}, and {vm.name} is still on {vm.host}")
+
+
+def _ended(reason: str, next_step: str = "") -> Verdict:
+    return Verdict(state=JobState.FAILED, reason=reason, next_step=next_step, over=True)
+
+
+def _judge_state(action: VMAction, vm: VM, odd_for: float) -> Verdict:
+    met, wanted = _reached(action, vm)
+    if met:
+        return Verdict(state=JobState.DONE, reason=wanted, met=True, over=True)
+    if vm.task and not isinstance(action, ResetState):
+        return Verdict(state=JobState.RUNNING, reason=f"the cluster is at it ({vm.task})")
+    if odd_for < GRACE:
+        return Verdict(state=JobState.RUNNING, reason="accepted; nothing to be seen yet", odd=True)
+    fault = f": {vm.fault}" if vm.state is VMState.ERROR and vm.fault else ""
+    return _ended(
+        f"the cluster took the call, but {vm.name} is {vm.state.value} on {vm.host or 'no host'}{fault}",
+        "The platform's log has the reason. Trying again is safe.",
+    )
+
+
+def _reached(action: VMAction, vm: VM) -> tuple[bool, str]:
+    quiet = not vm.task
+    settled = vm.state in (VMState.RUNNING, VMState.STOPPED)
+    if isinstance(action, ResetState):
+        wanted = VMState.RUNNING if action.to == "active" else VMState.ERROR
+        return quiet and vm.state is wanted, f"the cluster shows it as {vm.native or vm.state.value}"
+    if isinstance(action, ConfirmMove):
+        return quiet and settled and vm.host == action.host, f"{vm.state.value} on {vm.host}"
+    if isinstance(action, RevertMove):
+        return quiet and settled and bool(vm.host), f"{vm.state.value} on {vm.host} again"
+    wanted = VMState.RUNNING if isinstance(action, StartVM) else VMState.STOPPED
+    return quiet and vm.state is wanted, vm.state.value
+
+
+def _judge_host(action: HostAction, host: Host | None, odd_for: float) -> Verdict:
+    if host is None:
+        return _ended(f"the cluster no longer knows a host {action.host}")
+    met, words = _host_reached(action, host)
+    if met:
+        return Verdict(state=JobState.DONE, reason=words, met=True, over=True)
+    if odd_for < GRACE:
+        return Verdict(state=JobState.RUNNING, reason="accepted; nothing to be seen yet", odd=True)
+    return _ended(
+        f"the cluster took the call, but {host.name} is not {words}",
+        "Trying again is safe; see the platform's log.",
+    )
+
+
+def _host_reached(action: HostAction, host: Host) -> tuple[bool, str]:
+    if isinstance(action, EnterMaintenance):
+        return host.maintenance, "in maintenance"
+    if isinstance(action, LeaveMaintenance):
+        return not host.maintenance, "out of maintenance"
+    assert isinstance(action, ForceDown)
+    return host.forced_down is action.down, "forced down" if action.down else "no longer forced down"
