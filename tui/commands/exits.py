@@ -62,7 +62,7 @@ class Stop(click.ClickException):
         details: tuple[str, ...] = (),
     ) -> None:
         super().__init__(happened)
-        self.exit_code = int(code)
+        self.exit_code = int(code)  # type: ignore[misc]  # click reads it from the instance
         self.unaffected = unaffected
         self.next_step = next_step
         self.details = details

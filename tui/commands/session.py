@@ -1,0 +1,105 @@
+"""How a verb talks to the engine: starts it if none runs, reads the fleet once, turns its errors into exit codes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+from evac.api import Hello
+from evac.client import EngineClient, EngineGone, EngineRefusal
+from evac.lifecycle import EngineTrouble, ensure_engine
+from evac.model import ClusterState, Problem
+from tui.commands.exits import REFUSALS, Code, Stop
+from tui.commands.start import Start
+from tui.store import Store
+
+T = TypeVar("T")
+
+FIRST_ANSWER = 45.0
+"""Seconds a verb waits for each cluster's first answer: one read time-out (30 s) and a start of the engine."""
+
+
+class View(Store):
+    """The fleet as this command has read it."""
+
+    def waiting_for(self, cluster: str = "") -> list[str]:
+        """Clusters that have neither answered nor failed yet."""
+        return [
+            state.name
+            for state in self.clusters.values()
+            if cluster in ("", state.name) and state.fresh_stamp is None and not state.failures
+        ]
+
+    def silent(self, cluster: str = "") -> list[ClusterState]:
+        """Clusters of which nothing is known: they have failed and never answered."""
+        return [
+            state
+            for state in self.clusters.values()
+            if cluster in ("", state.name) and state.fresh_stamp is None
+        ]
+
+
+@asynccontextmanager
+async def engine(start: Start) -> AsyncIterator[EngineClient]:
+    """A client of the engine, which is started if none runs."""
+    where = start.where()
+    if not where.config.exists():
+        raise Stop(
+            f"There is no config at {where.config}.",
+            Code.USAGE,
+            next_step="`evac demo` needs none; `evac import` reads clouds.yaml; `evac config template` prints one to edit.",
+        )
+    await ensure_engine(where, read_only=start.read_only)
+    async with EngineClient(where.socket, via="cli", read_only=start.read_only) as client:
+        yield client
+
+
+async def read_fleet(client: EngineClient, *, cluster: str = "", patience: float = FIRST_ANSWER) -> View:
+    """The fleet once every cluster (or the one named) has answered or failed; at the latest after `patience` seconds."""
+    view = View()
+    try:
+        async with asyncio.timeout(patience):
+            async for item in client.follow():
+                if isinstance(item, Hello):
+                    view.hello = item
+                    continue
+                view.apply(item)
+                if not view.waiting_for(cluster):
+                    break
+    except TimeoutError:
+        if view.rev < 0:
+            raise Stop(
+                "The engine sent nothing.", Code.UNREACHABLE, next_step="Look at `evac engine status`."
+            ) from None
+    if cluster and cluster not in view.clusters:
+        raise Stop(
+            f"There is no cluster {cluster!r}.",
+            Code.USAGE,
+            next_step=f"Configured: {', '.join(sorted(view.clusters)) or 'none'}.",
+        )
+    return view
+
+
+def run(task: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run a verb; whatever the engine refuses or fails to do becomes words and an exit code."""
+    try:
+        return asyncio.run(task())
+    except EngineTrouble as trouble:
+        raise Stop.of(trouble.problem, Code.UNREACHABLE) from None
+    except EngineGone as gone:
+        raise Stop.of(gone.problem, Code.UNREACHABLE) from None
+    except EngineRefusal as refused:
+        raise Stop.of(refused.refusal.problem, REFUSALS.get(refused.refusal.code, Code.FAILED)) from None
+    except KeyboardInterrupt:
+        raise Stop("Interrupted.", Code.INTERRUPTED) from None
+
+
+def unread(view: View, cluster: str = "") -> list[Problem]:
+    """Why some clusters' rows are missing: their problems, in words."""
+    out: list[Problem] = []
+    for state in view.silent(cluster):
+        reasons = state.problems or (Problem(happened=f"{state.name} has not answered yet."),)
+        out.extend(reasons)
+    return out
