@@ -5,6 +5,8 @@ msgpack for the console, JSON for everyone else; both are the same structs.
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 from msgspec import Struct
 
@@ -124,6 +126,17 @@ class Refusal(Struct, frozen=True, kw_only=True):
     problem: Problem
     code: str
     """"forbidden", "not-found", "bad-request", "refusing", "conflict", "read-only", "internal"."""
+
+
+class AuditEntry(Struct, frozen=True, kw_only=True):
+    """One line of GET /v1/audit; `evac.audit.AuditRecord` with its body decoded, so that any format can carry it."""
+
+    seq: int
+    at: float
+    kind: str
+    body: Any
+    prev: str
+    hash: str
 
 
 class LimitsRequest(Struct, frozen=True, kw_only=True):
