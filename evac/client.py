@@ -1,0 +1,207 @@
+"""The console's and the command line's end of the socket. Imports aiohttp only when something is asked."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+import msgspec
+
+from evac.api import (
+    AuditEntry,
+    Delta,
+    DrainPlan,
+    EvacuatePlanRequest,
+    Hello,
+    LimitsRequest,
+    OrderReply,
+    OrderRequest,
+    PlanRequest,
+    Refusal,
+)
+from evac.jobs import Job, Limits, QueueState
+from evac.model import Problem
+
+if TYPE_CHECKING:
+    import aiohttp
+
+T = TypeVar("T")
+
+_MSGPACK = "application/msgpack"
+
+LOST = "What is in flight on the clusters goes on; a restarted engine finds it again."
+
+
+class EngineRefusal(Exception):
+    """The engine said no, and why."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(str(refusal.problem))
+        self.refusal = refusal
+
+
+class EngineGone(Exception):
+    """No engine answers."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(str(problem))
+        self.problem = problem
+
+
+class EngineClient:
+    """One client, used as an async context manager.
+
+    `via` says what the client is ("console", "cli"); `read_only` asks the engine to treat it as a viewer.
+    Every call raises EngineRefusal or EngineGone.
+    """
+
+    def __init__(self, socket: Path, *, via: str, read_only: bool = False) -> None:
+        self._socket = socket
+        self._headers = {"Accept": _MSGPACK, "Content-Type": _MSGPACK, "X-Evac-Via": _via(via)}
+        if ssh := os.environ.get("SSH_CLIENT", "").split(" ")[0]:
+            self._headers["X-Evac-SSH"] = ssh
+        if read_only:
+            self._headers["X-Evac-Read-Only"] = "1"
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Let go of the connections."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    # --- reading ---------------------------------------------------------------------------------
+
+    async def hello(self) -> Hello:
+        """Who the engine is and what we may do."""
+        return await self._get("hello", Hello)
+
+    async def snapshot(self) -> Delta:
+        """All there is."""
+        return await self._get("snapshot", Delta)
+
+    async def audit(self, since: int = 0, limit: int = 500) -> list[AuditEntry]:
+        """Audit records with a number above `since`, oldest first."""
+        return await self._get(f"audit?since={since}&limit={limit}", list[AuditEntry])
+
+    async def follow(self, epoch: str = "", rev: int = -1) -> AsyncIterator[Hello | Delta]:
+        """First Hello, then a snapshot or what was missed since `rev` of `epoch`, then deltas. Raises EngineGone."""
+        import aiohttp  # noqa: PLC0415  # 0.3 s, not before the first paint
+
+        try:
+            async with self._open().ws_connect(
+                f"http://evac/v1/ws?epoch={epoch}&rev={rev}", heartbeat=20.0, max_msg_size=0
+            ) as socket:
+                kind: type[Hello | Delta] = Hello
+                async for message in socket:
+                    if message.type is aiohttp.WSMsgType.BINARY:
+                        yield msgspec.msgpack.decode(message.data, type=kind)
+                        kind = Delta
+        except aiohttp.WSServerHandshakeError as error:
+            # The body of a refused upgrade is not kept by aiohttp; hello is refused for the same reason.
+            await self.hello()
+            raise EngineGone(self._gone(error)) from None
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise EngineGone(self._gone(error)) from None
+        raise EngineGone(
+            Problem(happened="The engine has ended.", unaffected=LOST, next_step="Start evac again.")
+        )
+
+    # --- asking ----------------------------------------------------------------------------------
+
+    async def plan_drain(self, request: PlanRequest) -> DrainPlan:
+        """What a drain would do."""
+        return await self._send("POST", "plan/drain", DrainPlan, request)
+
+    async def plan_evacuate(self, request: EvacuatePlanRequest) -> DrainPlan:
+        """What evacuating a dead host would do."""
+        return await self._send("POST", "plan/evacuate", DrainPlan, request)
+
+    async def order(self, request: OrderRequest) -> OrderReply:
+        """Give an order. A repeated one (same token) gives the first one's reply."""
+        return await self._send("POST", "orders", OrderReply, request)
+
+    async def cancel(self, job: str) -> Job:
+        """Take a job back: at once while it waits, by an abort on the cluster while it is in flight."""
+        return await self._send("POST", f"jobs/{job}/cancel", Job)
+
+    async def retry(self, job: str) -> Job:
+        """Try again, where that is safe."""
+        return await self._send("POST", f"jobs/{job}/retry", Job)
+
+    async def pause(self) -> QueueState:
+        """Start nothing new."""
+        return await self._send("POST", "queue/pause", QueueState)
+
+    async def resume(self) -> QueueState:
+        """Go on."""
+        return await self._send("POST", "queue/resume", QueueState)
+
+    async def set_limits(self, limits: Limits) -> QueueState:
+        """How many moves may be in flight."""
+        return await self._send("PUT", "queue/limits", QueueState, LimitsRequest(limits=limits))
+
+    async def poll(self, cluster: str) -> None:
+        """Read a cluster now."""
+        await self._send("POST", f"clusters/{cluster}/poll", dict[str, Any])
+
+    async def stop_engine(self) -> None:
+        """End the engine; what is in flight on the clusters goes on there."""
+        await self._send("POST", "engine/stop", dict[str, Any])
+
+    # --- the wire --------------------------------------------------------------------------------
+
+    async def _get(self, path: str, kind: type[T]) -> T:
+        return await self._send("GET", path, kind)
+
+    async def _send(self, method: str, path: str, kind: type[T], body: Any = None) -> T:
+        import aiohttp  # noqa: PLC0415  # see follow
+
+        data = msgspec.msgpack.encode(body) if body is not None else None
+        try:
+            async with self._open().request(method, f"http://evac/v1/{path}", data=data) as answer:
+                raw, status = await answer.read(), answer.status
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            raise EngineGone(self._gone(error)) from None
+        try:
+            if status >= 400:
+                raise EngineRefusal(msgspec.msgpack.decode(raw, type=Refusal))
+            return msgspec.msgpack.decode(raw, type=kind)
+        except msgspec.MsgspecError as error:
+            raise EngineGone(self._gone(error)) from None
+
+    def _open(self) -> aiohttp.ClientSession:
+        import aiohttp  # noqa: PLC0415  # see follow
+
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.UnixConnector(path=str(self._socket)),
+                headers=self._headers,
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=60),
+            )
+        return self._session
+
+    def _gone(self, error: Exception) -> Problem:
+        return Problem(
+            happened=f"The engine does not answer on {self._socket} ({type(error).__name__}).",
+            unaffected=LOST,
+            next_step="Start evac again; it starts an engine if none runs.",
+        )
+
+
+def _via(via: str) -> str:
+    """What we are, and who used sudo to become root; a hint for the audit record."""
+    user = os.environ.get("SUDO_USER", "")
+    text = f"{via}, sudo by {user}" if user else via
+    return text.encode("ascii", "replace").decode()

@@ -1,0 +1,76 @@
+"""The WebSocket: hello, a snapshot (or what was missed), then deltas, merged for whoever reads slowly."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from aiohttp import WSCloseCode, WSMsgType, web
+
+from evac import wire
+from evac.api import Hello
+from evac.fleet import Fleet
+
+PERIOD = 0.2
+"""Seconds between two deltas to one console: five a second are as many as an eye can follow."""
+
+
+class Feed:
+    """All consoles that follow the fleet."""
+
+    def __init__(self, fleet: Fleet, *, period: float = PERIOD) -> None:
+        self._fleet = fleet
+        self._period = period
+        self._sockets: set[web.WebSocketResponse] = set()
+
+    @property
+    def followers(self) -> int:
+        """How many there are."""
+        return len(self._sockets)
+
+    async def serve(self, socket: web.WebSocketResponse, hello: Hello, *, since: int, as_json: bool) -> None:
+        """Until the console leaves. `since` is the last revision it has, or -1."""
+        self._sockets.add(socket)
+        sending = asyncio.create_task(self._send(socket, hello, since, as_json))
+        try:
+            async for message in socket:
+                if message.type is WSMsgType.ERROR:
+                    break
+        finally:
+            self._sockets.discard(socket)
+            sending.cancel()
+            with contextlib.suppress(asyncio.CancelledError, ConnectionError):
+                await sending
+
+    async def _send(self, socket: web.WebSocketResponse, hello: Hello, since: int, as_json: bool) -> None:
+        """One delta at a time. While a slow reader's is under way nothing piles up: the next one holds it all."""
+        try:
+            await self._put(socket, wire.encode(hello, as_json=as_json), as_json)
+            with self._fleet.subscribe() as news:
+                rev: int | None = since if 0 <= since <= self._fleet.rev else None
+                while True:
+                    if rev is not None:
+                        await news.wait(rev)
+                    delta = self._fleet.delta(rev)
+                    await self._put(socket, await wire.encode_delta(delta, as_json=as_json), as_json)
+                    rev = delta.rev
+                    await asyncio.sleep(self._period)
+        except ConnectionError:
+            await socket.close()
+
+    @staticmethod
+    async def _put(socket: web.WebSocketResponse, body: bytes, as_json: bool) -> None:
+        """Returns when the kernel has taken nearly all of it."""
+        if as_json:
+            await socket.send_str(body.decode())
+        else:
+            await socket.send_bytes(body)
+
+    async def close(self) -> None:
+        """Say goodbye to every console; one that does not answer is not waited for."""
+        goodbyes = [
+            asyncio.ensure_future(socket.close(code=WSCloseCode.GOING_AWAY, message=b"engine stops"))
+            for socket in self._sockets
+        ]
+        if goodbyes:
+            await asyncio.wait(goodbyes, timeout=0.2)

@@ -1,0 +1,348 @@
+"""The engine's socket: who asks, may they, and the answer. The routes are described in `docs/api.md`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+from aiohttp import web
+
+from evac import access, clock, wire
+from evac.api import EvacuatePlanRequest, Hello, LimitsRequest, OrderRequest, PlanRequest, Refusal
+from evac.feed import Feed
+from evac.jobs import Actor
+from evac.model import Problem
+from evac.no_queue import PlanRefused, QueueRefusal, plan_drain, plan_evacuate
+
+if TYPE_CHECKING:
+    from evac.engine import Engine
+
+log = logging.getLogger(__name__)
+
+LARGEST_BODY = 32 * 1024 * 1024
+"""Bytes. An order for 10,000 VMs is about 2 MB."""
+
+STATUS = {
+    "bad-request": 400,
+    "forbidden": 403,
+    "read-only": 403,
+    "not-found": 404,
+    "conflict": 409,
+    "refusing": 503,
+    "internal": 500,
+}
+
+ACTOR: web.RequestKey[Actor] = web.RequestKey("actor", Actor)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+T = TypeVar("T")
+
+
+class Refuse(Exception):
+    """Ends a request with words."""
+
+    def __init__(self, code: str, happened: str, next_step: str = "") -> None:
+        super().__init__(happened)
+        self.refusal = Refusal(code=code, problem=Problem(happened=happened, next_step=next_step))
+
+
+class Server:
+    """Routes over one engine."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._feed = Feed(engine.fleet)
+        self._runner: web.AppRunner | None = None
+        self.used = clock.stamp()
+        """Boot-clock stamp of the last request's end."""
+        self.app = web.Application(middlewares=[self._boundary], client_max_size=LARGEST_BODY)
+        self.app.add_routes(self._routes())
+
+    def _routes(self) -> list[web.RouteDef]:
+        reads: list[tuple[str, Handler]] = [
+            ("hello", self._hello),
+            ("snapshot", self._snapshot),
+            ("clusters", self._table),
+            ("hosts", self._table),
+            ("vms", self._table),
+            ("migrations", self._table),
+            ("orders", self._table),
+            ("events", self._table),
+            ("jobs", self._table),
+            ("jobs/{id}", self._job),
+            ("queue", self._queue),
+            ("problems", self._problems),
+            ("audit", self._audit),
+            ("ws", self._ws),
+        ]
+        changes: list[tuple[str, Handler]] = [
+            ("orders", self._order),
+            ("plan/drain", self._plan_drain),
+            ("plan/evacuate", self._plan_evacuate),
+            ("jobs/{id}/cancel", self._cancel),
+            ("jobs/{id}/retry", self._retry),
+            ("queue/pause", self._pause),
+            ("queue/resume", self._resume),
+            ("clusters/{name}/poll", self._poll),
+            ("engine/stop", self._stop),
+        ]
+        return [
+            *(web.get(f"/v1/{path}", handler, allow_head=False) for path, handler in reads),
+            *(web.post(f"/v1/{path}", handler) for path, handler in changes),
+            web.put("/v1/queue/limits", self._limits),
+        ]
+
+    async def start(self, listener: socket.socket) -> None:
+        """Serve on a socket that is bound and listening."""
+        self._runner = web.AppRunner(self.app, access_log=None, shutdown_timeout=0.2)
+        await self._runner.setup()
+        await web.SockSite(self._runner, listener).start()
+
+    async def stop(self) -> None:
+        """Tell every console, then close."""
+        await self._feed.close()
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    @property
+    def consoles(self) -> int:
+        """How many follow the fleet now."""
+        return self._feed.followers
+
+    # --- boundary --------------------------------------------------------------------------------
+
+    @web.middleware
+    async def _boundary(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Lets in who may come in, and turns whatever goes wrong into words."""
+        try:
+            request[ACTOR] = await self._actor(request)
+            return await handler(request)
+        except Refuse as refuse:
+            refusal = refuse.refusal
+        except QueueRefusal as refused:
+            refusal = refused.refusal
+        except PlanRefused as refused:
+            refusal = Refusal(code="conflict", problem=refused.problem)
+        except web.HTTPException as error:
+            refusal = _http_refusal(request, error)
+        except Exception:
+            log.exception("%s %s", request.method, request.path)
+            happened = f"evac made a mistake while answering {request.method} {request.path}."
+            step = "Please report it with the engine's log."
+            refusal = Refusal(code="internal", problem=Problem(happened=happened, next_step=step))
+        finally:
+            self.used = clock.stamp()
+        self._note_refusal(request, refusal)
+        return _answer(request, refusal, status=STATUS.get(refusal.code, 400))
+
+    async def _actor(self, request: web.Request) -> Actor:
+        transport = request.transport
+        uid = access.peer_uid(transport.get_extra_info("socket") if transport else None)
+        if uid is None:
+            raise Refuse("forbidden", "The engine cannot tell who is asking.")
+        person = await self._engine.access.person(uid)
+        if not person.role:
+            step = "Ask the owner of the engine to add you to [access] in its config.toml."
+            raise Refuse("forbidden", f"{person.user} may not use this engine.", step)
+        viewer = request.headers.get("X-Evac-Read-Only", "") not in ("", "0")
+        return Actor(
+            uid=uid,
+            user=person.user,
+            role=access.VIEWER if viewer else person.role,
+            ssh=_said(request, "X-Evac-SSH"),
+            via=_said(request, "X-Evac-Via"),
+        )
+
+    def _note_refusal(self, request: web.Request, refusal: Refusal) -> None:
+        """A change that was asked for and not allowed belongs in the audit record too."""
+        if request.method == "GET":
+            return
+        body = {"request": f"{request.method} {request.path}", "code": refusal.code}
+        actor = request.get(ACTOR)
+        by = msgspec.to_builtins(actor) if actor is not None else {}
+        self._engine.record("refused", {**body, "why": refusal.problem.happened, "by": by})
+
+    def _admin(self, request: web.Request) -> Actor:
+        """The actor, if it may change anything at all."""
+        actor = request[ACTOR]
+        if request.headers.get("X-Evac-Read-Only", "") not in ("", "0"):
+            raise Refuse(
+                "read-only", "This console was started with --read-only.", "Start it without --read-only."
+            )
+        if actor.role != access.ADMIN:
+            step = "An admin can do it, or add you to [access] admins."
+            raise Refuse("forbidden", f"{actor.user} may look at this engine, but not change anything.", step)
+        return actor
+
+    def _writer(self, request: web.Request) -> Actor:
+        """The actor, if it may change something on a cluster."""
+        actor = self._admin(request)
+        if why := self._engine.read_only_why:
+            raise Refuse("read-only", f"Nothing can be changed: {why}.")
+        return actor
+
+    # --- reading ---------------------------------------------------------------------------------
+
+    async def _hello(self, request: web.Request) -> web.StreamResponse:
+        return _answer(request, self.hello(request[ACTOR], request))
+
+    def hello(self, actor: Actor, request: web.Request) -> Hello:
+        """Who we are, who you are, and what you may do."""
+        why = self._engine.read_only_why
+        if not why and actor.role != access.ADMIN:
+            asked = request.headers.get("X-Evac-Read-Only", "") not in ("", "0")
+            why = "this console was started with --read-only" if asked else f"{actor.user} is a viewer"
+        return self._engine.hello(actor, read_only_why=why)
+
+    async def _snapshot(self, request: web.Request) -> web.StreamResponse:
+        as_json = _wants_json(request)
+        body = await wire.encode_delta(self._engine.fleet.delta(None), as_json=as_json)
+        return web.Response(body=body, content_type=wire.JSON if as_json else wire.MSGPACK)
+
+    async def _table(self, request: web.Request) -> web.StreamResponse:
+        rows = self._engine.fleet.table(request.path.rsplit("/", 1)[-1]).values()
+        cluster = request.query.get("cluster", "")
+        chosen = [row for row in rows if not cluster or _cluster_of(row) == cluster]
+        as_json = _wants_json(request)
+        body = await wire.encode_rows(chosen, as_json=as_json)
+        return web.Response(body=body, content_type=wire.JSON if as_json else wire.MSGPACK)
+
+    async def _job(self, request: web.Request) -> web.StreamResponse:
+        name = request.match_info["id"]
+        job = self._engine.fleet.job(name)
+        if job is None:
+            raise Refuse("not-found", f"There is no job {name[:40]}.", "GET /v1/jobs lists them.")
+        return _answer(request, job)
+
+    async def _queue(self, request: web.Request) -> web.StreamResponse:
+        return _answer(request, self._engine.fleet.queue)
+
+    async def _problems(self, request: web.Request) -> web.StreamResponse:
+        states = self._engine.fleet.table("clusters").values()
+        found = [
+            {"cluster": state.name, "problem": problem} for state in states for problem in state.problems
+        ]
+        return _answer(request, found)
+
+    async def _audit(self, request: web.Request) -> web.StreamResponse:
+        since, limit = _number(request, "since", 0), min(_number(request, "limit", 500), 5_000)
+        return _answer(request, await self._engine.audit(since, limit))
+
+    async def _ws(self, request: web.Request) -> web.StreamResponse:
+        epoch, rev = request.query.get("epoch", ""), _number(request, "rev", -1)
+        socket = web.WebSocketResponse(heartbeat=20.0, compress=False, max_msg_size=64 * 1024)
+        await socket.prepare(request)
+        as_json = request.query.get("format", "") == "json"
+        hello = self.hello(request[ACTOR], request)
+        await self._feed.serve(socket, hello, since=rev if epoch == hello.epoch else -1, as_json=as_json)
+        return socket
+
+    # --- changing --------------------------------------------------------------------------------
+
+    async def _order(self, request: web.Request) -> web.StreamResponse:
+        actor = self._writer(request)
+        order = await _body(request, OrderRequest)
+        return _answer(request, await self._engine.queue.order(order, actor), status=201)
+
+    async def _plan_drain(self, request: web.Request) -> web.StreamResponse:
+        plan = await _body(request, PlanRequest)
+        return _answer(request, plan_drain(self._engine.fleet, plan, now=clock.stamp()))
+
+    async def _plan_evacuate(self, request: web.Request) -> web.StreamResponse:
+        plan = await _body(request, EvacuatePlanRequest)
+        return _answer(request, plan_evacuate(self._engine.fleet, plan, now=clock.stamp()))
+
+    async def _cancel(self, request: web.Request) -> web.StreamResponse:
+        actor = self._writer(request)
+        return _answer(request, await self._engine.queue.cancel(request.match_info["id"], actor))
+
+    async def _retry(self, request: web.Request) -> web.StreamResponse:
+        actor = self._writer(request)
+        return _answer(request, await self._engine.queue.retry(request.match_info["id"], actor))
+
+    async def _pause(self, request: web.Request) -> web.StreamResponse:
+        await self._engine.queue.pause(self._admin(request))
+        return await self._queue(request)
+
+    async def _resume(self, request: web.Request) -> web.StreamResponse:
+        await self._engine.queue.resume(self._admin(request))
+        return await self._queue(request)
+
+    async def _limits(self, request: web.Request) -> web.StreamResponse:
+        actor = self._admin(request)
+        wanted = await _body(request, LimitsRequest)
+        if min(msgspec.structs.astuple(wanted.limits)) < 0:
+            raise Refuse("bad-request", "A limit cannot be negative; 0 means no limit.")
+        await self._engine.queue.set_limits(wanted.limits, actor)
+        return await self._queue(request)
+
+    async def _poll(self, request: web.Request) -> web.StreamResponse:
+        name = request.match_info["name"]
+        if not self._engine.poll(name):
+            raise Refuse("not-found", f"There is no cluster {name[:40]}.", "GET /v1/clusters lists them.")
+        return _answer(request, {"polling": name}, status=202)
+
+    async def _stop(self, request: web.Request) -> web.StreamResponse:
+        actor = self._admin(request)
+        asyncio.get_running_loop().call_later(0.05, self._engine.stop, f"stopped by {actor.user}")
+        return _answer(
+            request, {"stopping": True, "in_flight": self._engine.fleet.queue.in_flight}, status=202
+        )
+
+
+def _cluster_of(row: Any) -> str:
+    """The cluster a row of any table belongs to."""
+    action = getattr(row, "action", None)
+    return str(getattr(action or row, "cluster", getattr(row, "name", "")))
+
+
+def _http_refusal(request: web.Request, error: web.HTTPException) -> Refusal:
+    where = f"{request.method} {request.path[:100]}"
+    happened, code = {
+        404: (f"There is no {where}.", "not-found"),
+        405: (f"{where} is not something this engine does.", "not-found"),
+        413: (f"The body of {where} is too large.", "bad-request"),
+    }.get(error.status, (f"{where} could not be answered: {error.reason}.", "bad-request"))
+    return Refusal(
+        code=code, problem=Problem(happened=happened, next_step="docs/api.md lists what there is.")
+    )
+
+
+def _said(request: web.Request, header: str) -> str:
+    """What a client says of itself: printable, short."""
+    return "".join(char for char in request.headers.get(header, "")[:80] if char.isprintable())
+
+
+def _number(request: web.Request, name: str, default: int) -> int:
+    text = request.query.get(name, "")
+    if not text:
+        return default
+    try:
+        return int(text)
+    except ValueError:
+        raise Refuse("bad-request", f'"{name}" must be a whole number, not "{text[:40]}".') from None
+
+
+async def _body(request: web.Request, kind: type[T]) -> T:
+    raw = await request.read()
+    try:
+        if request.content_type == wire.MSGPACK:
+            return msgspec.msgpack.decode(raw, type=kind)
+        return msgspec.json.decode(raw, type=kind)
+    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError) as error:
+        step = "docs/api.md shows what it must look like."
+        raise Refuse("bad-request", f"The body cannot be understood: {error}.", step) from None
+
+
+def _wants_json(request: web.Request) -> bool:
+    return wire.MSGPACK not in request.headers.get("Accept", "")
+
+
+def _answer(request: web.Request, body: Any, *, status: int = 200) -> web.Response:
+    as_json = _wants_json(request)
+    content = wire.encode(body, as_json=as_json)
+    return web.Response(body=content, status=status, content_type=wire.JSON if as_json else wire.MSGPACK)
