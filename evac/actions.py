@@ -11,7 +11,10 @@ from typing import ClassVar
 from msgspec import Struct
 
 
-class _Action(Struct, frozen=True, kw_only=True, tag_field="kind", omit_defaults=True):
+class _Action(
+    Struct, frozen=True, kw_only=True, tag_field="kind", omit_defaults=True, forbid_unknown_fields=True
+):
+    # A misspelt "to" must be refused: left out, it would let the scheduler choose.
     cluster: str
 
     verb: ClassVar[str] = ""

@@ -56,7 +56,7 @@ class Delta(Noun, frozen=True, kw_only=True):
 TABLES = ("clusters", "hosts", "vms", "migrations", "orders", "jobs", "events")
 
 
-class OrderRequest(Struct, frozen=True, kw_only=True):
+class OrderRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """POST /v1/orders. The engine checks each action again; the console's word is not taken for it."""
 
     title: str
@@ -102,7 +102,7 @@ class DrainPlan(Struct, frozen=True, kw_only=True):
     empties: str = ""
 
 
-class PlanRequest(Struct, frozen=True, kw_only=True):
+class PlanRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which host to plan for."""
 
     cluster: str
@@ -111,7 +111,7 @@ class PlanRequest(Struct, frozen=True, kw_only=True):
     reason: str = ""
 
 
-class EvacuatePlanRequest(Struct, frozen=True, kw_only=True):
+class EvacuatePlanRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """POST /v1/plan/evacuate."""
 
     cluster: str
@@ -139,7 +139,7 @@ class AuditEntry(Struct, frozen=True, kw_only=True):
     hash: str
 
 
-class LimitsRequest(Struct, frozen=True, kw_only=True):
+class LimitsRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """PUT /v1/queue/limits."""
 
     limits: Limits
