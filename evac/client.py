@@ -108,6 +108,8 @@ class EngineClient:
                     if message.type is aiohttp.WSMsgType.BINARY:
                         yield msgspec.msgpack.decode(message.data, type=kind)
                         kind = Delta
+        except msgspec.MsgspecError as error:
+            raise EngineGone(_foreign(error)) from None
         except aiohttp.WSServerHandshakeError as error:
             # The body of a refused upgrade is not kept by aiohttp; hello is refused for the same reason.
             await self.hello()
@@ -179,7 +181,7 @@ class EngineClient:
                 raise EngineRefusal(msgspec.msgpack.decode(raw, type=Refusal))
             return msgspec.msgpack.decode(raw, type=kind)
         except msgspec.MsgspecError as error:
-            raise EngineGone(self._gone(error)) from None
+            raise EngineGone(_foreign(error)) from None
 
     def _open(self) -> aiohttp.ClientSession:
         import aiohttp  # noqa: PLC0415  # see follow
@@ -198,6 +200,14 @@ class EngineClient:
             unaffected=LOST,
             next_step="Start evac again; it starts an engine if none runs.",
         )
+
+
+def _foreign(error: Exception) -> Problem:
+    return Problem(
+        happened=f"The engine that runs speaks another version of evac: {error}.",
+        unaffected=LOST,
+        next_step="Stop it (evac engine stop), then start evac again.",
+    )
 
 
 def _via(via: str) -> str:

@@ -22,7 +22,7 @@ from evac import __version__, clock
 from evac.access import Access
 from evac.api import AuditEntry, Hello
 from evac.audit import AuditRecord
-from evac.backend import Backend
+from evac.backend import Backend, Plugin
 from evac.config import Config, ConfigErrors, load, plugins
 from evac.fleet import Fleet
 from evac.jobs import Actor
@@ -49,7 +49,14 @@ class Engine:
     """Everything one state folder needs, on one event loop."""
 
     def __init__(
-        self, where: Paths, config: Config, journal: Journal, *, read_only: bool, demo: bool = False
+        self,
+        where: Paths,
+        config: Config,
+        journal: Journal,
+        *,
+        installed: Mapping[str, Plugin],
+        read_only: bool,
+        demo: bool = False,
     ) -> None:
         self.fleet = Fleet()
         self.access = Access(config.access, owner=where.state.stat().st_uid)
@@ -61,7 +68,7 @@ class Engine:
         self._started = clock.wall()
         self._stopped = asyncio.Event()
         self._why_stopped = ""
-        self._linker = Linker(config, plugins(), read_only=read_only, record=journal.record)
+        self._linker = Linker(config, installed, read_only=read_only, record=journal.record)
         self._backends: dict[str, Backend] = {}
         self._pollers: dict[str, Poller] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -207,6 +214,7 @@ async def serve(
     read_only: bool,
     foreground: bool,
     demo: bool = False,
+    installed: Mapping[str, Plugin] | None = None,
     ready: Callable[[], None] = lambda: None,
 ) -> int:
     """Be the engine; see `evac.lifecycle.run_engine`. `ready` is called when the socket answers."""
@@ -219,7 +227,14 @@ async def serve(
         except JournalError as error:
             raise EngineTrouble(error.problem) from None
         listener = listen(where, config.access)
-        engine = Engine(where, config, journal, read_only=read_only, demo=demo)
+        engine = Engine(
+            where,
+            config,
+            journal,
+            installed=plugins() if installed is None else installed,
+            read_only=read_only,
+            demo=demo,
+        )
         _on_signals(engine.stop)
         await engine.start()
         await engine.server.start(listener)
@@ -283,7 +298,8 @@ def main(argv: list[str] | None = None) -> int:
     reporter = Reporter(args.report_fd)
     listener: logging.handlers.QueueListener | None = None
     try:
-        config = load(where.config, plugins())
+        installed = plugins()
+        config = load(where.config, installed)
         prepare_state(where, config.access)
         listener = _log_to(where.log, also_stderr=args.foreground)
         with asyncio.Runner() as runner:
@@ -294,6 +310,7 @@ def main(argv: list[str] | None = None) -> int:
                     read_only=args.read_only,
                     foreground=args.foreground,
                     demo=args.demo,
+                    installed=installed,
                     ready=reporter.ready,
                 )
             )

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -23,7 +23,7 @@ from evac.errors import BackendError
 from evac.fleet import Fleet
 from evac.jobs import Event
 from evac.link import Link, our_bug
-from evac.model import Capability, ClusterState, Inventory, Problem
+from evac.model import VM, Capability, ClusterState, Inventory, Problem
 from evac.sanity import Doubt, doubtful, examined
 
 log = logging.getLogger(__name__)
@@ -49,6 +49,8 @@ class PollPace(Struct, frozen=True, kw_only=True):
     """Before the second look at an answer that is hard to believe."""
     ask_again: float = 600.0
     """How long what the cluster can do is believed."""
+    least: float = 1.0
+    """Between two polls, however often somebody asks for one."""
     tick: float = 1.0
     """How often a waiting poller looks whether there is a reason to hurry."""
     spread: float = 0.1
@@ -168,7 +170,7 @@ class Poller:
     # --- believing -------------------------------------------------------------------------------
 
     def _take(self, answer: Inventory, began: float) -> None:
-        inventory = examined(self.name, answer)
+        inventory = examined(self.name, answer, standing=self._standing(answer))
         known = (self._state.hosts, self._state.vms)
         if doubt := doubtful(inventory, known=known, before=self._doubt):
             self._doubt, self._mark = doubt, ""
@@ -186,6 +188,13 @@ class Poller:
         self._state = self._counted(state)
         self._quiet = 0 if self._lively(rev, inventory) else self._quiet + 1
         self._tell(failed_before, self._state.problems)
+
+    def _standing(self, answer: Inventory) -> Iterable[VM]:
+        """VMs an incremental answer does not mention: they are still there, and still to be looked at."""
+        if answer.complete:
+            return ()
+        vms: Iterable[VM] = self._fleet.table("vms").values()
+        return [vm for vm in vms if vm.cluster == self.name]
 
     def _good_state(self, inventory: Inventory, *, began: float, now: float) -> ClusterState:
         facts = self.backend.describe()
@@ -278,12 +287,15 @@ class Poller:
         if any(move.phase.active for move in inventory.migrations):
             return True
         news = self._fleet.delta(rev)
-        return any(row.cluster == self.name for row in (*news.vms, *news.migrations))
+        return any(vm.cluster == self.name for vm in news.vms) or any(
+            move.cluster == self.name for move in news.migrations
+        )
 
     async def _rest(self) -> None:
         """Sleep until the next poll is due; a move that starts meanwhile, or `wake`, shortens it."""
         began = self._now()
         left = self._state.interval
+        await asyncio.sleep(min(left, self._pace.least))
         while left > 0 and not self._wake.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), min(left, self._pace.tick))

@@ -30,13 +30,17 @@ class Doubt(Struct, frozen=True, kw_only=True):
     problem: Problem
 
 
-def examined(cluster: str, answer: Inventory) -> Inventory:
-    """The answer without rows that cannot be used, and with a problem for each kind of nonsense."""
+def examined(cluster: str, answer: Inventory, *, standing: Iterable[VM] = ()) -> Inventory:
+    """The answer without rows that cannot be used, and with a problem for each kind of nonsense.
+
+    `standing` are the VMs known before, where the answer tells only what changed.
+    """
     problems = list(answer.problems)
     hosts = _usable(cluster, "hosts", answer.hosts, problems)
     vms = _usable(cluster, "VMs", answer.vms, problems)
     migrations = _usable(cluster, "migrations", answer.migrations, problems)
-    problems += _homeless(cluster, hosts, vms)
+    named = {vm.id for vm in vms}.union(answer.gone)
+    problems += _homeless(cluster, hosts, [*vms, *(vm for vm in standing if vm.id not in named)])
     problems += _skewed(cluster, answer.skew)
     return msgspec.structs.replace(
         answer, hosts=hosts, vms=vms, migrations=migrations, problems=tuple(problems)

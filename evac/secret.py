@@ -17,6 +17,7 @@ import json
 import logging
 import os
 import shlex
+import signal
 import stat
 import subprocess
 from pathlib import Path
@@ -177,25 +178,30 @@ class Secrets:
         words = shlex.split(command)
         name = f"command:{words[0]}"
         try:
-            done = subprocess.run(  # the admin's own command, from the admin's own config
+            process = subprocess.Popen(
                 words,
                 stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=self._timeout,
-                check=False,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
                 cwd=self._dir,
+                start_new_session=True,
             )
-        except subprocess.TimeoutExpired:
-            fix = "Run it by hand: it may be waiting for a passphrase that the engine cannot type."
-            raise _trouble(name, f"gave no answer in {self._timeout:g} s", fix) from None
         except OSError as error:
             raise _trouble(name, f"cannot be run: {error.strerror}", "Check the command's path.") from None
-        if done.returncode:
+        with process:
+            try:
+                output, _ = process.communicate(timeout=self._timeout)
+            except subprocess.TimeoutExpired:
+                # The whole session: a grandchild (gpg-agent's pinentry) would keep the pipe open for ever.
+                os.killpg(process.pid, signal.SIGKILL)
+                fix = "Run it by hand: it may be waiting for a passphrase that the engine cannot type."
+                raise _trouble(name, f"gave no answer in {self._timeout:g} s", fix) from None
+        if process.returncode:
             # What it printed is not repeated: a failing helper may print the secret.
             raise _trouble(
-                name, f"ended with exit code {done.returncode}", "Run it by hand to see what it says."
+                name, f"ended with exit code {process.returncode}", "Run it by hand to see what it says."
             )
-        return _first_line(done.stdout, name)
+        return _first_line(output, name)
 
     def _keyring(self, entry: str) -> str:
         service, _, user = entry.partition("/")
