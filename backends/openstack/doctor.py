@@ -1,0 +1,245 @@
+"""`evac doctor` for one cloud: from the file with the login to the rights for a live migration, each with a remedy."""
+
+from __future__ import annotations
+
+import socket
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from urllib.parse import urlsplit
+
+from backends.openstack import clouds, tls, words
+from backends.openstack.client import Api, Client
+from backends.openstack.lanes import Lane
+from backends.openstack.options import Options
+from backends.openstack.reading import Reader
+from evac.backend import Settings
+from evac.errors import BackendError
+from evac.model import Finding
+
+SKEW = 5.0
+"""Seconds two clocks may differ before tokens and ages start to look wrong."""
+
+EXPIRES_SOON = 30
+"""Days before a certificate's end at which it is reported."""
+
+PROBES = 5
+"""Calls whose median is the latency."""
+
+SLOW = 2.0
+"""Seconds per call from which a drain is slowed down by the API and not by the network."""
+
+ALL_ACTIONS = (2, 65)
+"""With this microversion every action works, abort of a queued migration included."""
+
+MIGRATE_RULES = (
+    "os_compute_api:os-migrate-server:migrate_live",
+    "os_compute_api:os-evacuate",
+    "os_compute_api:os-services:update",
+)
+"""What a drain needs in Nova's policy; by default all of them need the role admin."""
+
+
+async def examine(client: Client, reader: Reader, settings: Settings, lane: Lane) -> Sequence[Finding]:
+    """Every finding, good ones too, in the order in which things depend on each other. Raises nothing."""
+    try:
+        return await lane.run(lambda: list(_examine(client, reader, settings)))
+    except BackendError as error:
+        return [_failed("login", error)]
+
+
+def _examine(client: Client, reader: Reader, settings: Settings) -> Iterator[Finding]:
+    yield from _file(settings)
+    try:
+        login = client.connection.config.config.get("auth") or {}
+    except BackendError as error:
+        yield _failed("login", error)
+        return
+    yield from _route("identity", str(login.get("auth_url") or ""), settings)
+    try:
+        api = client.api
+    except BackendError as error:
+        yield _failed("login", error)
+        return
+    yield from _token(client)
+    yield Finding(
+        check="region", ok=True, detail=f"{api.region}; the catalog has: {', '.join(client.regions())}"
+    )
+    if words.address(api.url) != words.address(str(login.get("auth_url") or "")):
+        yield from _route("compute", api.url, settings)
+    yield _clock(client)
+    yield _version(api)
+    yield from _rights_to_read(reader)
+    yield _rights_to_migrate(client, settings)
+    yield _latency(client)
+
+
+def _failed(check: str, error: BackendError) -> Finding:
+    return Finding(check=check, ok=False, detail=error.problem.happened, fix=error.problem.next_step)
+
+
+def _file(settings: Settings) -> Iterator[Finding]:
+    """clouds.yaml holds a password, as a rule."""
+    options: Options = settings.options
+    place = clouds.locate(options, settings.config_dir) if options.cloud else None
+    for file in (place, place.with_name("secure.yaml")) if place else ():
+        try:
+            mode = file.stat().st_mode & 0o777
+        except OSError:
+            continue
+        if mode & 0o077:
+            detail = f"{file} can be read by others on this machine (mode {mode:o})"
+            yield Finding(check="clouds.yaml", ok=False, detail=detail, fix=f"chmod 600 {file}")
+        else:
+            yield Finding(check="clouds.yaml", ok=True, detail=f"{file} (mode {mode:o})")
+
+
+def _route(check: str, url: str, settings: Settings) -> Iterator[Finding]:
+    """Name, TCP and TLS of an endpoint."""
+    parts = urlsplit(url)
+    host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        yield Finding(
+            check=f"{check}: name",
+            ok=False,
+            detail=f"{host}: {error.strerror}",
+            fix=f"Check DNS: getent hosts {host}",
+        )
+        return
+    addresses = sorted({str(one[4][0]) for one in found})
+    yield Finding(check=f"{check}: name", ok=True, detail=f"{host} is {', '.join(addresses)}")
+    began = time.monotonic()
+    try:
+        with socket.create_connection((host, port), timeout=settings.connect_timeout):
+            took = time.monotonic() - began
+    except OSError as error:
+        problem = words.transport(error, url, settings.name, waited=f"within {settings.connect_timeout:g} s")
+        yield Finding(check=f"{check}: TCP", ok=False, detail=problem.happened, fix=problem.next_step)
+        return
+    yield Finding(check=f"{check}: TCP", ok=True, detail=f"{host}:{port} answers in {took * 1000:.0f} ms")
+    if parts.scheme == "https":
+        yield _certificate(check, host, port, settings)
+    else:
+        yield Finding(
+            check=f"{check}: TLS",
+            ok=None,
+            detail=f"{host}:{port} is plain http: passwords and tokens can be read on the way",
+            fix="Use an https endpoint if the cloud has one.",
+        )
+
+
+def _certificate(check: str, host: str, port: int, settings: Settings) -> Finding:
+    """Issuer and end. Whether it is trusted shows at the login, through the same code as every call."""
+    try:
+        shown = tls.certificate(host, port, timeout=settings.connect_timeout)
+    except (OSError, ValueError) as error:
+        return Finding(
+            check=f"{check}: TLS",
+            ok=False,
+            detail=f"no TLS at {host}:{port}: {error}",
+            fix="Is it an https endpoint?",
+        )
+    days = (shown.expires - datetime.now(UTC)).days
+    detail = f"issued by {shown.issuer}, ends {shown.expires:%Y-%m-%d} (in {days} days)"
+    fix = "" if days > EXPIRES_SOON else "Have the certificate renewed."
+    return Finding(
+        check=f"{check}: TLS", ok=days >= 0 and (days > EXPIRES_SOON or None), detail=detail, fix=fix
+    )
+
+
+def _token(client: Client) -> Iterator[Finding]:
+    access = client.access()
+    who = f"{access.username} in project {access.project_name or '(none)'}"
+    roles = ", ".join(sorted(access.role_names)) or "none"
+    yield Finding(check="login", ok=True, detail=f"{who}, roles: {roles}")
+    left = (access.expires - datetime.now(UTC)).total_seconds()
+    yield Finding(
+        check="token",
+        ok=True if left > 300 else None,
+        detail=f"good for {left / 60:.0f} min; renewed by itself",
+        fix="" if left > 300 else "Tokens live very shortly: [token] expiration in keystone.conf.",
+    )
+
+
+def _clock(client: Client) -> Finding:
+    skew = client.wire.traffic.skew
+    if skew is None:
+        return Finding(check="clock", ok=None, detail="the cloud does not tell its time (no Date header)")
+    side = "ahead of" if skew > 0 else "behind"
+    if abs(skew) <= SKEW:
+        return Finding(check="clock", ok=True, detail=f"agrees with the cloud's to {max(abs(skew), 1):.0f} s")
+    return Finding(
+        check="clock",
+        ok=False,
+        detail=f"the cloud's clock is {abs(skew):.0f} s {side} this machine's",
+        fix="Set up NTP on both: chronyc tracking. Tokens may look expired, ages are corrected by evac.",
+    )
+
+
+def _version(api: Api) -> Finding:
+    spoken = f"{api.oldest[0]}.{api.oldest[1]} to {api.newest[0]}.{api.newest[1]}"
+    if api.newest >= ALL_ACTIONS:
+        return Finding(check="API version", ok=True, detail=f"compute {spoken}")
+    return Finding(
+        check="API version",
+        ok=None,
+        detail=f"compute {spoken}: some actions are not possible",
+        fix="All of them need 2.65 (Rocky): the console says at each action what it lacks.",
+    )
+
+
+def _rights_to_read(reader: Reader) -> Iterator[Finding]:
+    probes: tuple[tuple[str, Callable[[], object]], ...] = (
+        ("servers of all projects", reader.probe_servers),
+        ("compute services", reader.services),
+        ("hypervisors", reader.hypervisors),
+        ("migrations", reader.migrations),
+    )
+    for what, probe in probes:
+        try:
+            probe()
+        except BackendError as error:
+            yield _failed(f"may read {what}", error)
+        else:
+            yield Finding(check=f"may read {what}", ok=True, detail="yes")
+
+
+def _rights_to_migrate(client: Client, settings: Settings) -> Finding:
+    """By the token's roles: Nova has no question "could I?", and trying would be doing."""
+    if settings.read_only:
+        return Finding(check="may migrate", ok=None, detail="not asked: this cluster is read-only here")
+    roles = client.roles()
+    if "admin" in roles:
+        return Finding(
+            check="may migrate",
+            ok=True,
+            detail="yes by Nova's default policy: the account has the role admin",
+        )
+    return Finding(
+        check="may migrate",
+        ok=None if "manager" in roles else False,
+        detail=f"not by Nova's default policy: it needs the role admin, the account has {', '.join(roles) or 'none'}",
+        fix=f"Ask for the role admin, or for {', '.join(MIGRATE_RULES)} in Nova's policy.yaml.",
+    )
+
+
+def _latency(client: Client) -> Finding:
+    took = []
+    try:
+        for _ in range(PROBES):
+            began = time.monotonic()
+            client.get("/servers", {"limit": 1}, what="one server")
+            took.append(time.monotonic() - began)
+    except BackendError as error:
+        return _failed("latency", error)
+    middle = statistics.median(took)
+    slow = middle > SLOW
+    return Finding(
+        check="latency",
+        ok=None if slow else True,
+        detail=f"{middle * 1000:.0f} ms per call (median of {PROBES})",
+        fix="Look at the load of nova-api and of its database." if slow else "",
+    )

@@ -1,0 +1,72 @@
+"""Which requests may leave this machine. Data, so that it can be read and tested on its own.
+
+Reading: any GET or HEAD, and the POST that fetches a token. Changing: exactly the calls evac makes, by method, path
+and the shape of the body; anything else the SDK could send is refused below it.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+
+import msgspec
+
+TOKEN_PATH = re.compile(r"^(?:/[^?]*)?/v3/auth/tokens$")
+"""Identity API v3: asking for a token is a POST that changes nothing."""
+
+SERVER_ACTIONS = frozenset(
+    {
+        "os-migrateLive",
+        "migrate",
+        "confirmResize",
+        "revertResize",
+        "evacuate",
+        "os-resetState",
+        "os-start",
+        "os-stop",
+    }
+)
+"""The bodies we send to /servers/ID/action; each body has exactly one of them as its only key."""
+
+SERVICE_KEYS = frozenset({"status", "disabled_reason", "forced_down"})
+"""What we set on a compute service (2.53 and later)."""
+
+_ACTION = re.compile(r"/servers/[\w-]+/action$")
+_FORCE = re.compile(r"/servers/[\w-]+/migrations/\d+/action$")
+_ABORT = re.compile(r"/servers/[\w-]+/migrations/\d+$")
+_SERVICE = re.compile(r"/os-services/[\w-]+$")
+
+
+class Verdict(Enum):
+    """What the guard thinks of a request."""
+
+    READS = "reads"
+    CHANGES = "changes"
+    """A call evac makes."""
+    FOREIGN = "foreign"
+    """Anything else; never sent."""
+
+
+def judge(method: str, path: str, body: bytes | str | None) -> Verdict:
+    """`path` without the query. A body that cannot be understood is foreign."""
+    if method in {"GET", "HEAD"}:
+        return Verdict.READS
+    if method == "POST" and TOKEN_PATH.match(path):
+        return Verdict.READS
+    if method == "DELETE" and _ABORT.search(path) and not body:
+        return Verdict.CHANGES
+    keys = _keys(body)
+    known = (
+        (method == "POST" and _ACTION.search(path) and len(keys) == 1 and keys <= SERVER_ACTIONS)
+        or (method == "POST" and _FORCE.search(path) and keys == {"force_complete"})
+        or (method == "PUT" and _SERVICE.search(path) and keys and keys <= SERVICE_KEYS)
+    )
+    return Verdict.CHANGES if known else Verdict.FOREIGN
+
+
+def _keys(body: bytes | str | None) -> frozenset[str]:
+    try:
+        decoded = msgspec.json.decode(body or b"null")
+    except msgspec.DecodeError:
+        return frozenset()
+    return frozenset(decoded) if isinstance(decoded, dict) else frozenset()

@@ -1,0 +1,62 @@
+"""Looks at a server's certificate without trusting it. Nothing is sent but the handshake."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from datetime import datetime
+from urllib.parse import urlsplit
+
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+from msgspec import Struct
+
+
+class Certificate(Struct, frozen=True, kw_only=True):
+    """What a server shows."""
+
+    issuer: str
+    subject: str
+    expires: datetime
+    """UTC."""
+
+
+def certificate(host: str, port: int, *, timeout: float) -> Certificate:
+    """The certificate `host` shows, trusted or not.
+
+    Raises:
+        OSError: no connection, or no TLS there (ssl.SSLError is one).
+        ValueError: the certificate cannot be read.
+    """
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    # Only to show who signed a certificate that was refused, or when it ends; no request goes over this connection.
+    context.verify_mode = ssl.CERT_NONE
+    with (
+        socket.create_connection((host, port), timeout=timeout) as plain,
+        context.wrap_socket(plain, server_hostname=host) as secure,
+    ):
+        raw = secure.getpeercert(binary_form=True)
+    if not raw:
+        raise ValueError("no certificate")
+    shown = x509.load_der_x509_certificate(raw)
+    return Certificate(
+        issuer=_name(shown.issuer), subject=_name(shown.subject), expires=shown.not_valid_after_utc
+    )
+
+
+def issuer(url: str, *, timeout: float) -> str:
+    """Who signed the certificate at `url`; "" when that cannot be found out."""
+    parts = urlsplit(url)
+    try:
+        return certificate(parts.hostname or "", parts.port or 443, timeout=timeout).issuer
+    except (OSError, ValueError):
+        return ""
+
+
+def _name(name: x509.Name) -> str:
+    for oid in (NameOID.COMMON_NAME, NameOID.ORGANIZATION_NAME):
+        found = name.get_attributes_for_oid(oid)
+        if found:
+            return str(found[0].value)
+    return name.rfc4514_string()

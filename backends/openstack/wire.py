@@ -1,0 +1,307 @@
+"""The transport below the SDK: guard, time-outs, size cap, audit record, and errors in words.
+
+It is a requests adapter mounted on the session that openstacksdk and keystoneauth send everything through, tokens
+and version discovery included, so nothing the SDK does can go round it.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError as Urllib3Error
+from urllib3.exceptions import MaxRetryError, NewConnectionError
+
+from backends.openstack import tls, words
+from backends.openstack.guard import Verdict, judge
+from evac.backend import Call
+from evac.clock import wall
+from evac.errors import BackendError, BadAnswer, ReadOnly, Refused, Uncertain, Unreachable
+from evac.model import Problem
+
+CAP = 256 * 1024 * 1024
+"""Bytes of one answer, unpacked. 10,000 servers in pages of 1,000 are 2 to 3 MB a page; 50 MB answers are fine."""
+
+CHUNK = 1024 * 1024
+RECORDED = 2000
+"""Characters of body and answer kept in a Call."""
+
+_SECRET = re.compile(
+    r'("(?:adminPass|admin_pass|password|secret|token)"\s*:\s*)"(?:[^"\\]|\\.)*"', re.IGNORECASE
+)
+_SESSION_LIFE = 10
+"""A slow answer may take this many read time-outs in all, lest a server that drips bytes hold a thread for ever."""
+
+
+class Traffic:
+    """What came in since the process began, for `Inventory.size` and `.calls`, and the clock difference seen last."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.calls = 0
+        self.size = 0
+        self.skew: float | None = None
+
+    def count(self, size: int, skew: float | None) -> None:
+        """One answer."""
+        with self._lock:
+            self.calls += 1
+            self.size += size
+            if skew is not None:
+                self.skew = skew
+
+
+class Wire(HTTPAdapter):
+    """Sends what the guard lets through. Thread-safe, as HTTPAdapter is."""
+
+    def __init__(
+        self,
+        cluster: str,
+        *,
+        read_only: bool,
+        connect_timeout: float,
+        read_timeout: float,
+        record: Callable[[Call], None] | None,
+    ) -> None:
+        super().__init__(pool_connections=8, pool_maxsize=16, max_retries=0)
+        self._cluster = cluster
+        self._read_only = read_only
+        self._timeout = (connect_timeout, read_timeout)
+        self._record = record
+        self.traffic = Traffic()
+
+    def send(  # noqa: PLR0917 - the signature of requests' adapter
+        self,
+        request: requests.PreparedRequest,
+        stream: bool = False,  # noqa: ARG002 - of the signature; we always stream
+        timeout: object = None,  # noqa: ARG002 - of the signature; ours is used
+        verify: bool | str = True,
+        cert: Any = None,
+        proxies: Mapping[str, str] | None = None,
+    ) -> requests.Response:
+        """One request. `stream` and `timeout` of the caller are overruled by ours.
+
+        Raises:
+            ReadOnly: the guard stopped it.
+            Refused, Uncertain: a changing call got no answer; Refused when no byte of it can have left.
+            Unreachable, BadAnswer: a read got no answer, or a broken one.
+        """
+        verdict = judge(request.method or "", _path(request), request.body)
+        kwargs = {"timeout": self._timeout, "verify": verify, "cert": cert, "proxies": proxies}
+        if verdict is Verdict.READS:
+            return self._read(request, kwargs)
+        self._stop_if_not_allowed(request, verdict)
+        return self._change(request, kwargs)
+
+    def _stop_if_not_allowed(self, request: requests.PreparedRequest, verdict: Verdict) -> None:
+        what = f"{request.method} {_path(request)}"
+        if self._read_only:
+            raise ReadOnly(
+                Problem(
+                    happened=f"{self._cluster} is read-only here: {what} was not sent.",
+                    unaffected="Nothing was changed.",
+                    next_step="Remove read_only from the config, or start without --read-only, to allow changes.",
+                )
+            )
+        if verdict is Verdict.FOREIGN:
+            raise Refused(
+                Problem(
+                    happened=f"{self._cluster}: {what} is not among the calls evac makes, so it was not sent.",
+                    unaffected="Nothing was changed.",
+                )
+            )
+
+    def _read(self, request: requests.PreparedRequest, kwargs: dict[str, Any]) -> requests.Response:
+        """One retry when a kept-alive connection turned out to be closed: a read may be repeated."""
+        try:
+            try:
+                return self._fetch(self, request, kwargs)
+            except requests.ConnectionError as error:
+                if isinstance(error, requests.exceptions.SSLError | requests.Timeout) or _never_connected(
+                    error
+                ):
+                    raise
+                return self._fetch(self, request, kwargs)
+        except (requests.RequestException, Urllib3Error, OSError) as error:
+            raise self._unanswered(error, request, kwargs["verify"]) from error
+
+    def _change(self, request: requests.PreparedRequest, kwargs: dict[str, Any]) -> requests.Response:
+        """On a fresh connection: one that the server is about to close would make the outcome uncertain."""
+        began = time.monotonic()
+        with closing(HTTPAdapter(pool_connections=1, pool_maxsize=1, max_retries=0)) as once:
+            try:
+                response = self._fetch(once, request, kwargs)
+            except (requests.RequestException, Urllib3Error, OSError, BadAnswer) as error:
+                outcome = self._unsent_or_uncertain(error, request, kwargs["verify"])
+                self._note(request, None, outcome.problem.happened.encode(), "", began)
+                raise outcome from error
+        self._note(request, response.status_code, response.content, request_id(response.headers), began)
+        return response
+
+    def _fetch(
+        self, adapter: HTTPAdapter, request: requests.PreparedRequest, kwargs: dict[str, Any]
+    ) -> requests.Response:
+        send = super().send if adapter is self else adapter.send
+        asked = wall()
+        response = send(request, stream=True, **kwargs)
+        try:
+            body = self._body(response, time.monotonic() + self._timeout[1] * _SESSION_LIFE)
+        finally:
+            response.close()
+        response._content = body  # noqa: SLF001 - the documented way to hand over a body is to read it without a cap
+        response._content_consumed = True  # type: ignore[attr-defined]  # noqa: SLF001
+        self.traffic.count(len(body), _skew(response.headers.get("Date"), asked))
+        return response
+
+    def _body(self, response: requests.Response, deadline: float) -> bytes:
+        chunks: list[bytes] = []
+        size = 0
+        for chunk in _chunks(response):
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > CAP:
+                raise BadAnswer(self._broken(response, f"larger than {CAP // 1024**2} MB"))
+            if time.monotonic() > deadline:
+                raise requests.exceptions.ReadTimeout("the answer comes too slowly", request=response.request)
+        promised = response.headers.get("Content-Length", "")
+        encoded = response.headers.get("Content-Encoding")
+        has_body = response.request.method != "HEAD" and response.status_code not in {204, 304}
+        if promised.isdigit() and not encoded and has_body and size < int(promised):
+            raise BadAnswer(self._broken(response, f"cut off after {size} of {promised} bytes"))
+        return b"".join(chunks)
+
+    def _broken(self, response: requests.Response, how: str) -> Problem:
+        return Problem(
+            happened=f"{self._cluster}: the answer to {response.request.method} {_path(response.request)} is {how}.",
+            unaffected=words.unaffected(self._cluster),
+            next_step="A proxy or load balancer in between may cut answers; evac asks again.",
+        )
+
+    def _unanswered(
+        self, error: Exception, request: requests.PreparedRequest, verify: bool | str
+    ) -> BackendError:
+        cut = {
+            "IncompleteRead",
+            "ChunkedEncodingError",
+            "InvalidChunkLength",
+            "ContentDecodingError",
+            "DecodeError",
+        }
+        if any(type(one).__name__ in cut for one in words.causes(error)):
+            return BadAnswer(
+                Problem(
+                    happened=f"{self._cluster}: the answer to {request.method} {_path(request)} is cut off.",
+                    unaffected=words.unaffected(self._cluster),
+                    next_step="A proxy or load balancer in between may cut answers; evac asks again.",
+                )
+            )
+        return Unreachable(self._transport(error, request, verify))
+
+    def _transport(self, error: Exception, request: requests.PreparedRequest, verify: bool | str) -> Problem:
+        url = request.url or ""
+        connect, read = self._timeout
+        early = isinstance(error, requests.ConnectTimeout)
+        waited = f"within {connect:g} s" if early else f"for {read:g} s"
+        issuer = ""
+        if isinstance(error, requests.exceptions.SSLError) and verify is not False:
+            issuer = tls.issuer(url, timeout=connect)
+        return words.transport(error, url, self._cluster, waited=waited, issuer=issuer)
+
+    def _unsent_or_uncertain(
+        self, error: Exception, request: requests.PreparedRequest, verify: bool | str
+    ) -> BackendError:
+        what = f"{request.method} {_path(request)}"
+        why = error.problem if isinstance(error, BadAnswer) else self._transport(error, request, verify)
+        if _never_connected(error):
+            return Refused(
+                Problem(
+                    happened=f"{why.happened} {what} was not sent.",
+                    unaffected="Nothing was changed.",
+                    next_step=why.next_step,
+                )
+            )
+        return Uncertain(
+            Problem(
+                happened=f"{why.happened} {what} had been sent.",
+                unaffected="Whether it was carried out is not known.",
+                next_step="evac looks at the VM before anything else is done to it.",
+            )
+        )
+
+    def _note(
+        self,
+        request: requests.PreparedRequest,
+        status: int | None,
+        answer: bytes,
+        request_id: str,
+        began: float,
+    ) -> None:
+        if self._record is None:
+            return
+        body = request.body or b""
+        text = body.decode(errors="replace") if isinstance(body, bytes) else str(body)
+        self._record(
+            Call(
+                cluster=self._cluster,
+                method=request.method or "",
+                path=_path(request),
+                body=redacted(text),
+                status=status,
+                answer=redacted(answer.decode(errors="replace")),
+                request_id=request_id,
+                took=time.monotonic() - began,
+            )
+        )
+
+
+def redacted(text: str) -> str:
+    """Without passwords and tokens (an evacuation's answer may hold a new adminPass), and short."""
+    return _SECRET.sub(r'\1"***"', text)[:RECORDED]
+
+
+def request_id(headers: Mapping[str, str]) -> str:
+    """Nova's id of a call, by which the server's log of actions knows it."""
+    return headers.get("X-Openstack-Request-Id") or headers.get("X-Compute-Request-Id") or ""
+
+
+def _chunks(response: requests.Response) -> Iterator[bytes]:
+    """Pieces as they arrive. read1 returns what is there, so a slow drip is noticed; older urllib3 has only stream."""
+    raw = response.raw
+    plain = not response.headers.get("Content-Encoding") and not getattr(raw, "chunked", False)
+    if plain and hasattr(raw, "read1"):
+        return iter(lambda: raw.read1(CHUNK), b"")
+    return raw.stream(65_536, decode_content=True)
+
+
+def _never_connected(error: BaseException) -> bool:
+    """True when no byte of the request can have left: the connection or the TLS handshake failed."""
+    if isinstance(error, requests.exceptions.ConnectTimeout | requests.exceptions.ProxyError):
+        return True
+    for one in words.causes(error):
+        if isinstance(one, NewConnectionError):
+            return True
+        if isinstance(one, MaxRetryError) and isinstance(error, requests.exceptions.SSLError):
+            return True
+    return isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.InvalidHeader)
+
+
+def _path(request: requests.PreparedRequest) -> str:
+    return (request.path_url or "").partition("?")[0]
+
+
+def _skew(date: str | None, asked: float) -> float | None:
+    """Cluster's clock minus ours. Date has whole seconds: half of one is added, the middle of the call is compared."""
+    if not date:
+        return None
+    try:
+        theirs = parsedate_to_datetime(date).timestamp()
+    except ValueError:
+        return None
+    return theirs + 0.5 - (asked + wall()) / 2
