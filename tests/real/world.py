@@ -156,6 +156,9 @@ class World:
         return bool(service["state"] == "up")
 
     def _heal_servers(self) -> None:
+        for key, one in self.ours().items():
+            if one["task"] == "migrating":
+                self._abort(key)
         end = time.monotonic() + 60
         while busy := [key for key, one in self.ours().items() if one["task"]]:
             if time.monotonic() > end:
@@ -207,17 +210,38 @@ class World:
         for host in HOSTS:
             for _ in range(wanted.get(host, 0) - len(held[host])):
                 key, _source = spare.pop()
-                self._migrate(key, host)
+                self.migrate(key, host)
         self.calm(300)
         counts = Counter(one["host"] for one in self.ours().values())
         assert all(counts[host] >= number for host, number in wanted.items()), (
             f"wanted {wanted}, got {counts}"
         )
 
-    def _migrate(self, server: str, host: str) -> None:
+    def migrate(self, server: str, host: str) -> None:
+        """Ask for a live migration by hand; not waited for."""
         body = {"os-migrateLive": {"host": host, "block_migration": "auto"}}
         answer = self.cloud.compute.post(f"/servers/{server}/action", json=body, microversion=_ASYNC)
         assert answer.status_code == 202, answer.text
+
+    def until_migrating(self, server: str) -> None:
+        """Until bytes flow."""
+
+        def flows() -> bool:
+            rows = self._get(f"/servers/{server}/migrations", _LISTED)["migrations"]
+            return any(row["memory_processed_bytes"] for row in rows)
+
+        self._until(flows, f"{server} migrates", 60)
+
+    def abort_all(self) -> None:
+        """Stop every live migration of ours and wait until it is quiet."""
+        for server, one in self.ours().items():
+            if one["task"] == "migrating":
+                self._abort(server)
+        self.calm()
+
+    def _abort(self, server: str) -> None:
+        for row in self._get(f"/servers/{server}/migrations", _LISTED)["migrations"]:
+            self.cloud.compute.delete(f"/servers/{server}/migrations/{row['id']}", microversion=_LISTED)
 
     def calm(self, seconds: float = 120) -> None:
         """Until every server of ours is active and nothing is done to it."""
