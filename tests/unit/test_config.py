@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Annotated, Literal
@@ -125,7 +126,7 @@ def test_ten_mistakes_are_told_at_once_each_with_its_line_and_a_remedy(tmp_path:
         (7, "limits.per_sorce"): ("not known", "", "per_source"),
         (9, "clusters.a.kind"): ("nvoa", '"nova"', "nova"),
         (12, "clusters.b.url"): ("is 5", "a text", ""),
-        (13, "clusters.b.mode"): ('"fst"', '"fast", "careful"', "fast"),
+        (13, "clusters.b.mode"): ('"fst"', '"careful", "fast"', "fast"),
         (14, "clusters.b.port"): ("70000", "at most 65535", ""),
         (15, "clusters.b.password"): ("the secret itself", "env:NAME", ""),
         (16, "clusters.b.read_timeout"): ("-1", "at least 0.1", ""),
@@ -200,10 +201,8 @@ def test_no_text_makes_it_fall_over(tmp_path_factory: pytest.TempPathFactory, te
     """Whatever is in the file, the answer is a config or a list of mistakes."""
     path = tmp_path_factory.getbasetemp() / "fuzz.toml"
     path.write_text(text, encoding="utf-8")
-    try:
-        load(path, PLUGINS)
-    except ConfigErrors as errors:
-        assert errors.errors
+    with contextlib.suppress(ConfigErrors):
+        assert load(path, PLUGINS).found
 
 
 def test_lines_are_found_through_strings_arrays_and_comments() -> None:
