@@ -6,6 +6,7 @@ With no verb the console opens. Importing this module imports click and nothing 
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Sequence
 
 import click
@@ -123,6 +124,8 @@ def cli(ctx: click.Context, /, **options: str | bool | None) -> None:
     are no patterns, and a name that is not unique is refused with the candidates listed.
     """
     ctx.obj = Start.of(options)
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        ctx.color = False
     if ctx.invoked_subcommand is None:
         from tui.commands.opening import open_console  # noqa: PLC0415  # only when the console opens
 

@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 MAGIC_WORD = "hunter2-Sesame!"
 
 
-def evac(*args: str) -> Result:
+def evac(*args: object) -> Result:
     return CliRunner().invoke(cli, [str(arg) for arg in args])
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
@@ -62,7 +62,7 @@ def names(ctx: click.Context, table: str, incomplete: str) -> list[str]:
     return fitting(rows, incomplete, cluster)
 
 
-def fitting(rows: Iterable[dict[str, object]], incomplete: str, cluster: str) -> list[str]:
+def fitting(rows: Iterable[Mapping[str, object]], incomplete: str, cluster: str) -> list[str]:
     """The first names that fit, sorted, each once."""
     found = {
         name
