@@ -118,6 +118,7 @@ async def test_read_only_sends_not_one_changing_request(
         for words in every_verb("evac-01", moving, "cmp03"):
             done = await rig.evac_later(*switch, *words, "--yes")
             assert done.returncode not in (0, 1), f"{words}: {done.stdout}{done.stderr}{rig.words()}"
+        await rig.fresh()
         assert len(proxy.seen()) > 10, "it did read through the proxy"
         assert proxy.changes() == []
         assert world.servers() == before
