@@ -66,7 +66,7 @@ def vm(cluster: str, world: World, sim: SimVM) -> model.VM:
         cluster=cluster,
         id=sim.id,
         name=sim.name,
-        host=sim.host,
+        host="" if sim.hostless else sim.host,
         state=VMState.UNKNOWN if sim.native else state,
         native=sim.native or state.value,
         task=sim.task,

@@ -89,6 +89,8 @@ class SimVM:
     """Goes up at each change of anything that is reported."""
     move: int = 0
     """Id of its move in progress; 0 when none."""
+    hostless: bool = False
+    """True: the API says null where its host should be named."""
     resized_from: str = ""
     """Source of a cold migration that waits for confirm or revert."""
 
