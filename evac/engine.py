@@ -30,9 +30,9 @@ from evac.journal import Journal, JournalError
 from evac.lifecycle import EngineLock, EngineTrouble, Report, listen, prepare_state
 from evac.link import Link, Linker
 from evac.model import Problem
-from evac.no_queue import LimitRules, Queue
 from evac.paths import Paths, paths
 from evac.poller import Poller, first_state
+from evac.queue import LimitRules, Queue
 from evac.secret import REDACTOR, RedactingFormatter
 from evac.server import Server
 

@@ -16,7 +16,8 @@ from evac.api import EvacuatePlanRequest, Hello, LimitsRequest, OrderRequest, Pl
 from evac.feed import Feed
 from evac.jobs import Actor
 from evac.model import Problem
-from evac.no_queue import PlanRefused, QueueRefusal, plan_drain, plan_evacuate
+from evac.no_queue import PlanRefused, plan_drain, plan_evacuate
+from evac.queue import QueueRefusal
 
 if TYPE_CHECKING:
     from evac.engine import Engine
