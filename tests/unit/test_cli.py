@@ -100,7 +100,7 @@ def test_docs_name_every_command_and_option_and_nothing_else() -> None:
                 assert max(param.opts, key=len) in section, f"{name} {param.opts}"
 
 
-COMMON = {"--help", "--json", "--yes", "--wait", "--timeout", "--ticket", "--cluster"}
+COMMON = {"--help", "--json", "--yes", "--plan", "--wait", "--timeout", "--ticket", "--cluster"}
 """Described once, at the top of the page."""
 
 
@@ -136,7 +136,9 @@ def test_evacuate_without_a_statement_is_refused_before_anything_is_asked() -> N
 
 
 def test_a_plan_and_a_go_contradict_each_other() -> None:
-    assert CliRunner().invoke(cli, ["drain", "cmp-1", "--plan", "--yes"]).exit_code == Code.USAGE
+    result = CliRunner().invoke(cli, ["drain", "cmp-1", "--plan", "--yes"])
+    assert result.exit_code == Code.USAGE
+    assert "contradict" in result.output
 
 
 def test_a_problem_is_told_in_words_and_in_json() -> None:

@@ -31,7 +31,7 @@ class How(Struct, frozen=True, kw_only=True):
 
 
 def acting_options(function: F) -> F:
-    """--yes, --wait/--no-wait, --timeout, --ticket, --json."""
+    """--yes, --plan, --wait/--no-wait, --timeout, --ticket, --json."""
     for option in reversed(
         (
             click.option(
@@ -39,6 +39,9 @@ def acting_options(function: F) -> F:
             ),
             click.option(
                 "--wait/--no-wait", "wait_for_it", default=True, help="Wait for the end [default: wait]."
+            ),
+            click.option(
+                "--plan", "plan_only", is_flag=True, help="Show the plan only: what happens without --yes."
             ),
             click.option(
                 "--timeout", type=float, help="Stop waiting after so many seconds; the order goes on."
@@ -53,6 +56,8 @@ def acting_options(function: F) -> F:
 
 def how(options: dict[str, Any]) -> How:
     """From click's parameters."""
+    if options["plan_only"] and options["yes"]:
+        raise click.UsageError("--plan and --yes contradict each other.")
     return How(
         yes=bool(options["yes"]),
         wait=bool(options["wait_for_it"]),

@@ -11,15 +11,16 @@ from evac.actions import EnterMaintenance, ForceDown, HostAction, LeaveMaintenan
 from evac.api import EvacuatePlanRequest, PlanRequest
 from evac.client import EngineClient
 from evac.model import Host
-from tui.commands.acting import act, acting_options, how
+from tui.commands import show
+from tui.commands.acting import How, act, acting_options, how
 from tui.commands.completing import complete_hosts
 from tui.commands.exits import Code, Stop
 from tui.commands.naming import find
-from tui.commands.session import View, engine, read_fleet, run
+from tui.commands.session import View, engine, read_fleet, run, unsearched
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-Deed = Callable[[EngineClient, View, Host], Awaitable[Code]]
+Deed = Callable[[EngineClient, View, Host, How], Awaitable[Code]]
 
 
 def on_host(function: F) -> F:
@@ -45,21 +46,16 @@ fenced_option = click.option(
 
 @click.command("drain")
 @on_host
-@click.option(
-    "--plan", "plan_only", is_flag=True, help="Show the plan only; this is what happens without --yes."
-)
 @to_option
 @click.option("--reason", default="", help="Why, for the maintenance mode and the record.")
 @click.pass_context
-def drain_command(ctx: click.Context, /, plan_only: bool, to: str, reason: str, **options: Any) -> None:
+def drain_command(ctx: click.Context, /, to: str, reason: str, **options: Any) -> None:
     """Empty a live host: into maintenance, then live-migrate every VM away."""
-    if plan_only and options["yes"]:
-        raise click.UsageError("--plan and --yes contradict each other.")
 
-    async def deed(client: EngineClient, view: View, host: Host) -> Code:
+    async def deed(client: EngineClient, view: View, host: Host, way: How) -> Code:
         request = PlanRequest(cluster=host.cluster, host=host.id, to=target(view, host, to), reason=reason)
         plan = await client.plan_drain(request)
-        return await act(ctx.obj, client, how(options), plan.title, plan.actions, plan=plan)
+        return await act(ctx.obj, client, way, plan.title, plan.actions, plan=plan)
 
     carry_out(ctx, options, deed)
 
@@ -77,12 +73,12 @@ def evacuate_command(ctx: click.Context, /, fenced: str, to: str, **options: Any
     """
     need_statement(fenced, "evacuate")
 
-    async def deed(client: EngineClient, view: View, host: Host) -> Code:
+    async def deed(client: EngineClient, view: View, host: Host, way: How) -> Code:
         request = EvacuatePlanRequest(
             cluster=host.cluster, host=host.id, fenced=fenced.strip(), to=target(view, host, to)
         )
         plan = await client.plan_evacuate(request)
-        return await act(ctx.obj, client, how(options), plan.title, plan.actions, plan=plan)
+        return await act(ctx.obj, client, way, plan.title, plan.actions, plan=plan)
 
     carry_out(ctx, options, deed)
 
@@ -160,19 +156,22 @@ def one_step(
 ) -> None:
     """An order of a single step on the host."""
 
-    async def deed(client: EngineClient, view: View, host: Host) -> Code:  # noqa: ARG001  # a plan needs the view
-        return await act(ctx.obj, client, how(options), title, [step(host)])  # type: ignore[list-item]
+    async def deed(client: EngineClient, view: View, host: Host, way: How) -> Code:  # noqa: ARG001  # a plan needs the view
+        return await act(ctx.obj, client, way, title, [step(host)])  # type: ignore[list-item]
 
     carry_out(ctx, options, deed)
 
 
 def carry_out(ctx: click.Context, options: dict[str, Any], deed: Deed) -> None:
     """Find the host, then do it."""
+    way = how(options)
 
     async def task() -> Code:
         async with engine(ctx.obj) as client:
             view = await read_fleet(client, cluster=options["cluster"])
+            for line in unsearched(view, options["cluster"]):
+                show.note(line)
             host = find(view.hosts.values(), options["host"], kind="host", cluster=options["cluster"])
-            return await deed(client, view, host)
+            return await deed(client, view, host, way)
 
     ctx.exit(int(run(task)))

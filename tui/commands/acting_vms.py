@@ -20,11 +20,12 @@ from evac.actions import (
     StopVM,
 )
 from evac.model import VM
+from tui.commands import show
 from tui.commands.acting import act, acting_options, how
 from tui.commands.completing import complete_hosts, complete_vms
 from tui.commands.exits import Code
 from tui.commands.naming import active_migration, find
-from tui.commands.session import View, engine, read_fleet, run
+from tui.commands.session import View, engine, read_fleet, run, unsearched
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -140,13 +141,16 @@ def identity(vm: VM) -> dict[str, str]:
 
 def carry_out(ctx: click.Context, verb: str, step: Step, options: dict[str, Any]) -> None:
     """Find the VMs, make one step for each, and show or do it."""
+    way = how(options)
 
     async def task() -> Code:
         async with engine(ctx.obj) as client:
             view = await read_fleet(client, cluster=options["cluster"])
+            for line in unsearched(view, options["cluster"]):
+                show.note(line)
             vms = named(view, options["vms"], options["cluster"])
             actions = [step(view, vm) for vm in vms]
-            return await act(ctx.obj, client, how(options), title(verb, vms), actions)
+            return await act(ctx.obj, client, way, title(verb, vms), actions)
 
     ctx.exit(int(run(task)))
 

@@ -14,7 +14,7 @@ from evac.jobs import Job, Limits, QueueState
 from tui.commands import show
 from tui.commands.acting import How, ended
 from tui.commands.exits import Code, Stop
-from tui.commands.session import View, engine, read_fleet, run
+from tui.commands.session import View, engine, glance, run
 from tui.commands.waiting import moving_words, wait
 from tui.store import number
 
@@ -80,7 +80,7 @@ def wait_command(ctx: click.Context, /, order: str, timeout: float | None, as_js
 
     async def task() -> Code:
         async with engine(ctx.obj) as client:
-            view = await read_fleet(client, patience=10)
+            view = await glance(client)
             if order not in view.orders:
                 raise Stop(
                     f"There is no order {order!r}.", Code.USAGE, next_step="`evac queue --all` lists them."
@@ -104,7 +104,7 @@ def limits_command(ctx: click.Context, /, as_json: bool, **changes: int | None) 
 
     async def task() -> Limits:
         async with engine(ctx.obj) as client:
-            view = await read_fleet(client, patience=10)
+            view = await glance(client)
             if not wanted:
                 return view.queue.limits
             limits = msgspec.structs.replace(view.queue.limits, **wanted)
@@ -122,9 +122,7 @@ def limits_command(ctx: click.Context, /, as_json: bool, **changes: int | None) 
 async def look(ctx: click.Context) -> View:
     """The queue as it is now; no cluster is waited for."""
     async with engine(ctx.obj) as client:
-        view = View()
-        view.apply(await client.snapshot())
-        return view
+        return await glance(client)
 
 
 def steer(ctx: click.Context, deed: Callable[[EngineClient], Awaitable[Any]]) -> None:
@@ -133,9 +131,7 @@ def steer(ctx: click.Context, deed: Callable[[EngineClient], Awaitable[Any]]) ->
     async def task() -> View:
         async with engine(ctx.obj) as client:
             await deed(client)
-            view = View()
-            view.apply(await client.snapshot())
-            return view
+            return await glance(client)
 
     show.say(queue_line(run(task).queue))
 
@@ -143,8 +139,7 @@ def steer(ctx: click.Context, deed: Callable[[EngineClient], Awaitable[Any]]) ->
 async def cancel(ctx: click.Context, what: str) -> Code:
     """Cancel a job or an order."""
     async with engine(ctx.obj) as client:
-        view = View()
-        view.apply(await client.snapshot())
+        view = await glance(client)
         jobs = (
             [job.id for job in view.jobs_of(what) if not job.state.ended] if what in view.orders else [what]
         )

@@ -82,6 +82,21 @@ async def read_fleet(client: EngineClient, *, cluster: str = "", patience: float
     return view
 
 
+async def glance(client: EngineClient) -> View:
+    """What the engine knows now; no cluster is waited for."""
+    view = View()
+    view.apply(await client.snapshot())
+    return view
+
+
+def unsearched(view: View, cluster: str = "") -> list[str]:
+    """Clusters in which a name could not be looked for, because they have never answered."""
+    return [
+        f"evac: {state.name} could not be read; no name was looked for there."
+        for state in view.silent(cluster)
+    ]
+
+
 def run(task: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Run a verb; whatever the engine refuses or fails to do becomes words and an exit code."""
     try:

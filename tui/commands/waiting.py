@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import shutil
 import sys
@@ -57,10 +58,7 @@ async def wait(start: Start, client: EngineClient, order: str, *, patience: floa
     view, reporter = View(), Reporter(order)
     try:
         async with asyncio.timeout(patience):
-            async for _ in follow(start, client, view):
-                reporter.tell(view)
-                if await settled(view, order):
-                    break
+            await until_over(follow(start, client, view), reporter, order)
     except TimeoutError:
         next_step = f"It goes on in the engine. Look: evac queue wait {order}"
         raise Stop(
@@ -75,6 +73,25 @@ async def wait(start: Start, client: EngineClient, order: str, *, patience: floa
     finally:
         reporter.close()
     return view
+
+
+async def until_over(views: AsyncIterator[View], reporter: Reporter, order: str) -> None:
+    """Return when the order has ended, or when what is left of it has been unknown for a while.
+
+    The engine goes on looking at an unknown outcome (after a crash, a lost answer), and often finds it at once.
+    """
+    clock = asyncio.get_running_loop().time
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(None) as grace:
+            async for view in views:
+                reporter.tell(view)
+                held = view.orders.get(order)
+                if held is not None and held.state is not OrderState.OPEN:
+                    return
+                if not over(view.jobs_of(order)):
+                    grace.reschedule(None)
+                elif grace.when() is None:
+                    grace.reschedule(clock() + UNKNOWN_SETTLES)
 
 
 async def follow(start: Start, client: EngineClient, view: View) -> AsyncIterator[View]:
@@ -103,12 +120,6 @@ async def follow(start: Start, client: EngineClient, view: View) -> AsyncIterato
 def over(jobs: Sequence[Job]) -> bool:
     """True when nothing of it will move by itself: each has ended, or its outcome is unknown."""
     return bool(jobs) and all(job.state.ended or job.state is JobState.UNKNOWN for job in jobs)
-
-
-async def settled(view: View, order: str) -> bool:
-    """True when the order has ended; or when only unknown outcomes are left, which the engine goes on looking at."""
-    held = view.orders.get(order)
-    return held is not None and (held.state is not OrderState.OPEN or over(view.jobs_of(order)))
 
 
 def verdict(order: Order, jobs: Sequence[Job]) -> Code:
