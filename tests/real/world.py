@@ -125,14 +125,15 @@ class World:
 
     # --- arranging ----------------------------------------------------------------------------------------------
 
-    def settle(self) -> None:
-        """All hosts up and in use, at least 20 servers, five or so a host, all active, nothing in progress."""
+    def settle(self, *, spread: bool = True) -> None:
+        """All hosts up and in use, at least 20 servers, all active, nothing in progress; `spread`: five a host."""
         self.fail_migrations(False)
         self.last(0)
         self.heal_hosts()
         self._heal_servers()
         self._create_missing()
-        self.arrange({host: SERVERS // len(HOSTS) for host in HOSTS})
+        if spread:
+            self.arrange({host: SERVERS // len(HOSTS) for host in HOSTS})
         self.last(3)
 
     def heal_hosts(self) -> None:
@@ -204,18 +205,22 @@ class World:
 
     def arrange(self, wanted: Mapping[str, int]) -> None:
         """Move servers by hand until each host has its number of ours. Numbers must add up to what there is, or less."""
+        for _attempt in range(4):
+            for server, host in self._needed(wanted):
+                self.migrate(server, host)
+            self.calm(300)
+            if not self._needed(wanted):
+                return
+        # The scheduler refuses a host that came up a moment ago, without a word: hence the attempts.
+        raise AssertionError(f"wanted {wanted}, got {Counter(one['host'] for one in self.ours().values())}")
+
+    def _needed(self, wanted: Mapping[str, int]) -> list[tuple[str, str]]:
         current = self.ours()
         held = {host: sorted(key for key, one in current.items() if one["host"] == host) for host in HOSTS}
-        spare = [(key, host) for host in HOSTS for key in held[host][wanted.get(host, 0) :]]
-        for host in HOSTS:
-            for _ in range(wanted.get(host, 0) - len(held[host])):
-                key, _source = spare.pop()
-                self.migrate(key, host)
-        self.calm(300)
-        counts = Counter(one["host"] for one in self.ours().values())
-        assert all(counts[host] >= number for host, number in wanted.items()), (
-            f"wanted {wanted}, got {counts}"
-        )
+        spare = [key for host in HOSTS for key in held[host][wanted.get(host, 0) :]]
+        places = [host for host in HOSTS for _ in range(wanted.get(host, 0) - len(held[host]))]
+        assert len(places) <= len(spare), f"wanted {wanted}, there are {len(current)}"
+        return list(zip(reversed(spare), places, strict=False))
 
     def migrate(self, server: str, host: str) -> None:
         """Ask for a live migration by hand; not waited for."""

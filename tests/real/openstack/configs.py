@@ -82,6 +82,7 @@ def write_all() -> None:
     for host in HOSTS:
         _write(LAB / "compute" / host / "compute.conf", _compute(host))
     _write(CLOUDS, json.dumps({"clouds": {"lab": _cloud("admin"), "demo": _cloud("demo")}}, indent=1))
+    CLOUDS.chmod(0o600)
 
 
 def _write(path: Path, text: str) -> None:
