@@ -1,0 +1,237 @@
+"""A console's source over a real Fleet in the same process, and a fleet with some content."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from evac import clock
+from evac.actions import EnterMaintenance, Evacuate, LiveMigrate, VMAction
+from evac.api import Delta, DrainPlan, EvacuatePlanRequest, Hello, OrderReply, OrderRequest, PlanRequest, Stay
+from evac.fleet import Fleet
+from evac.jobs import Actor, Job, Order
+from evac.model import VM, Capability, ClusterState, Host, HostState, Problem, VMState
+from tui.source import Attached, Lost, News, Refused
+
+GIB = 1024**3
+ADMIN = Actor(uid=1000, user="ada", role="admin", via="console")
+
+KINDS = [
+    "live_migrate",
+    "cold_migrate",
+    "evacuate",
+    "reset_state",
+    "confirm_move",
+    "revert_move",
+    "start",
+    "stop",
+    "abort",
+    "force_complete",
+    "enter_maintenance",
+    "leave_maintenance",
+    "force_down",
+]
+
+
+def hello(*, read_only: bool = False, role: str = "admin") -> Hello:
+    return Hello(
+        version="0",
+        epoch="e1",
+        pid=1,
+        you=Actor(uid=1000, user="ada", role=role, via="console"),
+        read_only=read_only,
+        state_dir="",
+    )
+
+
+class FleetSource:
+    """Hands out a Fleet's deltas; records what it is asked to do."""
+
+    def __init__(self, fleet: Fleet, greeting: Hello | None = None) -> None:
+        self.fleet = fleet
+        self.greeting = greeting or hello()
+        self.orders: list[OrderRequest] = []
+        self.calls: list[tuple[str, str]] = []
+        self.refuse: Problem | None = None
+        self.lost: asyncio.Queue[News] = asyncio.Queue()
+
+    async def follow(self) -> AsyncIterator[News]:
+        yield Attached(self.greeting)
+        rev = -1
+        with self.fleet.subscribe() as news:
+            while True:
+                delta: Delta = self.fleet.delta(None if rev < 0 else rev)
+                rev = delta.rev
+                yield delta
+                await news.wait(rev)
+
+    def _check(self) -> None:
+        if self.refuse is not None:
+            raise Refused(self.refuse)
+
+    async def order(self, request: OrderRequest) -> OrderReply:
+        self._check()
+        self.orders.append(request)
+        number = len(self.orders)
+        jobs = tuple(
+            Job(id=f"J{number}{index}", order=f"O{number}", action=action, by=ADMIN, created=clock.wall())
+            for index, action in enumerate(request.actions)
+        )
+        order = Order(id=f"O{number}", title=request.title, by=ADMIN, created=clock.wall(), jobs=len(jobs))
+        self.fleet.publish(orders=[order], jobs=jobs)
+        return OrderReply(order=order, jobs=jobs)
+
+    def _vms(self, cluster: str, host: str) -> list[VM]:
+        return self.fleet.vms_on(cluster, host)
+
+    async def plan_drain(self, request: PlanRequest) -> DrainPlan:
+        self._check()
+        host = self.fleet.host(request.cluster, request.host)
+        assert host is not None
+        vms = self._vms(request.cluster, request.host)
+        return DrainPlan(
+            cluster=request.cluster,
+            host=request.host,
+            title=f"drain {host.name}",
+            actions=(
+                EnterMaintenance(cluster=host.cluster, host=host.id, name=host.name, reason=request.reason),
+                *(
+                    LiveMigrate(cluster=vm.cluster, vm=vm.id, name=vm.name, host=vm.host)
+                    for vm in vms
+                    if vm.state is VMState.RUNNING
+                ),
+            ),
+            stays=tuple(
+                Stay(vm=vm.id, name=vm.name, why=f"is {vm.state}", fix="power it on, or cold-migrate it")
+                for vm in vms
+                if vm.state is not VMState.RUNNING
+            ),
+            memory=sum(vm.memory or 0 for vm in vms),
+            age=2.0,
+            empties=host.key,
+        )
+
+    async def plan_evacuate(self, request: EvacuatePlanRequest) -> DrainPlan:
+        self._check()
+        vms = self._vms(request.cluster, request.host)
+        return DrainPlan(
+            cluster=request.cluster,
+            host=request.host,
+            title=f"evacuate {request.host}",
+            actions=tuple(
+                Evacuate(cluster=vm.cluster, vm=vm.id, name=vm.name, host=vm.host, fenced=request.fenced)
+                for vm in vms
+            ),
+            age=2.0,
+            empties=f"{request.cluster}/{request.host}",
+        )
+
+    async def cancel(self, job: str) -> None:
+        self._check()
+        self.calls.append(("cancel", job))
+
+    async def retry(self, job: str) -> None:
+        self._check()
+        self.calls.append(("retry", job))
+
+    async def pause(self, *, paused: bool) -> None:
+        self._check()
+        self.calls.append(("pause" if paused else "resume", ""))
+
+    async def poll(self, cluster: str) -> None:
+        self.calls.append(("poll", cluster))
+
+    async def audit(self, since: int = 0, limit: int = 500) -> Sequence[Any]:
+        return []
+
+    async def close(self) -> None:
+        return None
+
+    @property
+    def changed_anything(self) -> bool:
+        """Whether an intent reached the engine."""
+        return bool(self.orders) or any(call[0] != "poll" for call in self.calls)
+
+    @property
+    def targets(self) -> list[str]:
+        """VM ids of every action ordered."""
+        return [
+            action.vm for request in self.orders for action in request.actions if isinstance(action, VMAction)
+        ]
+
+
+def cluster(name: str, label: str = "", **more: Any) -> ClusterState:
+    able = tuple(Capability(action=kind, able=True) for kind in KINDS)
+    return ClusterState(
+        **{  # type: ignore[arg-type]  # test shorthand
+            "name": name,
+            "kind": "openstack",
+            "label": label,
+            "fresh_stamp": clock.stamp(),
+            "capabilities": able,
+            "stale_after": 60.0,
+            **more,
+        }
+    )
+
+
+def some_hosts(count: int, *, name: str = "prod") -> list[Host]:
+    return [
+        Host(
+            cluster=name,
+            id=f"cmp-{number:02d}",
+            name=f"cmp-{number:02d}",
+            uuid=f"u-{number}",
+            state=HostState.DOWN if number == 3 else HostState.UP,
+            maintenance=number == 4,
+            reason="patching" if number == 4 else "",
+            vcpus=64,
+            vcpus_used=20 + number % 40,
+            memory=256 * GIB,
+            memory_used=(100 + number * 17 % 150) * GIB,
+            cpu_model="Icelake-Server",
+            hypervisor="QEMU 8.2.2",
+            zone="nova",
+        )
+        for number in range(1, count + 1)
+    ]
+
+
+def some_vms(count: int, hosts: Sequence[Host]) -> list[VM]:
+    states = [VMState.RUNNING] * 17 + [VMState.STOPPED, VMState.ERROR, VMState.PAUSED]
+    vms = []
+    for number in range(1, count + 1):
+        host = hosts[number % len(hosts)]
+        state = states[number % len(states)]
+        vms.append(
+            VM(
+                cluster=host.cluster,
+                id=f"{number:08x}-aaaa-4bbb-8ccc-{number:012x}",
+                name=f"{('web', 'db', 'cache', 'mail')[number % 4]}-{number:04d}",
+                host=host.id,
+                state=state,
+                native=state.value.upper(),
+                vcpus=2 + number % 6,
+                memory=(1 + number % 16) * GIB,
+                addresses=(f"10.0.{number // 250 % 250}.{number % 250}",),
+                flavor="m1.large",
+                tenant="acme",
+                tags=("prod",) if number % 3 else ("test",),
+                local_disk=False,
+            )
+        )
+    return vms
+
+
+def some_fleet(*, hosts: int = 8, vms: int = 60) -> Fleet:
+    """One cluster "prod", label PROD, cmp-03 down, cmp-04 in maintenance."""
+    fleet = Fleet(epoch="e1")
+    there = some_hosts(hosts)
+    fleet.publish(
+        clusters=[cluster("prod", "PROD", hosts=hosts, vms=vms)], hosts=there, vms=some_vms(vms, there)
+    )
+    return fleet
+
+
+__all__ = ["Attached", "FleetSource", "Lost", "some_fleet"]

@@ -1,0 +1,270 @@
+"""Wiring: values from the source go to the store, the boards and the screen; keys become intents."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+from textual import events
+from textual.app import App
+from textual.binding import Binding, BindingType
+from textual.theme import BUILTIN_THEMES
+
+from evac.api import Delta
+from evac.model import Problem
+from tui import away
+from tui.allowed import allowed
+from tui.board import Board, Context
+from tui.commandline import completions, run_command
+from tui.doing import Doing
+from tui.look import Look, Span
+from tui.paint import quiet_gc
+from tui.panes import PANES
+from tui.screens.main import MainScreen
+from tui.screens.small import TooSmall, fits
+from tui.source import Attached, Lost, News, Refused, Source
+from tui.store import Store
+from tui.text import clean
+from tui.widgets.lines import Palette
+
+log = logging.getLogger(__name__)
+
+GUARD = 0.5
+"""Seconds after a dialog has appeared during which keys are ignored: they were typed before it was seen."""
+
+NOTICE_SECONDS = 12.0
+
+
+class Console(App[int], inherit_bindings=False):
+    """One console. It quits at any time without stopping anything: the engine does the work."""
+
+    CSS_PATH = "console.tcss"
+    ENABLE_COMMAND_PALETTE = False
+    TITLE = "evac"
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+c", "quit", "quit; work goes on", show=False, priority=True),
+        Binding("ctrl+z", "suspend_process", "suspend this console", show=False),
+    ]
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        look: Look,
+        store: Store | None = None,
+        state_dir: Path | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+        deaf: float = GUARD,
+        complaint: str = "",
+    ) -> None:
+        super().__init__()
+        self.register_theme(BUILTIN_THEMES["ansi-dark"])
+        self.theme = "ansi-dark"
+        self.source = source
+        self.store = store or Store()
+        self.palette = Palette(look)
+        self.context = Context(self.store, look)
+        self.boards = {pane.name: Board(pane, self.context) for pane in PANES}
+        self.board = self.boards["hosts"]
+        self.notice: Span | None = None
+        self.doing = Doing(self)
+        self.monotonic = monotonic
+        self.deaf = deaf
+        self.copies_dir = (state_dir or Path.home()) / "copies"
+        self._state_dir = state_dir
+        self._last_seen = away.load(away.file_of(state_dir)) if state_dir else None
+        self._said_away = False
+        self._notice_until = 0.0
+        self._complaint = complaint
+        self._following: asyncio.Task[None] | None = None
+
+    # --- life ------------------------------------------------------------------------------------
+
+    def get_default_screen(self) -> MainScreen:
+        """The main screen."""
+        self.main = MainScreen(self)
+        return self.main
+
+    def on_mount(self) -> None:
+        """Paint first; then, and only then, look for the engine."""
+        self.set_class(self.palette.look.ascii_only, "-ascii")
+        self.call_after_refresh(self._begin)
+
+    def _begin(self) -> None:
+        if self._complaint:
+            self.say(self._complaint, "warn")
+        self._following = asyncio.create_task(self._follow(), name="follow the engine")
+        self.set_interval(1.0, self._tick)
+
+    async def on_unmount(self) -> None:
+        """Remember when we left."""
+        if self._following is not None:
+            self._following.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._following
+        self.remember()
+        await self.source.close()
+
+    def remember(self) -> None:
+        """Write down what has been seen, for "while you were away"."""
+        if self._state_dir is not None and self.store.rev >= 0:
+            away.save(away.file_of(self._state_dir), self.store)
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Below 80x24 a plain message takes the screen, and the keys with it."""
+        small = isinstance(self.screen, TooSmall)
+        if fits(event.size) and small:
+            self.pop_screen()
+        elif not fits(event.size) and not small:
+            self.push_screen(TooSmall(self.palette))
+
+    # --- values in -------------------------------------------------------------------------------
+
+    async def _follow(self) -> None:
+        try:
+            async for news in self.source.follow():
+                self.take(news)
+        except asyncio.CancelledError:
+            raise
+        except Exception:  # the console stays up to say that it is our bug
+            log.exception("following the engine ended")
+            self.take(
+                Lost(
+                    Problem(
+                        happened="The console stopped following: a bug in evac.",
+                        next_step="Restart the console.",
+                    )
+                )
+            )
+
+    def take(self, news: News) -> None:
+        """One piece of news."""
+        if isinstance(news, Attached):
+            self.store.hello, self.store.lost = news.hello, None
+            self._redraw_all()
+        elif isinstance(news, Lost):
+            self.store.lost = news.problem
+            if self.main.is_attached:
+                self.main.draw_header()
+        else:
+            self._apply(news)
+
+    def _apply(self, delta: Delta) -> None:
+        first = self.store.rev < 0
+        changes = self.store.apply(delta)
+        for name, board in self.boards.items():
+            keys = board.pane.touched(self.store, changes)
+            reordered, dirty = board.touch(keys) if keys else (False, set())
+            if name == self.board.pane.name and self.main.is_attached:
+                self.main.news(reordered=reordered, keys=dirty)
+        if first or changes["clusters"]:
+            self._redraw_all()
+        elif self.main.is_attached and (changes["orders"] or changes["jobs"] or delta.queue is not None):
+            self.main.draw_header()
+        if delta.full:
+            self.call_after_refresh(quiet_gc)
+        if not self._said_away:
+            self._said_away = True
+            summary = away.summary(self.store, self._last_seen)
+            if summary:
+                self.say(summary, "title", seconds=60.0)
+
+    def _redraw_all(self) -> None:
+        if self.main.is_attached:
+            self.main.draw_header()
+            self.main.draw_footer()
+
+    def _tick(self) -> None:
+        if self.notice is not None and self.monotonic() > self._notice_until:
+            self.say("")
+        if not terminal_alive():
+            self.exit(0)
+            return
+        if self.main.is_attached and self.main.is_current:
+            self.main.refresh_ages()
+
+    # --- looks -----------------------------------------------------------------------------------
+
+    def show_pane(self, name: str) -> None:
+        """Another pane in the table."""
+        self.board = self.boards[name]
+        self.main.redraw()
+
+    def use_look(self, look: Look) -> None:
+        """Another theme."""
+        self.palette.change(look)
+        self.context = Context(self.store, look)
+        for board in self.boards.values():
+            board.look(look)
+        self.main.redraw()
+        self.screen.refresh()
+
+    def say(self, text: str, tone: str = "plain", *, seconds: float = NOTICE_SECONDS) -> None:
+        """One line instead of the footer, for a while."""
+        self.notice = Span(clean(text, self.palette.look.ascii_only), tone) if text else None
+        self._notice_until = self.monotonic() + seconds
+        if self.main.is_attached:
+            self.main.draw_footer()
+
+    def write_terminal(self, sequence: str) -> None:
+        """Something for the terminal itself, such as its clipboard."""
+        if self._driver is not None:
+            self._driver.write(sequence)
+            self._driver.flush()
+
+    # --- intents out -----------------------------------------------------------------------------
+
+    def allows(self, action: str) -> bool:
+        """Whether an action exists in this pane and for this person."""
+        return allowed(action, self.board.pane.name, may_write=self.store.may_write)
+
+    def completions(self) -> list[str]:
+        """What `:` can complete."""
+        return completions(self)
+
+    def command(self, line: str) -> None:
+        """What was typed after `:`."""
+        run_command(self, line)
+
+    def ask_engine(self, call: Callable[[], Any]) -> None:
+        """Run a call to the engine beside the keys; a refusal is shown in words."""
+        self.run_worker(self._asked(call), exit_on_error=False)
+
+    async def _asked(self, call: Callable[[], Any]) -> None:
+        try:
+            await call()
+        except Refused as refused:
+            self.doing.problem(refused.problem)
+
+    async def on_event(self, event: events.Event) -> None:
+        """Keys and pastes that arrive before a dialog can have been read do not reach it."""
+        guarded = (
+            getattr(self.screen, "guards", None) if isinstance(event, (events.Key, events.Paste)) else None
+        )
+        if guarded is not None and guarded(event):
+            return
+        await super().on_event(event)
+
+    async def action_quit(self) -> None:
+        """Leave; the engine goes on."""
+        self.exit(0)
+
+
+def terminal_alive() -> bool:
+    """False when the terminal has been taken away without a SIGHUP reaching us (nohup, a killed multiplexer)."""
+    stream = sys.__stdin__
+    if stream is None or not stream.isatty():
+        return True
+    try:
+        os.tcgetpgrp(stream.fileno())
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,150 @@
+"""The confirm dialog: everything is named, the focus is on Cancel, and friction grows with what is at stake."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar
+
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.widgets import Input
+
+from tui.dialogs.guarded import Guarded
+from tui.look import Span
+from tui.sheet import Answers, Sheet
+from tui.widgets.choice import Choice
+from tui.widgets.lines import Lines, Palette
+from tui.widgets.prompt import LineInput
+from tui.widgets.reader import Scroll
+
+
+class Ask(Guarded[Answers | None]):
+    """Ends with the answers, or None for no."""
+
+    AUTO_FOCUS = "#cancel"
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,n", "cancel", "cancel", show=False),
+        Binding("y", "yes", "yes", show=False),
+        Binding("tab,down", "app.focus_next", "next field", show=False),
+        Binding("shift+tab,up", "app.focus_previous", "previous field", show=False),
+        Binding("left", "app.focus_previous", "previous", show=False),
+        Binding("right", "app.focus_next", "next", show=False),
+        Binding("pagedown,ctrl+d", "scroll(8)", "further down", show=False),
+        Binding("pageup,ctrl+u", "scroll(-8)", "further up", show=False),
+    ]
+
+    def __init__(
+        self, palette: Palette, sheet: Sheet, *, monotonic: Callable[[], float], deaf: float
+    ) -> None:
+        super().__init__(monotonic=monotonic, deaf=deaf)
+        self.palette = palette
+        self.sheet = sheet
+        self._title = Lines(palette, id="asked")
+        self._body = Scroll(palette, sheet.body, id="body")
+        self._hint = Lines(palette, id="hint")
+        self._cancel = Choice(palette, "Cancel", id="cancel")
+        self._ok = Choice(palette, sheet.ok, id="ok", tone="strong_bad")
+        self._inputs = {
+            field.key: LineInput(id=f"field-{field.key}", takes_paste=False) for field in sheet.fields
+        }
+
+    def compose(self) -> ComposeResult:
+        """Title, the world by name, what to type, Cancel and OK."""
+        with Vertical(id="box"):
+            yield self._title
+            yield self._body
+            for field in self.sheet.fields:
+                with Horizontal(classes="field"):
+                    lead = Lines(self.palette)
+                    lead.styles.width = min(56, len(field.prompt) + 2)
+                    lead.show([(Span(field.prompt, "title"), Span(": "))])
+                    yield lead
+                    yield self._inputs[field.key]
+            yield self._hint
+            with Horizontal(id="buttons"):
+                yield self._cancel
+                yield self._ok
+
+    def on_resize(self, event: events.Resize) -> None:
+        """The list of names scrolls; what must be typed and the buttons are always in view."""
+        around = 8 + len(self.sheet.fields)
+        self._body.styles.max_height = max(3, event.size.height - around)
+
+    def on_mount(self) -> None:
+        """Fill in, and begin to count."""
+        super().on_mount()
+        self._title.show([(Span(self.sheet.title, "title"),)])
+        for field in self.sheet.fields:
+            self._inputs[field.key].value = field.value
+        self._check()
+
+    @property
+    def typed(self) -> Answers:
+        """What is in the fields."""
+        return {key: field.value for key, field in self._inputs.items()}
+
+    def _check(self) -> None:
+        missing = self.sheet.missing(self.typed)
+        self._ok.set_ready(ready=not missing)
+        if missing:
+            hint = f"To go on, {missing}. Esc: cancel."
+        elif self.sheet.short:
+            hint = "y: yes   n or Esc: no   Tab: move"
+        else:
+            hint = f"Tab to [{self.sheet.ok}], then Enter. Esc: cancel."
+        self._hint.show([(Span(hint, "dim"),)])
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """A character typed."""
+        event.stop()
+        self._check()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Enter in a field goes on to the next, it does not press OK."""
+        event.stop()
+        self.focus_next()
+
+    def on_choice_pressed(self, event: Choice.Pressed) -> None:
+        """Enter on a button."""
+        event.stop()
+        if event.choice is self._ok and not self.sheet.missing(self.typed):
+            self.dismiss(self.typed)
+        else:
+            self.dismiss(None)
+
+    def on_key(self, event: events.Key) -> None:
+        """Typing while Cancel has the focus goes to the first field."""
+        if (
+            event.is_printable
+            and not self.sheet.short
+            and self._inputs
+            and not isinstance(self.focused, Input)
+        ):
+            field = next(field for field in self.sheet.fields if field.expect or field.least)
+            target = self._inputs[field.key]
+            target.focus()
+            target.insert_text_at_cursor(event.character or "")
+            event.stop()
+            event.prevent_default()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002  # Textual's signature
+        """Where something must be typed, y and n are letters."""
+        if action == "yes":
+            return self.sheet.short and not isinstance(self.focused, Input)
+        return True
+
+    def action_yes(self) -> None:
+        """The short way, for one VM."""
+        if not self.sheet.missing(self.typed):
+            self.dismiss(self.typed)
+
+    def action_cancel(self) -> None:
+        """No."""
+        self.dismiss(None)
+
+    def action_scroll(self, step: int) -> None:
+        """A long list of names."""
+        self._body.scroll_lines(step)

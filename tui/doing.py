@@ -1,0 +1,413 @@
+"""What the keys do: collect the rows meant, open the dialog that names them, hand in what was confirmed."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from evac.api import DrainPlan, EvacuatePlanRequest, PlanRequest
+from evac.jobs import Job, JobState, Order
+from evac.model import VM, Host, Migration, Problem
+from tui import cells, clipboard, intents, intents_hosts
+from tui.audit_lines import audit_lines
+from tui.dialogs.ask import Ask
+from tui.dialogs.pick import Option, Pick
+from tui.dialogs.reader import Reader
+from tui.help import help_lines
+from tui.look import Line, Span
+from tui.sheet import Answers, Sheet
+from tui.source import Refused
+from tui.text import clean
+
+if TYPE_CHECKING:
+    from tui.app import Console
+
+STATED_LATER = "stated when confirmed"
+"""Stands in the plan request; the statement typed into the dialog replaces it in every action before it is handed in."""
+
+
+class Doing:
+    """One per console."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+
+    # --- what is meant ---------------------------------------------------------------------------
+
+    def _rows(self) -> tuple[list[Any], int]:
+        """The marked rows, else the one under the cursor; and how many of them no longer exist."""
+        board = self.console.board
+        keys = board.marked() or ([board.cursor] if board.cursor is not None else [])
+        rows = [board.pane.row(self.console.store, key) for key in keys]
+        return [row for row in rows if row is not None], sum(row is None for row in rows)
+
+    def _hosts(self) -> list[Host]:
+        rows, ghosts = self._rows()
+        if not rows:
+            self.console.say(
+                "That host is gone; nothing was done." if ghosts else "There is no host here.", "warn"
+            )
+        return [row for row in rows if isinstance(row, Host)]
+
+    def _one_host(self, verb: str) -> Host | None:
+        hosts = self._hosts()
+        if len(hosts) > 1:
+            self.console.say(
+                f"{verb} takes one host at a time; {len(hosts)} are marked. Esc clears the marks.", "warn"
+            )
+            return None
+        return hosts[0] if hosts else None
+
+    def _writable(self, cluster: str, kind: str) -> bool:
+        able, why = self.console.store.able(cluster, kind)
+        if not able:
+            self.console.say(f"{cluster}: {why}", "warn")
+        return able
+
+    # --- dialogs ---------------------------------------------------------------------------------
+
+    def _push(self, dialog: Any, done: Callable[[Any], None]) -> None:
+        console = self.console
+        for board in console.boards.values():
+            board.hold("dialog")
+
+        def closed(result: Any) -> None:
+            done(result)
+            for board in console.boards.values():
+                board.release("dialog")
+            console.main.redraw()
+
+        console.push_screen(dialog, closed)
+
+    def confirm(self, sheet: Sheet) -> None:
+        """Show the sheet; hand it in if it comes back confirmed."""
+        console = self.console
+
+        def done(answers: Answers | None) -> None:
+            if answers is None:
+                console.say("Nothing was done.")
+                return
+            console.board.clear_marks()
+            console.say("Handing it in …" if not console.palette.look.ascii_only else "Handing it in ...")
+            console.ask_engine(lambda: self._hand_in(sheet, answers))
+
+        self._push(Ask(console.palette, sheet, monotonic=console.monotonic, deaf=console.deaf), done)
+
+    async def _hand_in(self, sheet: Sheet, answers: Answers) -> None:
+        words = await sheet.run(self.console.source, answers)
+        self.console.say(words, "good")
+
+    def pick(self, title: str, options: list[Option], done: Callable[[str], None]) -> None:
+        """Let one be chosen."""
+        console = self.console
+        dialog = Pick(console.palette, title, options, monotonic=console.monotonic, deaf=console.deaf)
+        self._push(dialog, lambda value: done(value) if value is not None else None)
+
+    def read(self, title: str, lines: list[Line], *, tone: str = "title") -> None:
+        """Something to read."""
+        console = self.console
+        console.push_screen(Reader(console.palette, title, lines, self.copy, tone=tone))
+
+    def problem(self, problem: Problem) -> None:
+        """What happened, what is unaffected, what to do next."""
+        look = self.console.palette.look
+        lines: list[Line] = [(Span(clean(problem.happened, look.ascii_only)),)]
+        if problem.unaffected:
+            lines.append((Span("Unaffected: ", "dim"), Span(clean(problem.unaffected, look.ascii_only))))
+        if problem.next_step:
+            lines.append((Span("Next: ", "dim"), Span(clean(problem.next_step, look.ascii_only))))
+        self.read(f"{look.glyph('bad')} Not done", lines, tone="bad")
+
+    # --- VMs -------------------------------------------------------------------------------------
+
+    def vms(self, kind: str, *, to: str = "") -> None:
+        """An action on the VMs meant."""
+        verb = intents.VERBS[kind]
+        rows, ghosts = self._rows()
+        fit, left_out = intents.sort_out(
+            verb, [row for row in rows if isinstance(row, VM)], self.console.context
+        )
+        if not fit:
+            why = f"{left_out[0].name}: {left_out[0].why}" if left_out else "that VM is gone"
+            more = f" ({len(left_out) - 1} more left out)" if len(left_out) > 1 else ""
+            self.console.say(f"Cannot {verb.words}: {why}.{more}", "warn")
+            return
+        self.confirm(
+            intents.vm_sheet(verb, fit, self.console.context, to=to, left_out=left_out, ghosts=ghosts)
+        )
+
+    def move_vms(self, kind: str) -> None:
+        """Choose a target first; several clusters leave it to their schedulers."""
+        rows, _ = self._rows()
+        verb = intents.VERBS[kind]
+        fit, _left_out = intents.sort_out(
+            verb, [row for row in rows if isinstance(row, VM)], self.console.context
+        )
+        if not fit or len({vm.cluster for vm in fit}) > 1:
+            self.vms(kind)
+            return
+        options = [Option(value="", words="the scheduler chooses")]
+        sources = {vm.host for vm in fit}
+        for host, reason in intents.targets(fit[0], self.console.context):
+            why = "" if reason == "it runs there" and len(sources) > 1 else reason
+            free = cells.size((host.memory or 0) - (host.memory_used or 0)) if host.memory else "?"
+            options.append(Option(value=host.id, words=f"{host.name}  {free} memory free", why_not=why))
+        names = fit[0].name if len(fit) == 1 else f"{len(fit)} VMs"
+        self.pick(
+            f"{verb.words.capitalize()} {names} to which host?", options, lambda to: self.vms(kind, to=to)
+        )
+
+    def reset_state(self) -> None:
+        """To active or to error."""
+        options = [
+            Option(value="active", words="active   the guest runs, only the state is stuck"),
+            Option(value="error", words="error    so that it can be deleted, rebuilt or evacuated"),
+        ]
+        self.pick("Reset the state to what?", options, lambda to: self.vms("reset_state", to=to))
+
+    # --- hosts -----------------------------------------------------------------------------------
+
+    def drain(self) -> None:
+        """Let the engine plan it, then show the plan."""
+        host = self._one_host("Drain")
+        if host is None or not self._writable(host.cluster, "live_migrate"):
+            return
+        request = PlanRequest(cluster=host.cluster, host=host.id, reason=f"drained by {self._user()}")
+        self._plan(host, lambda: self.console.source.plan_drain(request), dead=False)
+
+    def evacuate_host(self) -> None:
+        """Only for a host that is down; the engine plans."""
+        host = self._one_host("Evacuate")
+        if host is None or not self._writable(host.cluster, "evacuate"):
+            return
+        request = EvacuatePlanRequest(cluster=host.cluster, host=host.id, fenced=STATED_LATER)
+        self._plan(host, lambda: self.console.source.plan_evacuate(request), dead=True)
+
+    def _plan(self, host: Host, ask: Callable[[], Any], *, dead: bool) -> None:
+        console = self.console
+        console.say(f"Planning for {host.name} …" if not console.palette.look.ascii_only else "Planning ...")
+
+        async def planned() -> None:
+            plan: DrainPlan = await ask()
+            console.say("")
+            if console.screen is not console.main:
+                console.say("The plan was dropped: another dialog is open.", "warn")
+                return
+            if not plan.actions:
+                stays = f" {len(plan.stays)} VMs stay." if plan.stays else ""
+                raise Refused(Problem(happened=f"There is nothing to do on {host.name}.{stays}"))
+            self.confirm(intents_hosts.plan_sheet(plan, host, console.context, dead=dead))
+
+        console.ask_engine(planned)
+
+    def maintenance(self) -> None:
+        """In or out."""
+        hosts = self._hosts()
+        if hosts and all(
+            self._writable(host.cluster, "leave_maintenance" if host.maintenance else "enter_maintenance")
+            for host in hosts
+        ):
+            self.confirm(intents_hosts.maintenance_sheet(hosts, self.console.context, user=self._user()))
+
+    def force_down(self) -> None:
+        """Declare dead, or take it back."""
+        host = self._one_host("Force down")
+        if host is not None and self._writable(host.cluster, "force_down"):
+            self.confirm(intents_hosts.force_down_sheet(host, self.console.context))
+
+    def _user(self) -> str:
+        hello = self.console.store.hello
+        return hello.you.user if hello is not None else ""
+
+    def vms_here(self) -> None:
+        """The VMs of the host under the cursor."""
+        host = self.console.board.current()
+        if isinstance(host, Host):
+            vms = self.console.boards["vms"]
+            vms.set_filter(f'cluster:{host.cluster} host:"{host.id}"')
+            self.console.show_pane("vms")
+
+    # --- the queue -------------------------------------------------------------------------------
+
+    def _jobs(self) -> list[Job]:
+        rows, _ = self._rows()
+        jobs: dict[str, Job] = {}
+        for row in rows:
+            if isinstance(row, Job):
+                jobs[row.id] = row
+            elif isinstance(row, Order):
+                jobs |= {job.id: job for job in self.console.store.jobs_of(row.id)}
+        return list(jobs.values())
+
+    def abort(self) -> None:
+        """A job of ours is cancelled; a move of someone else's is aborted on its cluster."""
+        if self.console.board.pane.name == "vms":
+            self._abort_vms()
+            return
+        row = self.console.board.current()
+        if isinstance(row, Migration) and not self.console.board.marks:
+            self._on_migration(row, "abort")
+            return
+        whole = isinstance(row, Order) and not self.console.board.marks
+        jobs = [job for job in self._jobs() if (job.state.waiting if whole else not job.state.ended)]
+        if not jobs:
+            self.console.say("There is no job here that could be cancelled.", "warn")
+            return
+        whose = f"what waits of {row.title}" if whole else ""
+        self.confirm(intents_hosts.cancel_sheet(jobs, self.console.context, whose=whose))
+
+    def _abort_vms(self) -> None:
+        rows, _ = self._rows()
+        jobs = [
+            job
+            for row in rows
+            if isinstance(row, VM) and (job := self.console.store.job_on(row.key)) is not None
+        ]
+        if jobs:
+            self.confirm(intents_hosts.cancel_sheet(jobs, self.console.context))
+        else:
+            self.vms("abort")
+
+    def _on_migration(self, move: Migration, kind: str) -> None:
+        vm = self.console.store.vms.get(f"{move.cluster}/{move.vm}")
+        if vm is None:
+            self.console.say("The VM of this move is gone.", "warn")
+            return
+        verb = intents.VERBS[kind]
+        why = intents.why_not(verb, vm, self.console.context)
+        if why:
+            self.console.say(f"Cannot {verb.words} {vm.name}: {why}.", "warn")
+            return
+        self.confirm(intents.vm_sheet(verb, [vm], self.console.context))
+
+    def force_complete(self) -> None:
+        """Of the VM, job or move under the cursor."""
+        row = self.console.board.current()
+        if self.console.board.pane.name == "vms":
+            self.vms("force_complete")
+        elif isinstance(row, Migration):
+            self._on_migration(row, "force_complete")
+        elif isinstance(row, Job):
+            vm = self.console.store.vms.get(f"{row.action.cluster}/{getattr(row.action, 'vm', '')}")
+            move = self.console.store.migration_of(vm.key) if vm is not None else None
+            if move is None:
+                self.console.say(f"No running migration is reported for {row.id}.", "warn")
+            else:
+                self._on_migration(move, "force_complete")
+
+    def retry(self) -> None:
+        """Failed ones again."""
+        jobs = [job for job in self._jobs() if job.state in {JobState.FAILED, JobState.CANCELLED}]
+        if not jobs:
+            self.console.say(
+                "Only failed and cancelled jobs can be tried again. An unknown one is looked at first.",
+                "warn",
+            )
+            return
+        self.confirm(intents_hosts.retry_sheet(jobs, self.console.context))
+
+    def pause(self, *, paused: bool | None = None) -> None:
+        """Pausing is safe and happens at once; going on is asked."""
+        console = self.console
+        wanted = not console.store.queue.paused if paused is None else paused
+        if wanted:
+            console.ask_engine(self._pause)
+            return
+
+        async def resume(source: Any, _: Answers) -> str:
+            await source.pause(paused=False)
+            return "The queue goes on."
+
+        waiting = console.store.queue.waiting
+        self.confirm(
+            Sheet(
+                title="Resume the queue?",
+                body=((Span(f"{waiting} waiting jobs start as the limits allow."),),),
+                ok="Resume",
+                run=resume,
+            )
+        )
+
+    async def _pause(self) -> None:
+        await self.console.source.pause(paused=True)
+        flying = self.console.store.queue.in_flight
+        self.console.say(f"Paused: nothing new starts. {flying} in flight go on; a aborts one.", "warn")
+
+    # --- the rest --------------------------------------------------------------------------------
+
+    def verb(self, word: str) -> None:
+        """A verb of the command line, on the row under the cursor."""
+        calls: dict[str, Callable[[], None]] = {
+            "drain": self.drain,
+            "evacuate": self.evacuate_host,
+            "maintenance": self.maintenance,
+            "force-down": self.force_down,
+            "migrate": lambda: self.move_vms("live_migrate"),
+            "cold-migrate": lambda: self.move_vms("cold_migrate"),
+            "reset-state": self.reset_state,
+        }
+        calls[word]()
+
+    def sort(self) -> None:
+        """Choose the column to order by."""
+        board = self.console.board
+        options = [
+            Option(value=column.key, words=column.title or column.key)
+            for column in board.pane.columns
+            if column.sort
+        ]
+
+        def chosen(key: str) -> None:
+            board.set_sort(key, reverse=False)
+
+        self.pick("Sort by", options, chosen)
+
+    def detail(self) -> None:
+        """Everything known of the row."""
+        main = self.console.main
+        row = self.console.board.current()
+        if main.detail_lines():
+            title = self.console.board.pane.title.rstrip("s")
+            label = self.console.board.pane.label(row) if row is not None else "gone"
+            self.read(clean(f"{title}: {label}", self.console.palette.look.ascii_only), main.detail_lines())
+
+    def help(self) -> None:
+        """What the keys do here and now."""
+        self.read("Help: the keys that do something here", help_lines(self.console))
+
+    def audit(self) -> None:
+        """The audit record's last lines."""
+
+        async def fetch() -> None:
+            records = await self.console.source.audit()
+            self.read(
+                "Audit record (evac audit verify checks the chain)",
+                audit_lines(records, self.console.palette.look),
+            )
+
+        self.console.ask_engine(fetch)
+
+    def poll(self) -> None:
+        """Look at the cluster of the row now."""
+        cluster = self.console.main.cluster_here()
+        if cluster:
+            self.console.say(f"Looking at {cluster} now.")
+            self.console.ask_engine(lambda: self.console.source.poll(cluster))
+
+    def copy_row(self) -> None:
+        """Name and everything known, for the ticket."""
+        lines = self.console.main.detail_lines()
+        if lines:
+            self.copy("\n".join("".join(span.text for span in line) for line in lines) + "\n")
+
+    def copy(self, text: str) -> None:
+        """By OSC 52, else into a file."""
+        sequence = clipboard.osc52(text, os.environ)
+        if sequence is not None and sys.__stdout__ is not None and sys.__stdout__.isatty():
+            self.console.write_terminal(sequence)
+            self.console.say(f"Copied {len(text)} characters to the terminal's clipboard.", "good")
+            return
+        path = clipboard.to_file(text, self.console.copies_dir)
+        self.console.say(f"Written to {path}", "good")

@@ -1,0 +1,78 @@
+"""The filter's grammar: `host:cmp-07 state:error !tag:db web`.
+
+Words are separated by spaces and must all match; `!` before a word inverts it; `host:`, `state:`, `cluster:`, `tag:`,
+`name:` and `id:` look in one field, everything else in the whole row. Quotes keep spaces. Nothing is an error: a
+half-typed filter is what a person looks at while typing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import lru_cache
+
+from msgspec import Struct
+
+FIELDS = ("host", "state", "cluster", "tag", "name", "id")
+
+_WORD = re.compile(r'(!?)(?:([a-zA-Z]+):)?(?:"([^"]*)"?|(\S*))')
+
+
+class Haystack(Struct, frozen=True):
+    """A row prepared for searching: everything in lower case, joined once when the row changes."""
+
+    whole: str
+    host: str = ""
+    state: str = ""
+    cluster: str = ""
+    tag: str = ""
+    name: str = ""
+    id: str = ""
+
+
+class Term(Struct, frozen=True, kw_only=True):
+    """One word of a filter."""
+
+    text: str
+    field: str = "whole"
+    inverse: bool = False
+
+    def matches(self, hay: Haystack) -> bool:
+        """Whether the row passes this word."""
+        return (self.text in getattr(hay, self.field)) is not self.inverse
+
+
+@lru_cache(maxsize=256)
+def parse(text: str) -> tuple[Term, ...]:
+    """The words of a filter; a word without content is still being typed and matches everything."""
+    terms: list[Term] = []
+    for match in _WORD.finditer(text):
+        bang, field, quoted, bare = match.groups()
+        content = (quoted if quoted is not None else bare or "").lower()
+        name = (field or "").lower()
+        if field and name not in FIELDS:
+            content, name = f"{name}:{content}", ""
+        if content:
+            terms.append(Term(text=content, field=name or "whole", inverse=bool(bang)))
+    return tuple(terms)
+
+
+def matcher(text: str) -> Callable[[Haystack], bool] | None:
+    """A test for rows; None when everything passes."""
+    terms = parse(text)
+    if not terms:
+        return None
+    if len(terms) == 1:
+        return terms[0].matches
+    return lambda hay: all(term.matches(hay) for term in terms)
+
+
+def hits(rows: dict[str, Haystack], text: str) -> list[str]:
+    """Keys of the rows that pass, in the mapping's order. The plain one-word case is one comprehension."""
+    terms = parse(text)
+    if not terms:
+        return list(rows)
+    if len(terms) == 1 and terms[0].field == "whole":
+        needle, inverse = terms[0].text, terms[0].inverse
+        return [key for key, hay in rows.items() if (needle in hay.whole) is not inverse]
+    return [key for key, hay in rows.items() if all(term.matches(hay) for term in terms)]

@@ -1,0 +1,198 @@
+"""The lines at the top: what is happening, is it fine, what is next, how long; and how old each cluster's figures are."""
+
+from __future__ import annotations
+
+from evac.jobs import Job, JobState, Order, OrderState
+from tui import cells
+from tui.board import Board, Context, Pane
+from tui.look import Line, Span
+from tui.store import Store, number
+from tui.text import clean, width
+
+ENOUGH = 3
+"""Moves that must have ended before a time is guessed from them."""
+
+
+def title(context: Context, panes: tuple[Pane, ...], current: str, cells_wide: int) -> Line:
+    """Name, panes with their keys, badge, clock."""
+    left: list[Span] = [Span(" evac ", "bar")]
+    for index, pane in enumerate(panes, start=1):
+        tone = "head" if pane.name == current else "dim"
+        left += [Span(" "), Span(f"{index}", "key"), Span(f" {pane.title}", tone)]
+    right = [badge(context), Span(f" {cells.clock_time(context.store.wall())} UTC ", "dim")]
+    gap = cells_wide - sum(width(span.text) for span in (*left, *right))
+    return (*left, Span(" " * max(1, gap)), *right)
+
+
+def badge(context: Context) -> Span:
+    """READ-ONLY, or ARMED with the number of clusters when not all are."""
+    store = context.store
+    if store.hello is None:
+        return Span(" CONNECTING ", "dim")
+    if not store.may_write:
+        return Span(" READ-ONLY ", "readonly")
+    armed = sum(not state.read_only for state in store.clusters.values())
+    if not armed and store.clusters:
+        return Span(" READ-ONLY ", "readonly")
+    count = "" if armed == len(store.clusters) else f" {armed} of {len(store.clusters)}"
+    return Span(f" ARMED{count} ", "armed")
+
+
+def state_line(context: Context) -> Line:
+    """One line that a person can trust at 3 am."""
+    store, look = context.store, context.look
+    if store.lost is not None:
+        return (
+            Span(f" {look.glyph('bad')} ENGINE LOST: {clean(str(store.lost), look.ascii_only)} ", "banner"),
+        )
+    if store.hello is None:
+        return (
+            Span(
+                " Connecting to the engine …" if not look.ascii_only else " Connecting to the engine ...",
+                "busy",
+            ),
+        )
+    dot = Span(f" {look.glyph('dot')} ", "dim")
+    parts: list[Line] = []
+    if store.queue.refusing:
+        parts.append(
+            (
+                Span(
+                    f"{look.glyph('bad')} no new orders: {clean(store.queue.refusing, look.ascii_only)}",
+                    "bad",
+                ),
+            )
+        )
+    if store.queue.paused:
+        who = f" by {clean(store.queue.paused_by, look.ascii_only)}" if store.queue.paused_by else ""
+        parts.append((Span(f"{look.glyph('pause')} QUEUE PAUSED{who}: nothing new starts", "warn"),))
+    parts += _work(context)
+    line: list[Span] = [Span(" ")]
+    for index, part in enumerate(parts):
+        line += [*((dot,) if index else ()), *part]
+    return tuple(line)
+
+
+def _work(context: Context) -> list[Line]:
+    store, look = context.store, context.look
+    orders = sorted(
+        (order for order in store.orders.values() if order.state is OrderState.OPEN),
+        key=lambda o: number(o.id),
+    )
+    if not orders:
+        return [(_calm(context),)]
+    order = orders[0]
+    parts: list[Line] = [
+        (
+            Span(f"{clean(order.title, look.ascii_only)} ", "title"),
+            Span(f"{order.done}/{order.jobs}", "busy"),
+        ),
+        (_fine(order, context),),
+    ]
+    jobs = store.jobs_of(order.id)
+    held = next((job for job in jobs if job.state is JobState.HELD), None)
+    slow = next((job for job in jobs if job.state.in_flight and job.progress and job.progress.verdict), None)
+    flying = sum(job.state.in_flight for job in jobs)
+    waiting = sum(job.state.waiting for job in jobs)
+    parts.append((Span(f"{flying} moving, {waiting} waiting"),))
+    parts.append((Span(time_left(store, jobs)),))
+    if slow is not None and slow.progress is not None:
+        words = clean(slow.progress.verdict, look.ascii_only)
+        parts.append((Span(f"{look.glyph('warn')} {slow.id} {slow.action.name}: {words}", "warn"),))
+    elif held is not None and not store.queue.paused:
+        parts.append(
+            (Span(f"{look.glyph('held')} {held.id} held: {clean(held.reason, look.ascii_only)}", "warn"),)
+        )
+    if len(orders) > 1:
+        parts.append((Span(f"then {len(orders) - 1} more", "dim"),))
+    return parts
+
+
+def _fine(order: Order, context: Context) -> Span:
+    look = context.look
+    trouble = [
+        f"{count} {word}"
+        for count, word in ((order.failed, "failed"), (order.unknown, "UNKNOWN, needs you"))
+        if count
+    ]
+    if trouble:
+        return Span(f"{look.glyph('bad')} {', '.join(trouble)}", "bad")
+    return Span(f"{look.glyph('good')} 0 failed", "good")
+
+
+def _calm(context: Context) -> Span:
+    store, look = context.store, context.look
+    bad = [order for order in store.orders.values() if order.state is OrderState.INCOMPLETE]
+    if bad:
+        last = max(bad, key=lambda order: order.ended or 0.0)
+        left = clean(last.reason, look.ascii_only)
+        return Span(
+            f"{look.glyph('bad')} {clean(last.title, look.ascii_only)} ended incomplete: {left}", "bad"
+        )
+    if not store.clusters:
+        return Span("Waiting for the first answer of a cluster", "busy")
+    active = sum(move.phase.active for move in store.migrations.values())
+    others = f", {active} moves of others under way" if active else ""
+    return Span(f"{look.glyph('good')} Nothing of ours is running{others}", "plain")
+
+
+def time_left(store: Store, jobs: list[Job]) -> str:
+    """A range from how long this order's moves took so far; in words when there is nothing to go by."""
+    ended = [job for job in jobs if job.state.ended and job.submitted is not None and job.ended is not None]
+    left = sum(not job.state.ended for job in jobs)
+    if not left:
+        return "finishing"
+    if len(ended) < ENOUGH:
+        return "no estimate yet"
+    began = min(job.submitted for job in ended if job.submitted is not None)
+    pace = max(1.0, store.wall() - began) / len(ended)
+    low, high = pace * left * 0.8, pace * left * 1.3
+    if high < 90:
+        return f"{max(1, int(low))}-{max(2, int(high))} s left"
+    return f"{max(1, round(low / 60))}-{max(2, round(high / 60 + 0.5))} m left"
+
+
+def clusters_line(context: Context, cells_wide: int) -> Line:
+    """Every cluster with its age; the ones in trouble first, a count for those that do not fit."""
+    store, look = context.store, context.look
+    states = sorted(store.clusters.values(), key=lambda state: (not store.stale(state.name), state.name))
+    line: list[Span] = [Span(" ")]
+    room = cells_wide - 1
+    for index, state in enumerate(states):
+        fresh = cells.freshness(state, store.age(state.name), look)
+        name = cells.cluster_name(state.name, state.label, look)
+        need = width(name) + 1 + width(fresh.text) + 3
+        if need > room - (8 if index < len(states) - 1 else 0):
+            line.append(Span(f"+{len(states) - index} more", "dim"))
+            break
+        line += [Span(f"{name} "), fresh, Span(f" {look.glyph('bar')} ", "dim")]
+        room -= need
+    return tuple(line)
+
+
+def board_line(board: Board, cells_wide: int) -> Line:
+    """Above the table: what is shown, how it is ordered, what is marked and held back."""
+    look = board.context.look
+    total = (
+        sum(1 for _ in board.pane.keys(board.context.store))
+        if board.pane.name != "queue"
+        else len(board.order)
+    )
+    shown = len(board.order)
+    line: list[Span] = [Span(f" {board.pane.title} ", "bar"), Span(" ")]
+    line.append(Span(f"{shown:,} of {total:,}" if board.filter and total >= shown else f"{shown:,}"))
+    if board.filter:
+        line += [Span("  filter ", "dim"), Span(clean(board.filter, look.ascii_only), "key")]
+    marked = board.marked()
+    if marked:
+        hidden = len(marked) - len(set(marked) & set(board.order))
+        note = f" ({hidden} not shown)" if hidden else ""
+        line += [Span("  "), Span(f"{look.glyph('mark')} {len(marked)} marked{note}", "mark")]
+    if board.anchor is not None:
+        line += [Span("  range: V marks it, esc drops it", "mark")]
+    if board.held:
+        many = len(board.held)
+        line += [Span("  "), Span(f"{look.glyph('warn')} {many} change{'s' * (many != 1)} held", "warn")]
+    position = f"{board.at + 1:,}/{shown:,} " if shown else ""
+    gap = cells_wide - sum(width(span.text) for span in line) - width(position)
+    return (*line, Span(" " * max(1, gap)), Span(position, "dim"))

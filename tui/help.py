@@ -1,0 +1,67 @@
+"""Help: made from the bindings that are active now, so it cannot name a key that does nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tui.allowed import WRITES
+from tui.filter import FIELDS
+from tui.look import Line, Span
+from tui.text import fit
+
+if TYPE_CHECKING:
+    from tui.app import Console
+
+NAMES = {
+    "slash": "/",
+    "colon": ":",
+    "question_mark": "?",
+    "asterisk": "*",
+    "escape": "esc",
+    "pagedown": "PageDown",
+    "pageup": "PageUp",
+}
+
+
+def key_name(key: str) -> str:
+    """A key as a person calls it."""
+    return NAMES.get(key, key)
+
+
+def active(console: Console) -> list[tuple[str, str, str]]:
+    """(keys, words, action) for everything active on the main screen, keys of one action joined."""
+    joined: dict[tuple[str, str], list[str]] = {}
+    for key, binding in console.main.active_bindings.items():
+        if binding.enabled and binding.binding.description:
+            joined.setdefault((binding.binding.description, binding.binding.action), []).append(key_name(key))
+    return [(" ".join(keys), words, action) for (words, action), keys in joined.items()]
+
+
+def help_lines(console: Console) -> list[Line]:
+    """In two sections: what changes something, what does not."""
+    plain = console.palette.look.ascii_only
+    entries = active(console)
+
+    def lines(chosen: list[tuple[str, str, str]]) -> list[Line]:
+        return [
+            (Span(fit(f"  {keys}", 24, ascii_only=plain), "key"), Span(words)) for keys, words, _ in chosen
+        ]
+
+    writes = [entry for entry in entries if entry[2].partition("(")[0] in WRITES]
+    reads = [entry for entry in entries if entry not in writes]
+    pane = console.board.pane.title
+    out: list[Line] = [(Span(f"In the {pane} pane. Each of these asks before anything is done:", "title"),)]
+    out += lines(writes) or [(Span("  none: this console is read-only", "dim"),)]
+    out += [(Span("Looking:", "title"),), *lines(reads)]
+    fields = " ".join(f"{field}:" for field in FIELDS)
+    out += [
+        (Span("Filter:", "title"),),
+        (Span(f"  words that must all match; {fields} look in one field; ! before a word inverts it"),),
+        (Span("Command line:", "title"),),
+        (
+            Span(
+                "  :hosts :vms :queue :events :problems :drain HOST :sort COLUMN :theme NAME :q   Tab completes"
+            ),
+        ),
+    ]
+    return out

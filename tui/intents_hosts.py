@@ -1,0 +1,266 @@
+"""From hosts and jobs to intents: drain, evacuate, maintenance, force down; cancel, retry."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from evac.actions import Action, EnterMaintenance, ForceDown, HostAction, LeaveMaintenance, describe
+from evac.api import DrainPlan
+from evac.jobs import Job
+from evac.model import Host, HostState
+from tui import cells
+from tui.board import Context
+from tui.intents import FENCE, moved, submit
+from tui.look import Line, Span
+from tui.panes.common import label_of
+from tui.sheet import Answers, Field, Sheet
+from tui.source import Source
+from tui.text import clean
+
+
+def host_line(host: Host, context: Context) -> Line:
+    """A host by name, id, cluster with label, state and count."""
+    look = context.look
+    return (
+        Span("Host ", "dim"),
+        Span(clean(host.name, look.ascii_only), "title"),
+        Span(f"  {clean(host.id, look.ascii_only)}  cluster "),
+        Span(label_of(host.cluster, context), "label"),
+        Span("  "),
+        cells.host_state(host, look),
+        Span(f"  {context.store.count_on(host.key)} VMs"),
+    )
+
+
+def plan_sheet(plan: DrainPlan, host: Host, context: Context, *, dead: bool) -> Sheet:
+    """A drain (or, `dead`, an evacuation) as the engine planned it: who goes where, who stays and why."""
+    look = context.look
+    moves = moved(plan.actions)
+    verb = "Evacuate" if dead else "Drain"
+    stay = f", {len(plan.stays)} stay" if plan.stays else ""
+    age = cells.span_of_time(plan.age)
+    body: list[Line] = [
+        host_line(host, context),
+        (
+            Span(f"{len(moves)} VMs move{stay}", "title"),
+            Span(f"  {cells.size(plan.memory)} of guest memory  figures {age} old"),
+        ),
+        *(
+            (Span(f"{look.glyph('warn')} {clean(words, look.ascii_only)}", "warn"),)
+            for words in plan.warnings
+        ),
+    ]
+    if plan.stays:
+        body.append((Span(f"What stays: {len(plan.stays)}", "warn"),))
+        for stays in plan.stays:
+            fix = f"  fix: {clean(stays.fix, look.ascii_only)}" if stays.fix else ""
+            body.append(
+                (
+                    Span(f"  {look.glyph('off')} "),
+                    Span(clean(stays.name, look.ascii_only), "title"),
+                    Span(f"  {clean(stays.vm, look.ascii_only)}", "dim"),
+                    Span(f"  {clean(stays.why, look.ascii_only)}{fix}"),
+                )
+            )
+    usual = max((action.verb for action in moves), key=[action.verb for action in moves].count, default="")
+    body += [
+        _action_line(action, context, usual) for action in plan.actions if isinstance(action, HostAction)
+    ]
+    if moves:
+        body.append((Span(f"{usual.capitalize()}, unless it says otherwise:", "title"),))
+    body += [_action_line(action, context, usual) for action in moves]
+    body += _drain_risk(context, dead=dead)
+    return Sheet(
+        title=f"{verb} {clean(host.name, look.ascii_only)}?",
+        body=tuple(body),
+        ok=verb,
+        fields=_plan_fields(plan, host, context, dead=dead),
+        run=submit(plan.title, plan.actions, empties=plan.empties),
+    )
+
+
+def _plan_fields(plan: DrainPlan, host: Host, context: Context, *, dead: bool) -> tuple[Field, ...]:
+    fields: list[Field] = []
+    if dead:
+        fields.append(FENCE)
+    entering = next((action for action in plan.actions if isinstance(action, EnterMaintenance)), None)
+    if entering is not None:
+        fields.append(Field(key="reason", prompt="Reason for maintenance", value=entering.reason))
+    fields.append(Field(key="ticket", prompt="Change ticket (may be empty)"))
+    name = clean(host.name, context.look.ascii_only)
+    fields.append(Field(key="name", prompt=f"Type the host's name ({name})", expect=name))
+    return tuple(fields)
+
+
+def _action_line(action: Action, context: Context, usual: str) -> Line:
+    look = context.look
+    if isinstance(action, HostAction):
+        return (Span("  "), Span(clean(describe(action), look.ascii_only)))
+    target = clean(str(getattr(action, "to", "")), look.ascii_only) or "(scheduler)"
+    source = clean(action.host, look.ascii_only)
+    return (
+        Span("  "),
+        Span(clean(action.name, look.ascii_only), "title"),
+        Span(f"  {clean(action.vm, look.ascii_only)}", "dim"),
+        Span(f"  {'' if action.verb == usual else action.verb + ' '}{source} {look.glyph('arrow')} {target}"),
+    )
+
+
+def _drain_risk(context: Context, *, dead: bool) -> list[Line]:
+    glyph = context.look.glyph("warn")
+    if dead:
+        return [
+            (
+                Span(
+                    f"{glyph} If the host still runs a guest, TWO COPIES WRITE ONE DISK and destroy it. NOT reversible.",
+                    "warn",
+                ),
+            )
+        ]
+    return [
+        (
+            Span(
+                f"{glyph} A guest that does not converge needs a decision; nothing is force-completed by itself.",
+                "warn",
+            ),
+        ),
+        (
+            Span(
+                "Reversible: migrate back; m takes the host out of maintenance. You may quit: the engine goes on."
+            ),
+        ),
+    ]
+
+
+def maintenance_sheet(hosts: Sequence[Host], context: Context, *, user: str) -> Sheet:
+    """Into maintenance, or out of it: the first host decides which way."""
+    leave = hosts[0].maintenance
+    same = [host for host in hosts if host.maintenance is leave]
+    actions: list[Action] = [
+        LeaveMaintenance(cluster=host.cluster, host=host.id, name=host.name, uuid=host.uuid)
+        if leave
+        else EnterMaintenance(
+            cluster=host.cluster, host=host.id, name=host.name, uuid=host.uuid, reason=f"by {user}"
+        )
+        for host in same
+    ]
+    what = "out of maintenance" if leave else "into maintenance"
+    name = clean(same[0].name, context.look.ascii_only)
+    subject = name if len(same) == 1 else f"{len(same)} hosts"
+    words = (
+        "The scheduler may place VMs here again."
+        if leave
+        else "The scheduler places nothing new here. It moves no guest: d drains."
+    )
+    fields: list[Field] = [] if leave else [Field(key="reason", prompt="Reason", value=f"by {user}")]
+    if len(same) > 1:
+        fields.append(Field(key="count", prompt=f"Type how many hosts ({len(same)})", expect=str(len(same))))
+    skipped = len(hosts) - len(same)
+    body = [*(host_line(host, context) for host in same), (Span(words),), (Span("Reversible with m."),)]
+    if skipped:
+        body.append((Span(f"Left out: {skipped} already {'in' if not leave else 'out'}", "warn"),))
+    return Sheet(
+        title=f"Take {subject} {what}?",
+        body=tuple(body),
+        ok="Leave" if leave else "Enter",
+        fields=tuple(fields),
+        run=submit(f"{subject} {what}", actions),
+    )
+
+
+def force_down_sheet(host: Host, context: Context) -> Sheet:
+    """Declare a host dead, or take that back."""
+    look = context.look
+    down = not host.forced_down
+    action = ForceDown(cluster=host.cluster, host=host.id, name=host.name, uuid=host.uuid, down=down)
+    name = clean(host.name, look.ascii_only)
+    glyph = look.glyph("warn")
+    if down:
+        alive = host.state is HostState.UP
+        words = (
+            f"{glyph} The cluster will believe the host is dead, and allow its VMs to be started elsewhere."
+        )
+        body: list[Line] = [host_line(host, context), (Span(words, "warn"),)]
+        if alive:
+            body.append((Span(f"{glyph} ITS AGENT STILL ANSWERS: this host looks alive.", "strong_bad"),))
+    else:
+        body = [host_line(host, context), (Span("The cluster will believe the host's own reports again."),)]
+    body.append((Span("Reversible with f."),))
+    fields = [Field(key="name", prompt=f"Type the host's name ({name})", expect=name)]
+    return Sheet(
+        title=f"Force {name} down?" if down else f"Take back the force-down of {name}?",
+        body=tuple(body),
+        ok="Force down" if down else "Take back",
+        fields=(FENCE, *fields) if down else tuple(fields),
+        run=submit(describe(action), [action]),
+    )
+
+
+def cancel_sheet(jobs: Sequence[Job], context: Context, *, whose: str = "") -> Sheet:
+    """Cancel what waits, abort what is in flight."""
+    look = context.look
+    flying = [job for job in jobs if job.state.in_flight]
+    body: list[Line] = []
+    for job in jobs:
+        state = cells.job_state(job, look)
+        words = clean(describe(job.action), look.ascii_only)
+        cluster = label_of(job.action.cluster, context)
+        body.append((Span(f"  {job.id} ", "title"), Span(f"{words}  {cluster}  "), state))
+    if flying:
+        body.append(
+            (Span(f"{len(flying)} in flight: the cluster is asked to abort; the VM stays where it is."),)
+        )
+    if len(flying) < len(jobs):
+        body.append(
+            (
+                Span(
+                    f"{len(jobs) - len(flying)} waiting: taken out of the queue; the cluster never hears of it."
+                ),
+            )
+        )
+    count = len(jobs)
+    fields = (
+        () if count == 1 else (Field(key="count", prompt=f"Type how many jobs ({count})", expect=str(count)),)
+    )
+    subject = whose or (jobs[0].id if count == 1 else f"{count} jobs")
+
+    async def run(source: Source, _: Answers) -> str:
+        for job in jobs:
+            await source.cancel(job.id)
+        return f"{count} job{'s' * (count != 1)} asked to end."
+
+    return Sheet(title=f"Cancel {subject}?", body=tuple(body), ok="Cancel the job", fields=fields, run=run)
+
+
+def retry_sheet(jobs: Sequence[Job], context: Context) -> Sheet:
+    """Try again; the engine refuses where that is not safe."""
+    look = context.look
+    body: list[Line] = [
+        (
+            Span(f"  {job.id} ", "title"),
+            Span(
+                f"{clean(describe(job.action), look.ascii_only)}  {label_of(job.action.cluster, context)}  "
+            ),
+            cells.job_state(job, look),
+            Span(f"  {clean(job.reason, look.ascii_only)}"),
+        )
+        for job in jobs
+    ]
+    body.append((Span("The engine looks at the VM first, and refuses where a second try is not safe."),))
+    count = len(jobs)
+    fields = (
+        () if count == 1 else (Field(key="count", prompt=f"Type how many jobs ({count})", expect=str(count)),)
+    )
+
+    async def run(source: Source, _: Answers) -> str:
+        for job in jobs:
+            await source.retry(job.id)
+        return f"{count} job{'s' * (count != 1)} queued again."
+
+    return Sheet(
+        title=f"Retry {jobs[0].id if count == 1 else f'{count} jobs'}?",
+        body=tuple(body),
+        ok="Retry",
+        fields=fields,
+        run=run,
+    )

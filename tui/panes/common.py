@@ -1,0 +1,53 @@
+"""What several panes need: order of names, the age of a row's figures, detail lines."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from tui import cells
+from tui.board import Context
+from tui.look import Line, Span
+from tui.text import clean
+
+_DIGITS = re.compile(r"(\d+)")
+
+
+@lru_cache(maxsize=65_536)
+def natural(text: str) -> tuple[str | int, ...]:
+    """cmp-2 before cmp-10."""
+    return tuple(
+        int(part) if index % 2 and part.isdecimal() else part
+        for index, part in enumerate(_DIGITS.split(text.lower()))
+    )
+
+
+def label_of(cluster: str, context: Context) -> str:
+    """A cluster's name and label, in words."""
+    state = context.store.clusters.get(cluster)
+    return cells.cluster_name(cluster, state.label if state else "", context.look)
+
+
+def cluster_cell(cluster: str, context: Context) -> Span:
+    """A cluster's name, in the stale tone (and its glyph) while its figures are too old."""
+    name = clean(cluster, context.look.ascii_only)
+    if context.store.stale(cluster):
+        return Span(f"{context.look.glyph('warn')} {name}", "warn")
+    return Span(name)
+
+
+def age_line(cluster: str, context: Context) -> Line:
+    """Where a row's figures come from and how old they are."""
+    store, look = context.store, context.look
+    state = store.clusters.get(cluster)
+    fresh = cells.freshness(state, store.age(cluster), look) if state else Span("not known", "warn")
+    return (Span("cluster ", "dim"), Span(label_of(cluster, context), "label"), Span("  "), fresh)
+
+
+def facts(*pairs: tuple[str, str], look_ascii: bool) -> Line:
+    """As "name value  name value", leaving out what is not known."""
+    line: list[Span] = []
+    for name, value in pairs:
+        if value:
+            line += [Span(f"{name} ", "dim"), Span(clean(value, look_ascii)), Span("  ")]
+    return tuple(line[:-1])

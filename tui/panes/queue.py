@@ -1,0 +1,342 @@
+"""The queue: every order with its jobs under it, and the moves others have asked the clusters for.
+
+What runs comes first, then what needs a person, then what waits, then what is over.
+"""
+
+from __future__ import annotations
+
+from evac.actions import describe
+from evac.jobs import Job, JobState, Order, OrderState
+from evac.model import Migration, Progress
+from tui import cells
+from tui.board import Column, Context, Pane
+from tui.filter import Haystack
+from tui.look import Line, Span
+from tui.panes.common import age_line, cluster_cell, facts
+from tui.store import Changes, Store, number
+
+Row = Order | Job | Migration
+
+_RANKS = {
+    JobState.UNKNOWN: 0,
+    JobState.FAILED: 1,
+    JobState.VERIFYING: 2,
+    JobState.RUNNING: 2,
+    JobState.ACCEPTED: 3,
+    JobState.SUBMITTING: 3,
+    JobState.CHECKING: 4,
+    JobState.HELD: 5,
+    JobState.QUEUED: 6,
+    JobState.DONE: 7,
+    JobState.CANCELLED: 8,
+}
+
+
+def foreign(store: Store, move: Migration) -> bool:
+    """A move under way that none of our jobs is about."""
+    return move.phase.active and store.job_on(f"{move.cluster}/{move.vm}") is None
+
+
+def row_of(store: Store, key: str) -> Row | None:
+    """An order, a job, or a move under way that is not ours."""
+    order = store.orders.get(key)
+    if order is not None:
+        return order
+    job = store.jobs.get(key)
+    if job is not None:
+        return job
+    move = store.migrations.get(key)
+    return move if move is not None and foreign(store, move) else None
+
+
+def _keys(store: Store) -> list[str]:
+    return [*store.orders, *store.jobs, *store.migrations]
+
+
+def _order_rank(order: Order | None) -> tuple[int, int]:
+    if order is None:
+        return (1, 0)
+    return (0 if order.state is OrderState.OPEN else 2, -number(order.id))
+
+
+def _place(row: Row, context: Context) -> tuple[int, ...]:
+    if isinstance(row, Order):
+        return (*_order_rank(row), 0, 0, 0)
+    if isinstance(row, Job):
+        return (*_order_rank(context.store.orders.get(row.order)), 1, _RANKS[row.state], number(row.id))
+    return (1, 0, 2, 0, 0)
+
+
+def _ident(row: Row, context: Context) -> Span:
+    if isinstance(row, Order):
+        return Span(row.id, "title")
+    if isinstance(row, Job):
+        return Span(f"{context.look.glyph('branch')} {row.id}")
+    return Span("theirs", "dim")
+
+
+def _what(row: Row, context: Context) -> Span:
+    look = context.look
+    if isinstance(row, Order):
+        return Span(cells.plain(row.title, look).text, "title")
+    if isinstance(row, Job):
+        return cells.plain(describe(row.action), look)
+    vm = context.store.vms.get(f"{row.cluster}/{row.vm}")
+    name = vm.name if vm else row.vm
+    return cells.plain(f"{row.kind.value} {name} {row.source}→{row.target or '?'}", look)
+
+
+def _state(row: Row, context: Context) -> Span:
+    if isinstance(row, Order):
+        return cells.order_state(row, context.look)
+    if isinstance(row, Job):
+        return cells.job_state(row, context.look)
+    return cells.migration_state(row, context.look)
+
+
+def progress_of(row: Row) -> Progress | None:
+    """Bytes of a row; None where nothing moves."""
+    if isinstance(row, Job):
+        return row.progress if not row.state.ended else None
+    if isinstance(row, Migration):
+        return Progress(
+            phase=row.phase,
+            total=row.memory_total,
+            processed=row.memory_processed,
+            remaining=row.memory_remaining,
+        )
+    return None
+
+
+def _left(row: Row, _: Context) -> Span:
+    progress = progress_of(row)
+    return Span(cells.size(progress.remaining) if progress else "")
+
+
+def _share(row: Row, context: Context) -> Span:
+    look = context.look
+    if isinstance(row, Order):
+        return Span(cells.bar(row.done / row.jobs if row.jobs else None, 6, look))
+    share = cells.share_done(progress_of(row))
+    return Span("" if share is None else cells.bar(share, 6, look))
+
+
+def _rate(row: Row, _: Context) -> Span:
+    progress = progress_of(row)
+    return Span(cells.rate(progress.rate) if progress else "")
+
+
+def _eta(row: Row, _: Context) -> Span:
+    text = cells.eta(progress_of(row))
+    return Span(text, "warn" if text == "never" else "plain")
+
+
+def why(row: Row, context: Context) -> Span:
+    """The verdict, or why the row is where it is."""
+    look = context.look
+    if isinstance(row, Order):
+        parts = [
+            f"{number} {word}"
+            for number, word in (
+                (row.failed, "failed"),
+                (row.unknown, "UNKNOWN"),
+                (row.cancelled, "cancelled"),
+            )
+            if number
+        ]
+        return Span(cells.plain(row.reason, look).text or ", ".join(parts))
+    if isinstance(row, Job):
+        judged = cells.verdict(row.progress, look)
+        if judged.text and not row.state.ended:
+            return judged
+        return cells.plain(row.reason or row.note, look)
+    return Span("asked for by someone else", "dim")
+
+
+def _hay(row: Row, context: Context) -> Haystack:
+    state = _state(row, context).text.lower()
+    what = _what(row, context).text.lower()
+    reason = why(row, context).text.lower()
+    if isinstance(row, Order):
+        cluster = row.empties.partition("/")[0].lower()
+        return Haystack(
+            whole=f"{row.id.lower()} {what} {state} {reason} {row.ticket.lower()}",
+            state=state,
+            name=what,
+            id=row.id.lower(),
+            cluster=cluster,
+        )
+    if isinstance(row, Job):
+        action = row.action
+        host = f"{action.host} {row.target}".lower()
+        ident = f"{row.id} {row.order} {getattr(action, 'vm', '')}".lower()
+        whole = f"{ident} {what} {state} {host} {action.cluster.lower()} {reason}"
+        return Haystack(
+            whole=whole, host=host, state=state, cluster=action.cluster.lower(), name=what, id=ident
+        )
+    host = f"{row.source} {row.target}".lower()
+    whole = f"{what} {state} {host} {row.cluster.lower()} {row.vm.lower()}"
+    return Haystack(
+        whole=whole, host=host, state=state, cluster=row.cluster.lower(), name=what, id=row.id.lower()
+    )
+
+
+def _job_detail(job: Job, context: Context) -> list[Line]:
+    look = context.look
+    progress = job.progress
+    lines: list[Line] = [
+        (
+            Span(job.id, "title"),
+            Span("  "),
+            cells.job_state(job, look),
+            Span("  "),
+            cells.plain(describe(job.action), look),
+        )
+    ]
+    if job.reason or job.next_step:
+        lines.append(
+            (
+                Span(cells.plain(job.reason, look).text),
+                Span("  next: ", "dim"),
+                cells.plain(job.next_step, look),
+            )
+        )
+    if progress is not None:
+        lines.append(
+            (
+                *facts(
+                    ("left", cells.size(progress.remaining)),
+                    ("of", cells.size(progress.total)),
+                    ("sent", cells.size(progress.processed)),
+                    ("rate", cells.rate(progress.rate)),
+                    ("time left", cells.eta(progress)),
+                    look_ascii=look.ascii_only,
+                ),
+                Span("  "),
+                cells.verdict(progress, look),
+            )
+        )
+    lines.append(age_line(job.action.cluster, context))
+    lines.append(
+        facts(
+            ("VM id", getattr(job.action, "vm", "")),
+            ("target", job.target),
+            ("order", job.order),
+            ("by", job.by.user),
+            ("given", cells.clock_time(job.created)),
+            ("sent", cells.clock_time(job.submitted)),
+            ("ended", cells.clock_time(job.ended)),
+            ("task", job.task),
+            look_ascii=look.ascii_only,
+        )
+    )
+    if job.note or job.cancel_by:
+        lines.append(facts(("note", job.note), ("abort asked by", job.cancel_by), look_ascii=look.ascii_only))
+    return [line for line in lines if line]
+
+
+def _detail(row: Row, context: Context) -> list[Line]:
+    look = context.look
+    if isinstance(row, Job):
+        return _job_detail(row, context)
+    head: Line = (_ident(row, context), Span("  "), _state(row, context), Span("  "), _what(row, context))
+    if isinstance(row, Migration):
+        return [
+            head,
+            (why(row, context),),
+            age_line(row.cluster, context),
+            facts(("migration", row.id), ("VM id", row.vm), look_ascii=look.ascii_only),
+        ]
+    counts = f"{row.done} done, {row.failed} failed, {row.unknown} unknown, {row.cancelled} cancelled of {row.jobs}"
+    lines = [
+        head,
+        facts(("jobs", counts), ("reason", row.reason), look_ascii=look.ascii_only),
+        facts(
+            ("still on the host", ", ".join(row.left)),
+            ("must be empty", row.empties),
+            look_ascii=look.ascii_only,
+        ),
+        facts(
+            ("by", row.by.user),
+            ("from", row.by.ssh),
+            ("given", cells.clock_time(row.created, date=True)),
+            ("ended", cells.clock_time(row.ended, date=True)),
+            ("ticket", row.ticket),
+            look_ascii=look.ascii_only,
+        ),
+    ]
+    return [line for line in lines if line]
+
+
+def _touched(store: Store, changes: Changes) -> set[str]:
+    keys = changes["orders"] | changes["jobs"] | changes["migrations"]
+    for order in changes["orders"]:
+        keys |= store.job_keys_of(order)
+    for job in changes["jobs"]:
+        row = store.jobs.get(job)
+        if row is not None:
+            keys |= store.move_keys_of(f"{row.action.cluster}/{getattr(row.action, 'vm', '')}")
+    return keys
+
+
+def _label(row: Row) -> str:
+    return f"theirs {row.id}" if isinstance(row, Migration) else row.id
+
+
+QUEUE = Pane(
+    name="queue",
+    title="Queue",
+    sort="id",
+    empty="Nothing has been ordered. Drain a host with d in the hosts pane, or migrate a VM with m.",
+    keys=_keys,
+    row=row_of,
+    touched=_touched,
+    hay=_hay,
+    detail=_detail,
+    label=_label,
+    columns=(
+        Column(key="id", title="ID", width=7, cell=_ident, sort=_place),
+        Column(
+            key="what", title="WHAT", width=20, grow=3, cell=_what, sort=lambda row, ctx: _what(row, ctx).text
+        ),
+        Column(
+            key="state",
+            title="STATE",
+            width=14,
+            cell=_state,
+            sort=lambda row, _: _RANKS[row.state] if isinstance(row, Job) else None,
+        ),
+        Column(key="share", title="DONE", width=6, cell=_share, priority=4),
+        Column(
+            key="left",
+            title="LEFT",
+            width=8,
+            right=True,
+            cell=_left,
+            sort=lambda row, _: getattr(progress_of(row), "remaining", None),
+        ),
+        Column(key="rate", title="RATE", width=10, right=True, priority=1, cell=_rate),
+        Column(
+            key="eta",
+            title="ETA",
+            width=8,
+            right=True,
+            cell=_eta,
+            sort=lambda row, _: getattr(progress_of(row), "eta", None),
+        ),
+        Column(key="why", title="WHY", width=14, grow=5, priority=2, cell=why),
+        Column(
+            key="cluster",
+            title="CLUSTER",
+            width=11,
+            priority=3,
+            cell=lambda row, ctx: (
+                cluster_cell(row.action.cluster, ctx)
+                if isinstance(row, Job)
+                else cluster_cell(row.cluster, ctx)
+                if isinstance(row, Migration)
+                else Span("")
+            ),
+        ),
+    ),
+)

@@ -1,0 +1,366 @@
+"""The main screen: header, one table that shows the current pane's board, the detail of its row, a footer of keys."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+from textual.widgets import Input
+
+from evac.model import ClusterState
+from tui import headline
+from tui.board import Board
+from tui.look import Line, Span
+from tui.panes import PANES
+from tui.text import width
+from tui.widgets.lines import Lines
+from tui.widgets.prompt import Prompt
+from tui.widgets.table import Table
+
+if TYPE_CHECKING:
+    from tui.app import Console
+
+TALL = 34
+"""Terminal lines from which the detail strip gets eight lines instead of four."""
+
+
+def _binding(key: str, action: str, words: str, *, show: bool = False) -> Binding:
+    return Binding(key, action, words, show=show)
+
+
+class MainScreen(Screen[None], inherit_bindings=False):
+    """See the module's docstring. What an action means is in `tui.actions`; here are the keys."""
+
+    AUTO_FOCUS = "#table"
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *(
+            _binding(str(number), f"pane('{pane.name}')", f"{pane.title} pane")
+            for number, pane in enumerate(PANES, 1)
+        ),
+        _binding("tab,l,right", "next_pane(1)", "next pane"),
+        _binding("shift+tab,h,left", "next_pane(-1)", "previous pane"),
+        _binding("d", "drain", "drain", show=True),
+        _binding("e", "evacuate_host", "evacuate", show=True),
+        _binding("m", "maintenance", "maintenance in/out", show=True),
+        _binding("f", "force_down", "force down/up", show=True),
+        _binding("v", "vms_here", "its VMs", show=True),
+        _binding("m", "migrate", "migrate", show=True),
+        _binding("c", "cold_migrate", "cold-migrate", show=True),
+        _binding("x", "evacuate_vm", "evacuate", show=True),
+        _binding("r", "reset_state", "reset-state", show=True),
+        _binding("a", "abort", "abort", show=True),
+        _binding("f", "force_complete", "force-complete", show=True),
+        _binding("C", "confirm_move", "confirm move", show=False),
+        _binding("B", "revert_move", "bring back (revert move)", show=False),
+        _binding("o", "start_vm", "power on", show=False),
+        _binding("O", "stop_vm", "power off", show=False),
+        _binding("r", "retry", "retry", show=True),
+        _binding("P", "pause", "pause/resume the queue", show=True),
+        _binding("ctrl+r", "poll", "look at this cluster now"),
+        _binding("A", "audit", "audit record", show=True),
+        _binding("enter", "detail", "detail", show=True),
+        _binding("slash", "filter", "filter", show=True),
+        _binding("colon", "command", "command", show=True),
+        _binding("s", "sort", "sort by"),
+        _binding("S", "reverse", "reverse the order"),
+        _binding("y", "copy", "copy"),
+        _binding("question_mark", "help", "help", show=True),
+        _binding("escape", "back", "back"),
+        _binding("q", "quit", "quit; work goes on", show=True),
+    ]
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(id="main")
+        self.console = console
+        palette = console.palette
+        self.line_title = Lines(palette, id="title")
+        self.line_state = Lines(palette, id="state")
+        self.line_clusters = Lines(palette, id="clusters")
+        self.line_board = Lines(palette, id="board")
+        self.table = Table(console.board, palette, self.follow_cursor)
+        self.strip_detail = Lines(palette, id="detail")
+        self.prompt = Prompt(palette)
+        self.line_footer = Lines(palette, id="footer")
+        self._stale: frozenset[str] = frozenset()
+
+    def compose(self) -> ComposeResult:
+        """From top to bottom."""
+        yield self.line_title
+        yield self.line_state
+        yield self.line_clusters
+        yield self.line_board
+        yield self.table
+        yield self.strip_detail
+        yield self.prompt
+        yield self.line_footer
+
+    def on_resize(self, event: events.Resize) -> None:
+        """More detail on a tall terminal."""
+        self.set_class(event.size.height >= TALL, "tall")
+        self.call_after_refresh(self.redraw)
+
+    # --- drawing ---------------------------------------------------------------------------------
+
+    @property
+    def board(self) -> Board:
+        """The current pane's."""
+        return self.console.board
+
+    def redraw(self) -> None:
+        """Everything: after a change of pane, theme or size."""
+        self.table.use(self.board)
+        self.draw_header()
+        self.follow_cursor()
+        self.draw_footer()
+
+    def draw_header(self) -> None:
+        """What is happening, and how old the figures are. Called once a second and after news."""
+        context, wide = self.console.context, self.size.width
+        self.line_title.show([headline.title(context, PANES, self.board.pane.name, wide)])
+        self.line_state.show([headline.state_line(context)])
+        self.line_clusters.show([headline.clusters_line(context, wide)])
+        store = context.store
+        stale = frozenset(name for name in store.clusters if store.stale(name))
+        if stale != self._stale or self.board.pane.name == "problems":
+            self._stale = stale
+            self.table.redraw()
+
+    def follow_cursor(self) -> None:
+        """What depends on the cursor: its detail, the line above the table."""
+        board = self.board
+        now = self.is_current and self.table.is_attached
+        self.line_board.show([headline.board_line(board, self.size.width)], now=now)
+        self.strip_detail.show(self.detail_lines()[: self.strip_detail.size.height or 4], now=now)
+
+    def detail_lines(self) -> list[Line]:
+        """Everything known of the row under the cursor."""
+        board = self.board
+        if board.cursor is None:
+            return []
+        row = board.row(board.cursor)
+        lines = board.pane.detail(row, board.context)
+        if board.gone(board.cursor):
+            glyph = board.context.look.glyph("cancelled")
+            return [(Span(f"{glyph} GONE: the cluster no longer has it. Last known:", "warn"),), *lines]
+        return lines
+
+    def draw_footer(self) -> None:
+        """The notice if there is one, else the keys that do something here and now."""
+        notice = self.console.notice
+        wide = self.size.width
+        if notice is not None:
+            self.line_footer.show([(Span(" "), notice)])
+            return
+        line: list[Span] = [Span(" ")]
+        room = wide - 1
+        for key, words in self.footer_keys():
+            need = width(key) + width(words) + 3
+            if need > room:
+                break
+            line += [Span(key, "key"), Span(f" {words}  ")]
+            room -= need
+        self.line_footer.show([tuple(line)])
+
+    def footer_keys(self) -> list[tuple[str, str]]:
+        """Keys to show: help and the way out first, so that they are never cut off."""
+        shown = [
+            (self.app.get_key_display(active.binding), active.binding.description)
+            for active in self.active_bindings.values()
+            if active.binding.show and active.enabled
+        ]
+        first = [entry for entry in shown if entry[1] == "help"]
+        return first + [entry for entry in shown if entry[1] != "help"]
+
+    def news(self, *, reordered: bool, keys: set[str]) -> None:
+        """The current board changed."""
+        self.table.touched(reordered=reordered, keys=keys)
+        board = self.board
+        self.line_board.show([headline.board_line(board, self.size.width)])
+        if reordered or board.cursor in keys:
+            self.strip_detail.show(self.detail_lines()[: self.strip_detail.size.height or 4])
+
+    def refresh_ages(self) -> None:
+        """Once a second: the detail names an age."""
+        self.draw_header()
+        self.strip_detail.show(self.detail_lines()[: self.strip_detail.size.height or 4])
+
+    # --- which keys exist now --------------------------------------------------------------------
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002  # Textual's signature
+        """A key that means nothing in this pane, or that this person may not use, does not exist."""
+        return self.console.allows(action)
+
+    # --- moving about ----------------------------------------------------------------------------
+
+    def action_pane(self, name: str) -> None:
+        """Show a pane."""
+        self.console.show_pane(name)
+
+    def action_next_pane(self, step: int) -> None:
+        """The pane beside this one."""
+        names = [pane.name for pane in PANES]
+        self.console.show_pane(names[(names.index(self.board.pane.name) + step) % len(names)])
+
+    def action_reverse(self) -> None:
+        """The other way round."""
+        self.board.set_sort(self.board.sort, reverse=not self.board.reverse)
+        self.redraw()
+
+    def action_back(self) -> None:
+        """Marks first, then the filter, then the notice."""
+        if self.board.clear_marks():
+            self.redraw()
+        elif self.board.filter:
+            self.board.set_filter("")
+            self.redraw()
+        elif self.console.notice is not None:
+            self.console.say("")
+
+    def action_filter(self) -> None:
+        """Edit the filter; the table follows every character."""
+        self.prompt.open("/", self.board.filter)
+
+    def action_command(self) -> None:
+        """Type a command."""
+        self.prompt.open(":", "", self.console.completions())
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """A character of the filter."""
+        event.stop()
+        if self.prompt.lead == "/" and self.prompt.is_open:
+            self.board.set_filter(event.value)
+            self.table.redraw()
+            self.follow_cursor()
+
+    def on_prompt_closed(self, event: Prompt.Closed) -> None:
+        """Enter or escape in the prompt."""
+        event.stop()
+        self.table.focus()
+        if event.lead == "/" and event.value is None:
+            self.board.set_filter(event.before)
+        elif event.lead == ":" and event.value:
+            self.console.command(event.value)
+        self.redraw()
+
+    def on_click(self, event: events.Click) -> None:
+        """A pane's name in the title line."""
+        if event.widget is not self.line_title:
+            return
+        at = 0
+        names = {f" {pane.title}": pane.name for pane in PANES}
+        for span in self.line_title.lines[0] if self.line_title.lines else ():
+            at += width(span.text)
+            if event.x < at:
+                if span.text in names:
+                    self.console.show_pane(names[span.text])
+                return
+
+    def cluster_here(self) -> str:
+        """The cluster of the row under the cursor; "" where it has none."""
+        row = self.board.current()
+        if isinstance(row, ClusterState):
+            return row.name
+        action = getattr(row, "action", None)
+        return str(getattr(action or row, "cluster", ""))
+
+    # --- what the console does for a key ---------------------------------------------------------
+
+    def action_drain(self) -> None:
+        """Empty a live host."""
+        self.console.doing.drain()
+
+    def action_evacuate_host(self) -> None:
+        """Rebuild the VMs of a dead host elsewhere."""
+        self.console.doing.evacuate_host()
+
+    def action_maintenance(self) -> None:
+        """Into maintenance or out of it."""
+        self.console.doing.maintenance()
+
+    def action_force_down(self) -> None:
+        """Declare a host dead, or take that back."""
+        self.console.doing.force_down()
+
+    def action_vms_here(self) -> None:
+        """The VMs of this host."""
+        self.console.doing.vms_here()
+
+    def action_migrate(self) -> None:
+        """Live-migrate."""
+        self.console.doing.move_vms("live_migrate")
+
+    def action_cold_migrate(self) -> None:
+        """Cold-migrate."""
+        self.console.doing.move_vms("cold_migrate")
+
+    def action_evacuate_vm(self) -> None:
+        """Rebuild these VMs elsewhere; their host is dead."""
+        self.console.doing.vms("evacuate")
+
+    def action_reset_state(self) -> None:
+        """Overwrite a stuck state."""
+        self.console.doing.reset_state()
+
+    def action_confirm_move(self) -> None:
+        """Accept a cold migration."""
+        self.console.doing.vms("confirm_move")
+
+    def action_revert_move(self) -> None:
+        """Take a cold migration back."""
+        self.console.doing.vms("revert_move")
+
+    def action_start_vm(self) -> None:
+        """Power on."""
+        self.console.doing.vms("start")
+
+    def action_stop_vm(self) -> None:
+        """Power off."""
+        self.console.doing.vms("stop")
+
+    def action_abort(self) -> None:
+        """Cancel a job, abort a migration."""
+        self.console.doing.abort()
+
+    def action_force_complete(self) -> None:
+        """Finish a migration that does not converge."""
+        self.console.doing.force_complete()
+
+    def action_retry(self) -> None:
+        """Try a failed job again."""
+        self.console.doing.retry()
+
+    def action_pause(self) -> None:
+        """Pause or resume the queue."""
+        self.console.doing.pause()
+
+    def action_poll(self) -> None:
+        """Look at this cluster now."""
+        self.console.doing.poll()
+
+    def action_audit(self) -> None:
+        """The audit record."""
+        self.console.doing.audit()
+
+    def action_detail(self) -> None:
+        """Everything known of the row."""
+        self.console.doing.detail()
+
+    def action_sort(self) -> None:
+        """Choose the column to order by."""
+        self.console.doing.sort()
+
+    def action_copy(self) -> None:
+        """Copy what is known of the row."""
+        self.console.doing.copy_row()
+
+    def action_help(self) -> None:
+        """The keys that do something here."""
+        self.console.doing.help()
+
+    def action_quit(self) -> None:
+        """Leave; the engine goes on."""
+        self.console.exit(0)

@@ -1,0 +1,58 @@
+"""What a confirm dialog shows and asks, as data, so that it can be tested without a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from msgspec import Struct
+
+from tui.look import Line
+from tui.source import Source
+
+Answers = Mapping[str, str]
+
+
+Run = Callable[[Source, Answers], Awaitable[str]]
+"""Hands in what was confirmed; returns what to say afterwards."""
+
+
+class Field(Struct, frozen=True, kw_only=True):
+    """One thing to type."""
+
+    key: str
+    prompt: str
+    value: str = ""
+    expect: str = ""
+    """What must be typed exactly; "" takes anything."""
+    least: int = 0
+    """Characters at least, after trimming."""
+
+    def missing(self, typed: str) -> str:
+        """What is still wrong with what was typed; "" when it will do."""
+        if self.expect and typed.strip() != self.expect:
+            return f"type {self.expect}"
+        if len(typed.strip()) < self.least:
+            return f"{self.prompt}: say it in words" if typed.strip() else f"{self.prompt}: needed"
+        return ""
+
+
+class Sheet(Struct, frozen=True, kw_only=True):
+    """One confirm dialog."""
+
+    title: str
+    body: tuple[Line, ...]
+    ok: str
+    """The button, with its verb: "Drain"."""
+    fields: tuple[Field, ...] = ()
+    run: Run
+
+    @property
+    def short(self) -> bool:
+        """True when the key y is enough: nothing has to be typed."""
+        return not any(field.expect or field.least for field in self.fields)
+
+    def missing(self, typed: Answers) -> str:
+        """What is still to be typed; "" when it may go."""
+        return next(
+            (words for field in self.fields if (words := field.missing(typed.get(field.key, "")))), ""
+        )

@@ -1,0 +1,214 @@
+"""Where the console's values come from and its intents go to. One implementation talks to the engine; tests have another.
+
+`follow` never ends by itself: while the engine is away it says so (`Lost`) and tries again, and it resumes from the
+last revision it handed out. Everything that is refused raises `Refused` with a Problem in words.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+from collections.abc import AsyncIterator, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from msgspec import Struct
+
+from evac.api import Delta, DrainPlan, EvacuatePlanRequest, Hello, OrderReply, OrderRequest, PlanRequest
+from evac.model import Problem
+
+if TYPE_CHECKING:
+    from evac.client import EngineClient
+    from evac.paths import Paths
+
+
+class Attached(Struct, frozen=True):
+    """An engine answered."""
+
+    hello: Hello
+
+
+class Lost(Struct, frozen=True):
+    """There is no engine at the moment, and why."""
+
+    problem: Problem
+
+
+News = Attached | Delta | Lost
+
+
+class Refused(Exception):
+    """The engine, or the way to it, said no."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.happened)
+        self.problem = problem
+
+
+class Source(Protocol):
+    """What the console needs of the world."""
+
+    def follow(self) -> AsyncIterator[News]:
+        """Values as they come, for as long as it is iterated."""
+        ...
+
+    async def order(self, request: OrderRequest) -> OrderReply:
+        """Hand in what was confirmed."""
+        ...
+
+    async def plan_drain(self, request: PlanRequest) -> DrainPlan:
+        """What a drain would do."""
+        ...
+
+    async def plan_evacuate(self, request: EvacuatePlanRequest) -> DrainPlan:
+        """What an evacuation would do."""
+        ...
+
+    async def cancel(self, job: str) -> None:
+        """Cancel a waiting job, abort one in flight."""
+        ...
+
+    async def retry(self, job: str) -> None:
+        """Try a failed job again where that is safe."""
+        ...
+
+    async def pause(self, *, paused: bool) -> None:
+        """Start nothing new, or go on."""
+        ...
+
+    async def poll(self, cluster: str) -> None:
+        """Look at a cluster now."""
+        ...
+
+    async def audit(self, since: int = 0, limit: int = 500) -> Sequence[Any]:
+        """The audit record."""
+        ...
+
+    async def close(self) -> None:
+        """Let go."""
+        ...
+
+
+FIRST_WAIT, LONGEST_WAIT = 0.3, 5.0
+"""Seconds between attempts to reach an engine that is away; doubled each time up to the longest."""
+
+
+class EngineSource:
+    """The engine behind the UNIX socket. Imports aiohttp when it is first followed, after the first paint."""
+
+    def __init__(self, where: Paths, *, read_only: bool, start: bool = True) -> None:
+        self._where = where
+        self._read_only = read_only
+        self._start = start
+        self._client: EngineClient | None = None
+        self._epoch = ""
+        self._rev = -1
+
+    async def follow(self) -> AsyncIterator[News]:
+        """See the protocol."""
+        wait = FIRST_WAIT
+        while True:
+            problem: Problem | None = None
+            try:
+                async for news in self._attached():
+                    wait = FIRST_WAIT
+                    yield news
+            except Refused as refused:
+                problem = refused.problem
+            yield Lost(
+                problem or Problem(happened="The engine went away.", next_step="Trying to reach it again.")
+            )
+            await asyncio.sleep(wait)
+            wait = min(LONGEST_WAIT, wait * 2)
+
+    async def _attached(self) -> AsyncIterator[News]:
+        client = await self._ready()
+        errors = _errors()
+        try:
+            async for item in client.follow(self._epoch, self._rev):
+                if isinstance(item, Delta):
+                    yield item
+                    self._epoch, self._rev = item.epoch, item.rev
+                else:
+                    yield Attached(item)
+        except errors as error:
+            raise Refused(_problem(error)) from None
+
+    async def _ready(self) -> EngineClient:
+        lifecycle = await asyncio.to_thread(importlib.import_module, "evac.lifecycle")
+        module = await asyncio.to_thread(importlib.import_module, "evac.client")
+        if self._start:
+            try:
+                await lifecycle.ensure_engine(self._where, read_only=False)
+            except lifecycle.EngineTrouble as trouble:
+                raise Refused(trouble.problem) from None
+        if self._client is None:
+            client: EngineClient = module.EngineClient(
+                self._where.socket, via="console", read_only=self._read_only
+            )
+            self._client = await client.__aenter__()
+        return self._client
+
+    async def _call(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        if self._client is None:
+            raise Refused(
+                Problem(happened="There is no engine yet.", next_step="Wait until the console is attached.")
+            )
+        try:
+            return await getattr(self._client, method)(*args, **kwargs)
+        except _errors() as error:
+            raise Refused(_problem(error)) from None
+
+    async def order(self, request: OrderRequest) -> OrderReply:
+        """See the protocol."""
+        reply: OrderReply = await self._call("order", request)
+        return reply
+
+    async def plan_drain(self, request: PlanRequest) -> DrainPlan:
+        """See the protocol."""
+        plan: DrainPlan = await self._call("plan_drain", request)
+        return plan
+
+    async def plan_evacuate(self, request: EvacuatePlanRequest) -> DrainPlan:
+        """See the protocol."""
+        plan: DrainPlan = await self._call("plan_evacuate", request)
+        return plan
+
+    async def cancel(self, job: str) -> None:
+        """See the protocol."""
+        await self._call("cancel", job)
+
+    async def retry(self, job: str) -> None:
+        """See the protocol."""
+        await self._call("retry", job)
+
+    async def pause(self, *, paused: bool) -> None:
+        """See the protocol."""
+        await self._call("pause" if paused else "resume")
+
+    async def poll(self, cluster: str) -> None:
+        """See the protocol."""
+        await self._call("poll", cluster)
+
+    async def audit(self, since: int = 0, limit: int = 500) -> Sequence[Any]:
+        """See the protocol."""
+        records: Sequence[Any] = await self._call("audit", since, limit)
+        return records
+
+    async def close(self) -> None:
+        """See the protocol."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.__aexit__(None, None, None)
+
+
+def _errors() -> tuple[type[Exception], ...]:
+    module = importlib.import_module("evac.client")
+    return (module.EngineRefusal, module.EngineGone)
+
+
+def _problem(error: Exception) -> Problem:
+    refusal = getattr(error, "refusal", None)
+    problem = getattr(refusal or error, "problem", None)
+    return (
+        problem if isinstance(problem, Problem) else Problem(happened=str(error) or "The engine went away.")
+    )

@@ -1,0 +1,219 @@
+"""What the console knows: the engine's rows by table and key, a few indexes, and how old each cluster's figures are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from evac import clock
+from evac.api import TABLES, Delta, Hello
+from evac.jobs import Event, Job, Order, QueueState
+from evac.model import VM, ClusterState, Host, Migration, Problem
+
+Changes = dict[str, set[str]]
+"""Table → keys that were put or dropped."""
+
+
+class Store:
+    """Applies deltas in place. Only the event loop touches it, so a reader between two awaits sees one revision."""
+
+    def __init__(
+        self, *, stamp: Callable[[], float] = clock.stamp, wall: Callable[[], float] = clock.wall
+    ) -> None:
+        self.stamp = stamp
+        self.wall = wall
+        self.epoch = ""
+        self.rev = -1
+        self.hello: Hello | None = None
+        self.lost: Problem | None = None
+        """Why there is no engine now; None while attached."""
+        self.clusters: dict[str, ClusterState] = {}
+        self.hosts: dict[str, Host] = {}
+        self.vms: dict[str, VM] = {}
+        self.migrations: dict[str, Migration] = {}
+        self.orders: dict[str, Order] = {}
+        self.jobs: dict[str, Job] = {}
+        self.events: dict[str, Event] = {}
+        self.queue = QueueState()
+        self._vms_on: dict[str, set[str]] = {}
+        self._jobs_of: dict[str, set[str]] = {}
+        self._moves_of: dict[str, set[str]] = {}
+        self._jobs_on: dict[str, set[str]] = {}
+
+    # --- writing ---------------------------------------------------------------------------------
+
+    def apply(self, delta: Delta) -> Changes:
+        """Take in a delta; returns what it touched."""
+        changes: Changes = {table: set() for table in TABLES}
+        if delta.full:
+            for table in TABLES:
+                rows = self.table(table)
+                kept = {row.key for row in getattr(delta, table)}
+                self._drop(table, [key for key in rows if key not in kept], changes)
+        for table, keys in delta.gone.items():
+            if table in changes:
+                self._drop(table, keys, changes)
+        for table in TABLES:
+            self._put(table, getattr(delta, table), changes)
+        if delta.queue is not None:
+            self.queue = delta.queue
+        self.epoch, self.rev = delta.epoch, delta.rev
+        return changes
+
+    def table(self, name: str) -> dict[str, Any]:
+        """A table's rows by key."""
+        rows: dict[str, Any] = getattr(self, name)
+        return rows
+
+    def _put(self, table: str, rows: Iterable[Any], changes: Changes) -> None:
+        held = self.table(table)
+        touched = changes[table]
+        indexed = table in {"vms", "jobs", "migrations"}
+        for row in rows:
+            key: str = row.key
+            if indexed:
+                old = held.get(key)
+                self._index(table, key, old, row)
+                changes["hosts"].update(_hosts(old, row))
+            held[key] = row
+            touched.add(key)
+
+    def _drop(self, table: str, keys: Iterable[str], changes: Changes) -> None:
+        held = self.table(table)
+        for key in keys:
+            row = held.pop(key, None)
+            if row is not None:
+                self._index(table, key, row, None)
+                changes["hosts"].update(_hosts(row, None))
+                changes[table].add(key)
+
+    def _index(self, table: str, key: str, old: Any, new: Any) -> None:
+        if table == "vms":
+            _move(self._vms_on, key, _home(old), _home(new))
+        elif table == "jobs":
+            _move(self._jobs_of, key, old.order if old else None, new.order if new else None)
+            _move(self._jobs_on, key, _subject(old), _subject(new))
+        elif table == "migrations":
+            _move(self._moves_of, key, _moved(old), _moved(new))
+
+    # --- reading ---------------------------------------------------------------------------------
+
+    def vms_on(self, host_key: str) -> list[VM]:
+        """The VMs last seen on a host, by name."""
+        return sorted(
+            (self.vms[key] for key in self._vms_on.get(host_key, ())), key=lambda vm: (vm.name, vm.id)
+        )
+
+    def count_on(self, host_key: str) -> int:
+        """How many VMs were last seen on a host."""
+        return len(self._vms_on.get(host_key, ()))
+
+    def moves_at(self, host_key: str) -> tuple[int, int]:
+        """Moves under way out of and into a host, as the cluster reports them."""
+        out = into = 0
+        for vm_moves in self._moves_of.values():
+            for key in vm_moves:
+                move = self.migrations[key]
+                if move.phase.active:
+                    out += f"{move.cluster}/{move.source}" == host_key
+                    into += f"{move.cluster}/{move.target}" == host_key
+        return out, into
+
+    def jobs_of(self, order: str) -> list[Job]:
+        """An order's jobs, in the order they were given."""
+        return sorted(
+            (self.jobs[key] for key in self._jobs_of.get(order, ())), key=lambda job: number(job.id)
+        )
+
+    def job_keys_of(self, order: str) -> frozenset[str]:
+        """Keys of an order's jobs."""
+        return frozenset(self._jobs_of.get(order, ()))
+
+    def move_keys_of(self, vm_key: str) -> frozenset[str]:
+        """Keys of the moves the cluster reports for a VM, ended ones included."""
+        return frozenset(self._moves_of.get(vm_key, ()))
+
+    def job_on(self, vm_key: str) -> Job | None:
+        """The job that has not ended for this VM, if any."""
+        jobs = (self.jobs[key] for key in self._jobs_on.get(vm_key, ()))
+        return next((job for job in jobs if not job.state.ended), None)
+
+    def migration_of(self, vm_key: str) -> Migration | None:
+        """The move the cluster reports under way for this VM, if any."""
+        moves = (self.migrations[key] for key in self._moves_of.get(vm_key, ()))
+        return next((move for move in moves if move.phase.active), None)
+
+    def age(self, cluster: str) -> float | None:
+        """Seconds since the last good answer of a cluster; None before the first."""
+        state = self.clusters.get(cluster)
+        if state is None or state.fresh_stamp is None:
+            return None
+        return max(0.0, self.stamp() - state.fresh_stamp)
+
+    def stale(self, cluster: str) -> bool:
+        """True when its figures are too old to act upon."""
+        state, age = self.clusters.get(cluster), self.age(cluster)
+        return state is None or age is None or age > state.stale_after
+
+    @property
+    def may_write(self) -> bool:
+        """True when this connection's intents are taken at all."""
+        return self.hello is not None and not self.hello.read_only and self.hello.you.role == "admin"
+
+    def able(self, cluster: str, kind: str) -> tuple[bool, str]:
+        """Whether a cluster can do a kind of action for us, and if not, why not."""
+        state = self.clusters.get(cluster)
+        if state is None:
+            return False, "The engine does not know this cluster."
+        if state.read_only:
+            return False, state.read_only_why or f"{cluster} is read-only."
+        found = next((entry for entry in state.capabilities if entry.action == kind), None)
+        if found is None:
+            return (True, "") if not state.capabilities else (False, f"{cluster} cannot do this.")
+        return found.able, found.why_not
+
+
+def number(job_id: str) -> int:
+    """As "J17" → 17, for sorting."""
+    digits = "".join(char for char in job_id if char.isdigit())
+    return int(digits) if digits else 0
+
+
+def _home(vm: VM | None) -> str | None:
+    return f"{vm.cluster}/{vm.host}" if vm is not None and vm.host else None
+
+
+def _hosts(old: Any, new: Any) -> set[str]:
+    """Keys of the hosts whose row shows something else when a VM, move or job changes from `old` to `new`."""
+    keys: set[str] = set()
+    for row in (old, new):
+        if isinstance(row, VM) and (old is None or new is None or old.host != new.host):
+            keys.add(f"{row.cluster}/{row.host}")
+        elif isinstance(row, Migration):
+            keys.update((f"{row.cluster}/{row.source}", f"{row.cluster}/{row.target}"))
+    return keys
+
+
+def _subject(job: Job | None) -> str | None:
+    vm = getattr(job.action, "vm", None) if job is not None else None
+    return f"{job.action.cluster}/{vm}" if job is not None and vm else None
+
+
+def _moved(move: Migration | None) -> str | None:
+    return f"{move.cluster}/{move.vm}" if move is not None else None
+
+
+def _move(index: dict[str, set[str]], key: str, old: str | None, new: str | None) -> None:
+    if old == new and new is not None and key in index.get(new, ()):
+        return
+    if old is not None and (keys := index.get(old)) is not None:
+        keys.discard(key)
+        if not keys:
+            del index[old]
+    if new is not None:
+        index.setdefault(new, set()).add(key)
+
+
+def sizes(store: Store) -> Mapping[str, int]:
+    """Rows per table, for tests and the about box."""
+    return {table: len(store.table(table)) for table in TABLES}

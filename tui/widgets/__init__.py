@@ -1,0 +1,1 @@
+"""Widgets: they draw values and post intents; they know no backend and no network."""
