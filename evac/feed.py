@@ -20,7 +20,7 @@ class Feed:
 
     def __init__(self, fleet: Fleet, *, period: float = PERIOD) -> None:
         self._fleet = fleet
-        self._period = period
+        self.period = period
         self._sockets: set[web.WebSocketResponse] = set()
 
     @property
@@ -54,7 +54,7 @@ class Feed:
                     delta = self._fleet.delta(rev)
                     await self._put(socket, await wire.encode_delta(delta, as_json=as_json), as_json)
                     rev = delta.rev
-                    await asyncio.sleep(self._period)
+                    await asyncio.sleep(self.period)
         except ConnectionError:
             await socket.close()
 

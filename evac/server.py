@@ -15,7 +15,7 @@ from evac import access, clock, wire
 from evac.api import EvacuatePlanRequest, Hello, LimitsRequest, OrderRequest, PlanRequest, Refusal
 from evac.feed import Feed
 from evac.jobs import Actor
-from evac.model import Problem
+from evac.model import Noun, Problem
 from evac.no_queue import PlanRefused, plan_drain, plan_evacuate
 from evac.queue import QueueRefusal
 
@@ -56,7 +56,7 @@ class Server:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._feed = Feed(engine.fleet)
+        self.feed = Feed(engine.fleet)
         self._runner: web.AppRunner | None = None
         self.used = clock.stamp()
         """Boot-clock stamp of the last request's end."""
@@ -105,14 +105,14 @@ class Server:
 
     async def stop(self) -> None:
         """Tell every console, then close."""
-        await self._feed.close()
+        await self.feed.close()
         if self._runner is not None:
             await self._runner.cleanup()
 
     @property
     def consoles(self) -> int:
         """How many follow the fleet now."""
-        return self._feed.followers
+        return self.feed.followers
 
     # --- boundary --------------------------------------------------------------------------------
 
@@ -239,7 +239,7 @@ class Server:
         await socket.prepare(request)
         as_json = request.query.get("format", "") == "json"
         hello = self.hello(request[ACTOR], request)
-        await self._feed.serve(socket, hello, since=rev if epoch == hello.epoch else -1, as_json=as_json)
+        await self.feed.serve(socket, hello, since=rev if epoch == hello.epoch else -1, as_json=as_json)
         return socket
 
     # --- changing --------------------------------------------------------------------------------
@@ -345,5 +345,8 @@ def _wants_json(request: web.Request) -> bool:
 
 def _answer(request: web.Request, body: Any, *, status: int = 200) -> web.Response:
     as_json = _wants_json(request)
+    if as_json and isinstance(body, Noun):
+        # A person with curl wants to see "paused": false; rows of tables leave defaults out, as docs/api.md says.
+        body = msgspec.structs.asdict(body)
     content = wire.encode(body, as_json=as_json)
     return web.Response(body=content, status=status, content_type=wire.JSON if as_json else wire.MSGPACK)

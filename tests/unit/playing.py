@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from evac.backend import Backend, Plugin, Settings
+from evac.backend import Backend, Plugin, Receipt, Settings
 from evac.config import Cluster, ClusterRules, Config
 from evac.model import VM, Capability, Finding, Host, Inventory, Sighting
 
@@ -48,6 +48,9 @@ class PlayedCluster:
 
     async def capabilities(self) -> Sequence[Capability]:
         return self.able
+
+    async def live_migrate(self, vm: str, to: str) -> Receipt:
+        raise AssertionError(f"nobody should have moved {vm} to {to}")
 
     async def examine(self) -> Sequence[Finding]:
         return ()
