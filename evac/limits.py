@@ -75,7 +75,7 @@ class Window:
             self._targets[action.cluster, target] += 1
 
     def why_not(self, job: Job) -> str:
-        """ "" if `job` may start now, else what it waits for."""
+        """What `job` waits for; empty when it may start now."""
         action = job.action
         cluster = action.cluster
         if not isinstance(action, LiveMigrate | ColdMigrate | Evacuate):

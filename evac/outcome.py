@@ -104,7 +104,7 @@ def _reached(action: VMAction, vm: VM) -> tuple[bool, str]:
     if isinstance(action, ConfirmMove):
         return quiet and settled and vm.host == action.host, f"{vm.state.value} on {vm.host}"
     if isinstance(action, RevertMove):
-        return quiet and settled and bool(vm.host), f"{vm.state.value} on {vm.host} again"
+        return quiet and settled and vm.host not in {"", action.host}, f"{vm.state.value} on {vm.host} again"
     wanted = VMState.RUNNING if isinstance(action, StartVM) else VMState.STOPPED
     return quiet and vm.state is wanted, vm.state.value
 

@@ -57,6 +57,8 @@ class Trail(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Migrations the VM already had before our call: any other one is new. Immune to clocks that differ."""
     accepted: bool = False
     """The cluster said yes, or a trace of our call was found: it can never be "the call did not arrive"."""
+    given_up: bool = False
+    """An admin closed it while it was unknown: it is never tried again."""
 
 
 class Saved(Struct, frozen=True, kw_only=True):

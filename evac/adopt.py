@@ -1,0 +1,80 @@
+"""Finding a call again whose answer was lost: in the records, in the log, or in what it did. Pure.
+
+After a crash between "about to call" and "accepted", or after an answer that never came, the call may or may not have
+arrived. Evidence that it did makes the job go on where the cluster is. Two looks some time apart that show no trace,
+with the subject exactly as confirmed, are proof that it did not. Everything else stays unknown.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from evac.actions import Abort, ColdMigrate, Evacuate, ForceComplete, HostAction, LiveMigrate, VMAction
+from evac.jobs import Job
+from evac.model import VMState
+from evac.outcome import judge
+from evac.store import Trail
+from evac.verdict import Look, own_record, own_task
+
+SKEWED = 5.0
+"""Seconds of slack when asking a cluster's log for what came after our call, if its clock was compared with ours."""
+
+UNSURE = 120.0
+"""The same where it was not compared."""
+
+
+class Trace(Struct, frozen=True, kw_only=True):
+    """What one look shows of a call that may or may not have arrived."""
+
+    found: str = ""
+    """Where it was found, in words."""
+    task: str = ""
+    clean: bool = False
+    """No trace, and the subject is as it was confirmed."""
+    why: str = ""
+    """Neither: what stands in the way of knowing."""
+
+
+def since(submitted: float, skew: float | None) -> float:
+    """From when on, by the cluster's clock, its log must be read to find a call of `submitted` by ours."""
+    return submitted - UNSURE if skew is None else submitted + skew - SKEWED
+
+
+def trace(job: Job, trail: Trail, look: Look) -> Trace:
+    """Weigh one look at the subject of a job that is unknown."""
+    action = job.action
+    if isinstance(action, HostAction):
+        met = look.host is None or judge(job, trail, look).met
+        return Trace(found=f"{action.name} is as wanted") if met else Trace(clean=True)
+    if isinstance(action, Abort | ForceComplete):
+        return Trace(found="the migration it was meant for")  # however it ends, that is the answer
+    return _evidence(job, trail, look) or _absence(action, look)
+
+
+def _evidence(job: Job, trail: Trail, look: Look) -> Trace | None:
+    action, vm = job.action, look.vm
+    if vm is None or vm.state is VMState.DELETED:
+        return Trace(found=f"{action.name} is gone")
+    record = own_record(job, trail, look.migrations)
+    if record is not None:
+        return Trace(found=f"migration {record.id}")
+    task = own_task(job, look.tasks)
+    if task is not None:
+        return Trace(found=f"the cluster's log, {task.id}", task=task.id)
+    if vm.task or vm.state is VMState.MIGRATING:
+        return None
+    is_move = isinstance(action, LiveMigrate | ColdMigrate | Evacuate)
+    if (is_move and vm.host not in {"", action.host}) or (not is_move and judge(job, trail, look).met):
+        return Trace(found=f"{vm.name} is {vm.state.value} on {vm.host or 'no host'}")
+    return None
+
+
+def _absence(action: VMAction, look: Look) -> Trace:
+    vm = look.vm
+    assert vm is not None
+    if vm.task or vm.state is VMState.MIGRATING:
+        doing = vm.task or vm.state.value
+        return Trace(why=f"the cluster is busy with it ({doing}), for us or for somebody else")
+    if vm.name != action.name or vm.host != action.host:
+        return Trace(why=f"{vm.name} is on {vm.host or 'no host'}, confirmed was {action.host or 'no host'}")
+    return Trace(clean=True)

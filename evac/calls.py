@@ -1,0 +1,64 @@
+"""Which capability an action needs, and the one changing call it makes."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from evac.actions import (
+    Abort,
+    Action,
+    ColdMigrate,
+    ConfirmMove,
+    EnterMaintenance,
+    Evacuate,
+    ForceComplete,
+    ForceDown,
+    LeaveMaintenance,
+    LiveMigrate,
+    ResetState,
+    RevertMove,
+    StartVM,
+    StopVM,
+)
+from evac.backend import (
+    Backend,
+    ControlsPower,
+    Evacuates,
+    ForcesDown,
+    HasMaintenance,
+    MigratesCold,
+    MigratesLive,
+    Receipt,
+    ResetsState,
+    StopsMigrations,
+)
+
+_Make = Callable[[Any, Any], Awaitable[Receipt]]
+
+# Any: the capability protocol and the action's class of each row belong together; `call` checks the first.
+_CALLS: dict[type, tuple[type, _Make]] = {
+    LiveMigrate: (MigratesLive, lambda on, do: on.live_migrate(do.vm, do.to)),
+    ColdMigrate: (MigratesCold, lambda on, do: on.cold_migrate(do.vm, do.to)),
+    ConfirmMove: (MigratesCold, lambda on, do: on.confirm_move(do.vm)),
+    RevertMove: (MigratesCold, lambda on, do: on.revert_move(do.vm)),
+    Evacuate: (Evacuates, lambda on, do: on.evacuate(do.vm, do.to)),
+    ResetState: (ResetsState, lambda on, do: on.reset_state(do.vm, do.to)),
+    Abort: (StopsMigrations, lambda on, do: on.abort(do.vm, do.migration)),
+    ForceComplete: (StopsMigrations, lambda on, do: on.force_complete(do.vm, do.migration)),
+    StartVM: (ControlsPower, lambda on, do: on.start(do.vm)),
+    StopVM: (ControlsPower, lambda on, do: on.stop(do.vm)),
+    EnterMaintenance: (HasMaintenance, lambda on, do: on.enter_maintenance(do.host, do.reason)),
+    LeaveMaintenance: (HasMaintenance, lambda on, do: on.leave_maintenance(do.host)),
+    ForceDown: (ForcesDown, lambda on, do: on.force_down(do.host, do.down)),
+}
+
+
+def can(backend: Backend, action: Action) -> bool:
+    """True if the backend has the capability the action needs."""
+    return isinstance(backend, _CALLS[type(action)][0])
+
+
+async def call(backend: Backend, action: Action) -> Receipt:
+    """Make the call. Its errors are those of the contract (`evac.backend`); the capability was checked before."""
+    return await _CALLS[type(action)][1](backend, action)
