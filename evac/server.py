@@ -16,7 +16,7 @@ from evac.api import EvacuatePlanRequest, Hello, LimitsRequest, OrderRequest, Pl
 from evac.feed import Feed
 from evac.jobs import Actor
 from evac.model import Noun, Problem
-from evac.no_queue import PlanRefused, plan_drain, plan_evacuate
+from evac.planner import PlanRefused, plan_drain, plan_evacuate
 from evac.queue import QueueRefusal
 
 if TYPE_CHECKING:

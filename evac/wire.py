@@ -1,7 +1,8 @@
 """Bodies on the socket: msgpack for the console, JSON for everyone else.
 
-A full snapshot of 10,000 VMs takes msgspec some 20 ms to encode in one go, and it holds the GIL all that time, so a
-thread would not help: the rows are encoded 500 at a time, and the event loop gets its turn in between.
+A full snapshot of 10,000 VMs takes msgspec 2 to 6 ms to encode in one go (measured, two busy cores), five clouds of that
+size 30 ms, and it holds the GIL all that time, so a thread would not help: the rows are encoded 500 at a time, and the
+event loop gets its turn in between.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import msgspec
 from evac.api import TABLES, Delta
 
 CHUNK = 500
-"""Rows per turn; about 1 ms."""
+"""Rows per turn; about 0.3 ms."""
 
 MSGPACK = "application/msgpack"
 JSON = "application/json"
@@ -30,7 +31,7 @@ def encode(value: Any, *, as_json: bool) -> bytes:
 
 
 async def encode_delta(delta: Delta, *, as_json: bool) -> bytes:
-    """The same bytes as `encode`, in slices of a millisecond."""
+    """What `encode` gives, in small slices."""
     if sum(len(getattr(delta, table)) for table in TABLES) <= CHUNK:
         return encode(delta, as_json=as_json)
     raw = {table: msgspec.Raw(await encode_rows(getattr(delta, table), as_json=as_json)) for table in TABLES}
