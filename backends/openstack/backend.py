@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from backends.openstack import words
-from backends.openstack.client import OLDEST, READ, Client, Version
+from backends.openstack.client import READ, Client
 from backends.openstack.inventory import Poll
 from backends.openstack.lanes import Lane
+from backends.openstack.login import OLDEST, Version
 from backends.openstack.reading import Reader
 from evac.backend import Receipt, Settings
 from evac.errors import BackendError, Forbidden, NotFound, Refused, Uncertain, Unreachable

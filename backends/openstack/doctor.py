@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 from backends.openstack import clouds, tls, words
-from backends.openstack.client import Api, Client
+from backends.openstack.client import Client
 from backends.openstack.lanes import Lane
+from backends.openstack.login import Api
 from backends.openstack.options import Options
 from backends.openstack.reading import Reader
 from evac.backend import Settings
@@ -64,7 +65,7 @@ def _examine(client: Client, reader: Reader, settings: Settings) -> Iterator[Fin
         return
     yield from _token(client)
     yield Finding(
-        check="region", ok=True, detail=f"{api.region}; the catalog has: {', '.join(client.regions())}"
+        check="region", ok=True, detail=f"{api.region}; the catalog has: {', '.join(client.login.regions())}"
     )
     if words.address(api.url) != words.address(str(login.get("auth_url") or "")):
         yield from _route("compute", api.url, settings)
@@ -151,7 +152,7 @@ def _certificate(check: str, host: str, port: int, settings: Settings) -> Findin
 
 
 def _token(client: Client) -> Iterator[Finding]:
-    access = client.access()
+    access = client.login.access()
     who = f"{access.username} in project {access.project_name or '(none)'}"
     roles = ", ".join(sorted(access.role_names)) or "none"
     yield Finding(check="login", ok=True, detail=f"{who}, roles: {roles}")
@@ -211,7 +212,7 @@ def _rights_to_migrate(client: Client, settings: Settings) -> Finding:
     """By the token's roles: Nova has no question "could I?", and trying would be doing."""
     if settings.read_only:
         return Finding(check="may migrate", ok=None, detail="not asked: this cluster is read-only here")
-    roles = client.roles()
+    roles = client.login.roles()
     if "admin" in roles:
         return Finding(
             check="may migrate",

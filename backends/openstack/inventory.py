@@ -76,7 +76,7 @@ class Poll:
             migrations=tuple(moves),
             complete=after is None,
             gone=gone if after is not None else (),
-            problems=(*odd, *{problem.happened: problem for problem in problems}.values()),
+            problems=(*odd, *_each_once(problems)),
             mark=self._mark,
             skew=traffic.skew,
             size=traffic.size - size,
@@ -201,3 +201,10 @@ CONSEQUENCE = {
     "migrations": "Migrations are not shown.",
 }
 """What an admin does not see when a right is missing."""
+
+
+def _each_once(problems: Iterable[Problem]) -> list[Problem]:
+    """In the same order at every poll, whichever read came back first."""
+    return sorted(
+        {problem.happened: problem for problem in problems}.values(), key=lambda problem: problem.happened
+    )

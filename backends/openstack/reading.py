@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 import msgspec
 
 from backends.openstack import mapping, payload
-from backends.openstack.client import Client, Version
+from backends.openstack.client import Client
+from backends.openstack.login import Version
 from evac.errors import BadAnswer, Forbidden, NotFound
 from evac.model import VM, Host, Migration, MigrationKind, Problem, TaskRecord, VMState
 

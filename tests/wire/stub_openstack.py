@@ -48,6 +48,8 @@ class Reply:
     cut: int | None = None
     hang: float = 0.0
     reset: bool = False
+    drip: float = 0.0
+    """Seconds between single bytes of the body."""
 
     @property
     def raw(self) -> bytes:
@@ -211,6 +213,8 @@ class Stub:
             }
             for region in self.regions
         ]
+        identity = {"region_id": self.regions[0], "region": self.regions[0], "interface": "public", "id": "i"}
+        identity["url"] = f"{self.url}/v3"
         body = {
             "token": {
                 "methods": ["password"],
@@ -219,7 +223,10 @@ class Stub:
                 "user": {"id": "u1", "name": "ops", "domain": {"id": "default", "name": "Default"}},
                 "project": {"id": "p1", "name": "ops", "domain": {"id": "default", "name": "Default"}},
                 "roles": [{"id": role, "name": role} for role in self.roles],
-                "catalog": [{"type": "compute", "name": "nova", "id": "c", "endpoints": endpoints}],
+                "catalog": [
+                    {"type": "compute", "name": "nova", "id": "c", "endpoints": endpoints},
+                    {"type": "identity", "name": "keystone", "id": "k", "endpoints": [identity]},
+                ],
             }
         }
         return Reply(201, body, {"X-Subject-Token": token})
@@ -292,8 +299,13 @@ class _Handler(BaseHTTPRequestHandler):
         if reply.cut is not None:
             self.close_connection = True
             raw = raw[: reply.cut]
-        if self.command != "HEAD":
-            self.wfile.write(raw)
+        if self.command == "HEAD":
+            return
+        pieces = [raw[at : at + 1] for at in range(len(raw))] if reply.drip else [raw]
+        for piece in pieces:
+            self.wfile.write(piece)
+            if reply.drip and self.stub.over.wait(reply.drip):
+                return
 
     def __getattr__(self, name: str) -> object:
         """http.server looks for do_GET, do_POST, …"""
