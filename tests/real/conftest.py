@@ -15,6 +15,17 @@ from tests.real.rig import Rig
 from tests.real.world import World
 
 
+PATIENCE = 900
+"""Seconds for one test: the first one waits for the lab, which on a bare machine is installed first."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A real cloud is slower than the time-out of the other suites."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.timeout(PATIENCE))
+
+
 @pytest.fixture(scope="session")
 def running_lab() -> Iterator[None]:
     """Up for the session. A lab that somebody had already brought up stays up."""
