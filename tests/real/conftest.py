@@ -14,7 +14,6 @@ from tests.real.openstack.processes import pid_of
 from tests.real.rig import Rig
 from tests.real.world import World
 
-
 PATIENCE = 900
 """Seconds for one test: the first one waits for the lab, which on a bare machine is installed first."""
 
