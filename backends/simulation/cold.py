@@ -20,6 +20,8 @@ class ColdMoves:
     def __init__(self, world: World) -> None:
         self._world = world
         self._was: dict[str, VMState] = {}
+        self._open: dict[int, SimMove] = {}
+        """Those that have not arrived."""
 
     def migrate(self, vm_id: str, to: str = "", *, request: str = "", user: str = "admin") -> SimAction:
         """Ask for a cold migration. Raises Denied, as Nova does: the scheduler decides before the answer."""
@@ -35,6 +37,7 @@ class ColdMoves:
         move.target = target
         move.lie = fault.kind.value if fault is not None else ""
         world.claim(world.hosts[target], vm)
+        self._open[move.id] = move
         self._was[vm_id] = vm.state
         vm.task = "resize_prep"
         world.touch(vm)
@@ -65,6 +68,20 @@ class ColdMoves:
         world.end_action(action)
         return action
 
+    def let_go(self, vm_id: str) -> None:
+        """A VM is rebuilt elsewhere or deleted: what its unfinished moves had reserved is given back."""
+        vm = self._world.vms[vm_id]
+        for move in [move for move in self._open.values() if move.vm == vm_id]:
+            del self._open[move.id]
+            self._world.release(self._world.hosts[move.target], vm)
+        if vm.resized_from:
+            self._world.release(self._world.hosts[vm.resized_from], vm)
+            vm.resized_from = ""
+
+    def open_moves(self) -> list[SimMove]:
+        """Those that have not arrived."""
+        return list(self._open.values())
+
     def _admit(self, vm: SimVM, to: str) -> None:
         world = self._world
         if vm.state not in (VMState.RUNNING, VMState.STOPPED):
@@ -81,8 +98,9 @@ class ColdMoves:
     def _stop(self, move: SimMove) -> None:
         world = self._world
         vm = world.vms.get(move.vm)
-        if vm is None or not world.hosts[move.source].alive:
+        if vm is None or move.id not in self._open or not world.hosts[move.source].alive:
             return
+        world.live.interrupt(vm.id)
         vm.runs_on = ""
         vm.task = "resize_migrating"
         world.set_status(move, "migrating")
@@ -97,9 +115,9 @@ class ColdMoves:
     def _arrive(self, move: SimMove) -> None:
         world = self._world
         vm = world.vms.get(move.vm)
-        if vm is None or move.over:
+        if self._open.pop(move.id, None) is None or vm is None:
             return
-        if move.lie == Kind.FAILS or not world.hosts[move.target].alive:
+        if move.lie == Kind.FAILS or vm.move != move.id or not world.hosts[move.target].alive:
             self._fail(vm, move)
             return
         world.place(vm, move.target)
@@ -119,7 +137,8 @@ class ColdMoves:
     def _fail(self, vm: SimVM, move: SimMove) -> None:
         world = self._world
         world.release(world.hosts[move.target], vm)
-        vm.state, vm.task, vm.move = VMState.ERROR, "", 0
+        vm.move = 0 if vm.move == move.id else vm.move
+        vm.state, vm.task = VMState.ERROR, ""
         vm.fault = "Resize error: not able to execute ssh command: Connection refused"
         world.set_status(move, "error")
         world.end_action(world.action_of(move), failed=True, details=vm.fault)

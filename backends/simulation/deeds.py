@@ -42,6 +42,8 @@ def _powered(world: World, vm: SimVM, verb: str, action: SimAction) -> None:
     if vm.id not in world.vms or not world.hosts[vm.host].alive or not vm.task.startswith("powering"):
         return
     on = verb == "start"
+    if not on:
+        world.live.interrupt(vm.id)
     vm.state = VMState.RUNNING if on else VMState.STOPPED
     vm.power = "running" if on else "shutdown"
     vm.runs_on = vm.host if on else ""
@@ -67,6 +69,9 @@ def reset_state(
         vm.state = VMState.RUNNING if to == "active" else VMState.ERROR
         vm.task = ""
         vm.fault = "" if to == "active" else vm.fault
+        if vm.resized_from:
+            world.release(world.hosts[vm.resized_from], vm)
+            vm.resized_from = ""
         world.touch(vm)
     world.end_action(action)
     world.note("reset", vm, host=vm.host, text=to)

@@ -38,8 +38,8 @@ class Evacuations:
         vm = world.vm(vm_id)
         self._admit(vm, to)
         fault = world.strike("evacuate", vm)
-        if vm.move:
-            world.live.let_go(world.moves[vm.move])
+        world.live.let_go(vm_id)
+        world.cold.let_go(vm_id)
         action = world.new_action(vm, "evacuate", "rebuild_server", request=request, user=user)
         move = world.new_move(vm, MigrationKind.EVACUATION, action, status="accepted", asked=to)
         move.lie = fault.kind.value if fault is not None else ""
@@ -103,7 +103,7 @@ class Evacuations:
     def _arrive(self, move: SimMove, action: SimAction) -> None:
         world = self._world
         vm = world.vms.get(move.vm)
-        if vm is None:
+        if vm is None or not world.hosts[move.target].alive:
             return
         if vm.runs_on and world.hosts[vm.runs_on].alive:
             self.split_brains.append(vm.id)

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 FAIL_AFTER = 1.0
 """Seconds of streaming after which a move that was ordered to fail does."""
 
+BUSY_DOMAIN = (
+    "Live Migration failure: Requested operation is not valid: another migration job is already running"
+)
+"""libvirt's words when somebody reset the state of a VM that was still on its way, and asked again."""
+
 MOVABLE = (VMState.RUNNING, VMState.PAUSED)
 
 
@@ -90,18 +95,19 @@ class LiveMoves:
 
     # --- what happens to it from outside ---------------------------------------------------------
 
-    def forget(self, move: SimMove) -> None:
-        """The VM is gone."""
-        if move.id in self._open:
-            self._end(move, "error", "vanished")
+    def interrupt(self, vm_id: str) -> None:
+        """The guest is stopped or deleted under a running migration: that one fails."""
+        for move in [move for move in self._open.values() if move.vm == vm_id]:
+            self._end(move, "failed", "failed", text="the guest was stopped under it")
 
-    def let_go(self, move: SimMove) -> None:
-        """Its VM is rebuilt elsewhere: what is reserved for it is given back, the record stays as it is."""
-        if self._open.pop(move.id, None) is not None:
+    def let_go(self, vm_id: str) -> None:
+        """A VM is rebuilt elsewhere: what is reserved for its moves is given back, their records stay as they are."""
+        for move in [move for move in self._open.values() if move.vm == vm_id]:
+            del self._open[move.id]
             self.traffic.drop(move)
             if move.claimed:
                 move.claimed = False
-                self._world.release(self._world.hosts[move.target], self._world.vms[move.vm])
+                self._world.release(self._world.hosts[move.target], self._world.vms[vm_id])
 
     def host_died(self, name: str) -> None:
         """Streams from it stop for ever; those towards it fail."""
@@ -170,6 +176,8 @@ class LiveMoves:
         hosts = self._world.hosts
         if fault is not None and fault.kind is Kind.NO_VALID_HOST:
             return "", scheduler.NO_VALID_HOST
+        if any(other.vm == move.vm and other is not move for other in self._open.values()):
+            return "", BUSY_DOMAIN
         for name in (move.source, move.asked):
             if name and not self._world.host_up(hosts[name]):
                 return "", f"Compute service of {name} is unavailable at this time."
@@ -186,6 +194,9 @@ class LiveMoves:
             return
         vm = world.vms[move.vm]
         if not world.hosts[move.source].alive:
+            return
+        if not world.hosts[move.target].alive:
+            self._end(move, "error", "rejected", text=f"{move.target} does not answer")
             return
         world.set_status(move, "running")
         world.note("started", vm, host=move.target, move=move.id)
@@ -251,8 +262,8 @@ class LiveMoves:
         if vm is not None:
             self._settle_claims(move, vm)
             if vm.move == move.id:
-                vm.move = 0
-                vm.task = "" if vm.task == "migrating" else vm.task
+                vm.move = next((other.id for other in self._open.values() if other.vm == vm.id), 0)
+                vm.task = "" if vm.task == "migrating" and not vm.move else vm.task
             world.touch(vm)
             world.note(kind, vm, host=vm.host, move=move.id, text=text)
         self._next(move)

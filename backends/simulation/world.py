@@ -132,9 +132,9 @@ class World:
     def remove_vm(self, vm_id: str) -> None:
         """Somebody deletes a VM."""
         self.advance()
+        self.live.interrupt(vm_id)
+        self.cold.let_go(vm_id)
         vm = self.vms.pop(vm_id)
-        if vm.move:
-            self.live.forget(self.moves[vm.move])
         home = self.hosts[vm.host]
         home.vms.discard(vm_id)
         self.release(home, vm)
