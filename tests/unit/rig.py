@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from backends.simulation.direct import DirectBackend
 from backends.simulation.things import Timing
@@ -16,7 +16,7 @@ from evac.fleet import Fleet
 from evac.jobs import Actor, Job, JobState, Limits, Order
 from evac.journal import Journal
 from evac.model import ClusterState
-from evac.queue import LimitRules, Pace, Queue
+from evac.queue import LimitRules, Queue
 from tests.virtualtime import EPOCH, now, wall
 
 ADMIN = Actor(uid=0, user="anna", role="admin", via="test")
@@ -50,7 +50,7 @@ class Rig:
         self.silent: set[str] = set()
         self.token = 0
 
-    async def __aenter__(self) -> Rig:
+    async def __aenter__(self) -> Self:
         await self.begin()
         return self
 

@@ -1,0 +1,190 @@
+"""A plan says what goes, in which order, what stays and why, and what may go wrong; it never does anything."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from evac.actions import ColdMigrate, EnterMaintenance, Evacuate, LiveMigrate
+from evac.api import DrainPlan, EvacuatePlanRequest, PlanRequest
+from evac.fleet import Fleet
+from evac.model import VM, Capability, ClusterState, Host, HostState, Migration, MigrationKind, Phase, VMState
+from evac.planner import PlanRefused, plan_drain, plan_evacuate
+
+GIB = 1 << 30
+
+
+def host(name: str, **more: Any) -> Host:
+    fields: dict[str, Any] = {
+        "state": HostState.UP,
+        "memory": 64 * GIB,
+        "memory_used": 0,
+        "uuid": f"u-{name}",
+    }
+    return Host(cluster="c", id=name, name=name, **(fields | more))
+
+
+def vm(name: str, on: str = "a", gib: int = 1, **more: Any) -> VM:
+    fields: dict[str, Any] = {"state": VMState.RUNNING, "memory": gib * GIB}
+    return VM(cluster="c", id=f"id-{name}", name=name, host=on, **(fields | more))
+
+
+def fleet(*things: Host | VM | Migration, state: ClusterState | None = None) -> Fleet:
+    made = Fleet()
+    made.publish(
+        clusters=(state or ClusterState(name="c", kind="sim", fresh_stamp=100.0),),
+        hosts=[thing for thing in things if isinstance(thing, Host)],
+        vms=[thing for thing in things if isinstance(thing, VM)],
+        migrations=[thing for thing in things if isinstance(thing, Migration)],
+    )
+    return made
+
+
+def drain(of: Fleet, *, to: str = "", now: float = 101.0) -> DrainPlan:
+    return plan_drain(of, PlanRequest(cluster="c", host="a", to=to, reason="kernel"), now=now)
+
+
+def evacuate(of: Fleet, *, fenced: str = "off by IPMI", now: float = 101.0) -> DrainPlan:
+    return plan_evacuate(of, EvacuatePlanRequest(cluster="c", host="a", fenced=fenced), now=now)
+
+
+def test_maintenance_comes_first_then_the_largest_guests() -> None:
+    plan = drain(fleet(host("a"), host("b"), vm("s", gib=1), vm("l", gib=16), vm("m", gib=4)))
+    assert isinstance(plan.actions[0], EnterMaintenance)
+    assert (plan.actions[0].uuid, plan.actions[0].reason) == ("u-a", "kernel")
+    assert [action.name for action in plan.actions[1:]] == ["l", "m", "s"]
+    assert all(isinstance(action, LiveMigrate) and action.host == "a" for action in plan.actions[1:])
+    assert (plan.memory, plan.empties, plan.title, plan.age) == (21 * GIB, "c/a", "drain a", 1.0)
+    assert plan.warnings == ()
+
+
+def test_a_disk_on_the_host_counts_as_what_must_be_copied() -> None:
+    plan = drain(fleet(host("a"), host("b"), vm("m", gib=8), vm("d", gib=1, disk=50 * GIB, local_disk=True)))
+    assert [action.name for action in plan.actions[1:]] == ["d", "m"]
+
+
+def test_a_host_already_in_maintenance_is_not_put_there_again() -> None:
+    plan = drain(fleet(host("a", maintenance=True), host("b"), vm("x")))
+    assert not any(isinstance(action, EnterMaintenance) for action in plan.actions)
+
+
+def test_a_stopped_vm_goes_cold_and_the_admin_is_told_what_that_means() -> None:
+    plan = drain(fleet(host("a"), host("b"), vm("off", state=VMState.STOPPED), vm("on")))
+    assert [type(action) for action in plan.actions] == [EnterMaintenance, LiveMigrate, ColdMigrate]
+    assert "1 stopped VM is cold-migrated" in plan.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        ({"state": VMState.ERROR, "fault": "no disk"}, "in error: no disk"),
+        ({"state": VMState.BUILDING}, "still being built"),
+        ({"state": VMState.AWAITING_CONFIRM}, "confirmed"),
+        ({"state": VMState.SUSPENDED}, "suspended"),
+        ({"state": VMState.MIGRATING}, "already being migrated"),
+        ({"state": VMState.UNKNOWN, "native": "SHELVED"}, "SHELVED"),
+        ({"task": "image_snapshot"}, "image_snapshot"),
+        ({"locked": True}, "locked"),
+    ],
+)
+def test_what_cannot_move_stays_with_the_reason_and_a_remedy(more: dict[str, Any], why: str) -> None:
+    plan = drain(fleet(host("a"), host("b"), vm("x", **more)))
+    (stay,) = plan.stays
+    assert why in stay.why
+    assert stay.fix
+    assert len(plan.actions) == 1
+
+
+def test_a_vm_on_its_way_stays_with_where_it_goes() -> None:
+    move = Migration(cluster="c", id="7", vm="id-x", kind=MigrationKind.LIVE, phase=Phase.RUNNING, target="b")
+    plan = drain(fleet(host("a"), host("b"), vm("x"), move))
+    assert "already being moved to b" in plan.stays[0].why
+
+
+def test_a_paused_vm_is_live_migrated() -> None:
+    plan = drain(fleet(host("a"), host("b"), vm("x", state=VMState.PAUSED)))
+    assert isinstance(plan.actions[1], LiveMigrate)
+
+
+def test_a_dead_host_is_not_drained_but_evacuated() -> None:
+    for dead in (host("a", state=HostState.DOWN), host("a", forced_down=True)):
+        with pytest.raises(PlanRefused, match="down") as caught:
+            drain(fleet(dead, host("b")))
+        assert "evacuate" in caught.value.problem.next_step
+
+
+@pytest.mark.parametrize(
+    ("others", "to", "why"),
+    [
+        ([host("b", maintenance=True)], "", "nothing can go anywhere"),
+        ([host("b"), host("d", maintenance=True)], "", "in maintenance, so no target: d"),
+        ([host("b", memory=4 * GIB)], "", "memory is short: 8 GiB to place, 4 GiB free on 1 host(s)"),
+        (
+            [host(f"b{n}", memory=6 * GIB) for n in range(3)],
+            "",
+            "no host has 8 GiB free for x; the most is 6 GiB",
+        ),
+        ([host("b", maintenance=True)], "b", "target b is in maintenance"),
+        ([host("b", state=HostState.DOWN)], "b", "target b is down"),
+    ],
+)
+def test_targets_that_will_not_do_are_warned_of(others: list[Host], to: str, why: str) -> None:
+    words = drain(fleet(host("a"), *others, vm("x", gib=8)), to=to).warnings
+    assert any(why in word for word in words), words
+
+
+def test_no_room_is_invented_where_a_host_does_not_tell() -> None:
+    assert drain(fleet(host("a"), host("b", memory=None), vm("x", gib=800))).warnings == ()
+
+
+def test_old_figures_read_only_and_missing_rights_are_warned_of() -> None:
+    state = ClusterState(
+        name="c",
+        kind="sim",
+        fresh_stamp=100.0,
+        read_only=True,
+        capabilities=(Capability(action="live_migrate", able=False, why_not="policy"),),
+    )
+    words = drain(fleet(host("a"), host("b"), vm("x"), state=state), now=148.0).warnings
+    assert "48 s old" in words[0]
+    assert "read-only" in words[1]
+    assert words[2] == "c cannot live-migrate: policy"
+
+
+def test_unknown_names_are_refused_in_words() -> None:
+    empty = fleet(host("a"))
+    with pytest.raises(PlanRefused, match="no cluster z"):
+        plan_drain(empty, PlanRequest(cluster="z", host="a"), now=0)
+    with pytest.raises(PlanRefused, match="no host z"):
+        plan_drain(empty, PlanRequest(cluster="c", host="z"), now=0)
+    for to in ("a", "nowhere"):
+        with pytest.raises(PlanRefused, match=to):
+            drain(empty, to=to)
+
+
+def test_evacuation_takes_what_can_be_rebuilt_and_carries_the_statement() -> None:
+    stuck = Migration(cluster="c", id="7", vm="id-m", kind=MigrationKind.LIVE, phase=Phase.RUNNING)
+    plan = evacuate(
+        fleet(
+            host("a", state=HostState.DOWN),
+            host("b"),
+            vm("x", task="powering-off"),
+            vm("e", state=VMState.ERROR),
+            vm("m", state=VMState.MIGRATING),
+            vm("p", state=VMState.PAUSED),
+            vm("l", local_disk=True),
+            stuck,
+        )
+    )
+    assert {action.name for action in plan.actions if isinstance(action, Evacuate)} == {"x", "e", "m", "l"}
+    assert {action.fenced for action in plan.actions if isinstance(action, Evacuate)} == {"off by IPMI"}
+    assert [stay.name for stay in plan.stays] == ["p"]
+    assert any("data is lost: l" in words for words in plan.warnings)
+
+
+def test_evacuation_of_a_living_or_unfenced_host_is_refused() -> None:
+    with pytest.raises(PlanRefused, match="twice"):
+        evacuate(fleet(host("a"), host("b")))
+    with pytest.raises(PlanRefused, match="fenced"):
+        evacuate(fleet(host("a", state=HostState.DOWN)), fenced="  ")
