@@ -99,7 +99,8 @@ class Engine:
         self._journal.record(kind, REDACTOR.value(body))
 
     async def audit(self, since: int, limit: int) -> list[AuditEntry]:
-        """Out of it."""
+        """Out of it, with all that was recorded before."""
+        await self._journal.save()
         return [_entry(record) for record in await self._journal.audit(since, limit)]
 
     def poll(self, cluster: str) -> bool:
@@ -155,7 +156,7 @@ class Engine:
         if link.backend is None:
             self.fleet.publish(clusters=(first_state(link),))
             return
-        poller = Poller(link, link.backend, self.fleet)
+        poller = Poller(link, link.backend, self.fleet, watched=lambda: self.server.consoles > 0)
         self._backends[name] = link.backend
         self._pollers[name] = poller
         await poller.run()

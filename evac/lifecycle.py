@@ -74,7 +74,7 @@ async def ensure_engine(
     Raises:
         EngineTrouble: it could not be started; its Problem is what the engine itself said.
     """
-    if await _answers(where.socket):
+    if await _answers(where):
         return
     loop = asyncio.get_running_loop()
     deadline = time.monotonic() + timeout
@@ -82,15 +82,17 @@ async def ensure_engine(
     if report.problem is not None and not report.held:
         raise EngineTrouble(report.problem)
     # Two consoles that start together start two engines; the one that lost the race says "held", and is not needed.
-    while not await _answers(where.socket):
+    while not await _answers(where):
         if time.monotonic() > deadline:
             raise EngineTrouble(report.problem or _silent(where, timeout), held=report.held)
         await asyncio.sleep(0.05)
 
 
-async def _answers(path: Path) -> bool:
-    """Whether something accepts on the socket."""
+async def _answers(where: Paths) -> bool:
+    """Whether an engine accepts on the socket."""
+    path = where.socket
     try:
+        _check_owner(where)
         _, writer = await asyncio.wait_for(asyncio.open_unix_connection(str(path)), 2)
     except PermissionError as error:
         step = "Ask the engine's owner to add you to [access] in its config.toml, and to the socket's group."
@@ -102,6 +104,25 @@ async def _answers(path: Path) -> bool:
     with contextlib.suppress(OSError):
         await writer.wait_closed()
     return True
+
+
+def _check_owner(where: Paths) -> None:
+    """Orders go to the engine of the state folder's owner, not to whoever was first to make a socket of that name.
+
+    Raises:
+        EngineTrouble: the socket is somebody else's.
+        OSError: there is none.
+    """
+    owner = where.socket.lstat().st_uid
+    trusted = {0, os.getuid()} | ({where.state.stat().st_uid} if where.state.exists() else set())
+    if owner not in trusted:
+        raise EngineTrouble(
+            Problem(
+                happened=f"The socket {where.socket} belongs to {_user_name(owner)}, who does not own {where.state}.",
+                unaffected=NOTHING_LOST,
+                next_step="Find out who made it and why; EVAC_SOCKET names another place.",
+            )
+        )
 
 
 def _start(where: Paths, read_only: bool, demo: bool, timeout: float) -> Report:

@@ -37,7 +37,7 @@ class PollPace(Struct, frozen=True, kw_only=True):
     busy: float = 2.0
     """While moves are in flight on the cluster."""
     idle_factor: float = 3.0
-    """In quiet times the interval grows to this many times the cluster's `poll_interval`."""
+    """In quiet times, with nobody looking, the interval grows to this many times the cluster's `poll_interval`."""
     back_off: float = 2.0
     """After the first failure; doubles up to `back_off_most`."""
     back_off_most: float = 60.0
@@ -72,12 +72,15 @@ class Poller:
         pace: PollPace = PACE,
         now: Callable[[], float] = clock.stamp,
         jitter: Jitter = random.random,
+        watched: Callable[[], bool] = lambda: False,
     ) -> None:
+        """`watched`: whether somebody looks at the fleet now."""
         self.backend = backend
         self._fleet = fleet
         self._pace = pace
         self._now = now
         self._jitter = jitter
+        self._watched = watched
         self._rules: ClusterRules = link.cluster.rules
         self._wake = asyncio.Event()
         self._hung: asyncio.Task[Inventory] | None = None
@@ -270,6 +273,8 @@ class Poller:
         base = self._rules.poll_interval
         if self._busy():
             wanted = min(pace.busy, base)
+        elif self._watched():
+            wanted = base
         else:
             slowest = max(base, min(base * pace.idle_factor, self._rules.stale_after / 2))
             wanted = min(base * 1.5 ** min(self._quiet, 20), slowest)
@@ -292,14 +297,14 @@ class Poller:
         )
 
     async def _rest(self) -> None:
-        """Sleep until the next poll is due; a move that starts meanwhile, or `wake`, shortens it."""
+        """Sleep until the next poll is due; a move that starts, a console that comes, or `wake` shortens it."""
         began = self._now()
         left = self._state.interval
         await asyncio.sleep(min(left, self._pace.least))
         while left > 0 and not self._wake.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), min(left, self._pace.tick))
-            if self._busy() and not self._state.failures:
+            if not self._state.failures and (self._busy() or self._watched()):
                 self._state = msgspec.structs.replace(
                     self._state, interval=min(self._state.interval, self._interval())
                 )

@@ -203,6 +203,36 @@ async def test_a_quiet_cluster_is_asked_less_often_and_never_so_rarely_that_it_g
     assert waits[-1] == 25
 
 
+async def test_while_somebody_looks_the_pace_stays_as_configured_and_a_newcomer_need_not_wait() -> None:
+    looked: list[bool] = []
+    looking = True
+
+    def watched() -> bool:
+        looked.append(looking)
+        return looking
+
+    player = PlayedCluster("north", answer("north"))
+    poller, fleet, clock = watch(player, pace=PollPace(least=0, tick=0.01), watched=watched)
+    for _ in range(8):
+        await poller.once()
+    assert state(fleet).interval == 10
+    looking = False
+    await poller.once()
+    assert state(fleet).interval > 20
+    looked.clear()
+    task = asyncio.create_task(poller._rest())
+    try:
+        await until(lambda: looked, "its first look")
+        clock.now += 11
+        looked.clear()
+        await until(lambda: len(looked) > 1, "another look, 11 s after the poll")
+        assert not task.done(), "with nobody looking there is no hurry"
+        looking = True
+        await asyncio.wait_for(task, 3)
+    finally:
+        task.cancel()
+
+
 async def test_a_change_or_a_running_migration_brings_the_pace_back() -> None:
     move = Migration(cluster="north", id="7", vm="v0", phase=Phase.RUNNING)
     player = PlayedCluster("north", answer("north"))

@@ -29,8 +29,8 @@ from evac.engine import Engine
 from evac.fleet import Fleet
 from evac.jobs import Limits
 from evac.journal import Journal
-from evac.lifecycle import EngineTrouble, listen, prepare_state
-from evac.model import VM
+from evac.lifecycle import EngineTrouble, ensure_engine, listen, prepare_state
+from evac.model import VM, Inventory
 from evac.paths import Paths, paths
 from tests.unit.playing import PlayedCluster, answer, config, plugin, until, vms
 
@@ -458,6 +458,45 @@ async def test_the_socket_is_the_owners_alone_unless_others_are_named(tmp_path: 
         assert stat.S_IMODE(here.where.socket.stat().st_mode) == 0o660
         assert stat.S_IMODE(here.where.state.stat().st_mode) == 0o710
         assert stat.S_IMODE(here.where.journal.stat().st_mode) & 0o077 == 0
+
+
+async def test_a_socket_of_somebody_else_is_not_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a folder others can write, anybody can be first to make a socket of the engine's name."""
+    async with house(tmp_path) as here:
+        await ensure_engine(here.where)
+        real = Path.lstat
+
+        def foreign(path: Path) -> os.stat_result:
+            found = list(real(path))
+            if path == here.where.socket:
+                found[4] = STRANGER.pw_uid
+            return os.stat_result(found)
+
+        monkeypatch.setattr(Path, "lstat", foreign)
+        with pytest.raises(EngineTrouble, match=f"belongs to {STRANGER.pw_name}"):
+            await ensure_engine(here.where)
+
+
+async def test_the_engine_lets_go_within_a_second_though_everything_hangs(tmp_path: Path) -> None:
+    async def never() -> Inventory:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    class Hanging(PlayedCluster):
+        async def close(self) -> None:
+            await never()
+
+    player = Hanging("north", never)
+    async with house(tmp_path, player) as here, here.client() as client:
+        await until(lambda: player.asked, "the first poll")
+        stream = client.follow()
+        await anext(stream)
+        began = time.monotonic()
+        await here.engine.close()
+        assert time.monotonic() - began < 1
+        await stream.aclose()  # type: ignore[attr-defined]
 
 
 def test_a_state_folder_others_can_write_is_refused(tmp_path: Path) -> None:
