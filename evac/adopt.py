@@ -58,7 +58,7 @@ def _evidence(job: Job, trail: Trail, look: Look) -> Trace | None:
     record = own_record(job, trail, look.migrations)
     if record is not None:
         return Trace(found=f"migration {record.id}")
-    task = own_task(job, look.tasks)
+    task = own_task(job, trail, look.tasks)
     if task is not None:
         return Trace(found=f"the cluster's log, {task.id}", task=task.id)
     if vm.task or vm.state is VMState.MIGRATING:

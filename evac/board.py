@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import msgspec
 from msgspec.structs import replace
 
-from evac.actions import HostAction, describe, subject_of
+from evac.actions import Action, HostAction, describe, subject_of
 from evac.fleet import Fleet
 from evac.jobs import Event, Job, JobState, Order, OrderState, QueueState
 from evac.journal import Journal, Trail
@@ -108,6 +108,7 @@ class Board:
         self._counts: dict[str, Counter[JobState]] = {}
         self._subjects: dict[str, set[str]] = {}
         self._hosts: dict[str, list[str]] = {}
+        self._receipts: dict[str, set[str]] = {}
         self._events = 0
 
     # --- reading ---------------------------------------------------------------------------------
@@ -134,6 +135,10 @@ class Board:
     def active_on(self, subject: str) -> list[Job]:
         """Jobs being checked or in flight on a subject."""
         return [self.jobs[job] for job in self._subjects.get(subject, ())]
+
+    def tasks_on(self, action: Action) -> tuple[str, ...]:
+        """Receipts of all calls this queue has made on the same VM or host."""
+        return tuple(sorted(self._receipts.get(subject_of(action), ())))
 
     def host_jobs(self, order: str) -> list[Job]:
         """The host actions of an order."""
@@ -224,6 +229,8 @@ class Board:
                 del self.lines[line]
                 self.told.pop(line, None)
         subject = subject_of(job.action)
+        if job.task:
+            self._receipts.setdefault(subject, set()).add(job.task)
         if job.state.in_flight or checking:
             self._subjects.setdefault(subject, set()).add(job.id)
         elif job.id in self._subjects.get(subject, ()):

@@ -239,7 +239,9 @@ class Journal:
         return await self._loop.run_in_executor(self._pool, store.read_order, self._db, order)
 
     async def audit(self, since: int = 0, limit: int = 500) -> list[AuditRecord]:
-        """Records with a number above `since`, oldest first."""
+        """Records with a number above `since`, oldest first; what was recorded before is among them."""
+        if self._writer is not None:
+            await asyncio.wait([self._writer])
         return await self._loop.run_in_executor(self._pool, store.read_audit, self._db, since, limit)
 
 

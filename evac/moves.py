@@ -17,7 +17,7 @@ class _Case:
     def __init__(self, job: Job, action: Move, *, trail: Trail, look: Look, vm: VM, odd_for: float) -> None:
         self.job, self.action, self.vm, self.look, self.odd_for = job, action, vm, look, odd_for
         self.record = own_record(job, trail, look.migrations)
-        self.task = own_task(job, look.tasks)
+        self.task = own_task(job, trail, look.tasks)
         self.target = action.to or (self.record.target if self.record else "") or job.target
 
     @property

@@ -150,7 +150,9 @@ class Runner:
         board.forget(job_id)
         trouble = await board.put(
             replace(job, state=JobState.SUBMITTING, submitted=board.wall(), reason="", next_step="", seen=0),
-            trail=Trail(known=tuple(move.id for move in ground.migrations)),
+            trail=Trail(
+                known=tuple(move.id for move in ground.migrations), known_tasks=board.tasks_on(job.action)
+            ),
             needed=True,
         )
         job = board.jobs[job_id]

@@ -55,6 +55,8 @@ class Trail(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     known: tuple[str, ...] = ()
     """Migrations the VM already had before our call: any other one is new. Immune to clocks that differ."""
+    known_tasks: tuple[str, ...] = ()
+    """Entries of the cluster's log that belong to earlier calls of ours on the VM."""
     accepted: bool = False
     """The cluster said yes, or a trace of our call was found: it can never be "the call did not arrive"."""
     given_up: bool = False

@@ -71,11 +71,11 @@ def own_record(job: Job, trail: Trail, migrations: Sequence[Migration]) -> Migra
     return ours[-1] if ours else None  # newest first, so the last is the oldest
 
 
-def own_task(job: Job, tasks: Sequence[TaskRecord]) -> TaskRecord | None:
+def own_task(job: Job, trail: Trail, tasks: Sequence[TaskRecord]) -> TaskRecord | None:
     """The entry of the cluster's log that is this job's call: by its receipt, else the oldest of a fitting kind."""
     if job.task:
         return next((task for task in tasks if task.id == job.task), None)
-    fitting = [task for task in tasks if _fits(job, task)]
+    fitting = [task for task in tasks if task.id not in trail.known_tasks and _fits(job, task)]
     return fitting[-1] if fitting else None
 
 
