@@ -30,7 +30,10 @@ from evac.model import (
 T = TypeVar("T")
 
 ALONE = 4
-"""Up to this many VMs each have their migrations asked for by name; more are found in one list of the newest 1,000."""
+"""Up to this many VMs each have their migrations asked for by name. More are looked for in one list first."""
+
+LATEST = 200
+"""Length of that list: newer than anything a queue with its limits has in flight. Those not in it are asked by name."""
 
 NEEDS: Mapping[str, Version] = {
     "live_migrate": (2, 30),
@@ -95,12 +98,17 @@ class OpenStackBackend:
     async def _migrations_of(self, vms: Sequence[str]) -> list[Migration]:
         """Without the right to list migrations there are none, and the servers' own state must do."""
         try:
+            listed: list[Migration] = []
             if len(vms) > ALONE:
-                return await self._looks.run(self._reader.migrations)
-            lists = await asyncio.gather(*(self._looks.run(_bind(self._migrations_of_one, vm)) for vm in vms))
+                listed = await self._looks.run(lambda: self._reader.migrations(newest=LATEST))
+            found = {move.vm for move in listed}
+            alone = [vm for vm in vms if vm not in found]
+            lists = await asyncio.gather(
+                *(self._looks.run(_bind(self._migrations_of_one, vm)) for vm in alone)
+            )
         except Forbidden:
             return []
-        return [move for moves in lists for move in moves]
+        return [*listed, *(move for moves in lists for move in moves)]
 
     def _migrations_of_one(self, vm: str) -> list[Migration]:
         return self._reader.migrations(vm=vm)

@@ -194,11 +194,11 @@ class Reader:
 
     # --- migrations ---------------------------------------------------------------------------------------------
 
-    def migrations(self, *, since: float | None = None, vm: str = "") -> list[Migration]:
-        """Newest first: of one VM, or of all that changed since a time, or the newest 1,000."""
+    def migrations(self, *, since: float | None = None, vm: str = "", newest: int = PAGE) -> list[Migration]:
+        """Newest first: of one VM, or of all that changed since a time, or just the newest."""
         params: dict[str, str | int] = {}
         if self._client.api.newest >= MOVES_SINCE:
-            params["limit"] = PAGE
+            params["limit"] = newest
             if since is not None:
                 params["changes-since"] = stamp(since)
         if vm:
