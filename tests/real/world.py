@@ -205,14 +205,15 @@ class World:
 
     def arrange(self, wanted: Mapping[str, int]) -> None:
         """Move servers by hand until each host has its number of ours. Numbers must add up to what there is, or less."""
-        for _attempt in range(4):
-            for server, host in self._needed(wanted):
+        end = time.monotonic() + 120
+        while needed := self._needed(wanted):
+            # For some ten seconds the scheduler refuses a host that came back, without a word: hence again.
+            assert time.monotonic() < end, f"wanted {wanted}, still to do {needed}"
+            for server, host in needed:
                 self.migrate(server, host)
             self.calm(300)
-            if not self._needed(wanted):
-                return
-        # The scheduler refuses a host that came up a moment ago, without a word: hence the attempts.
-        raise AssertionError(f"wanted {wanted}, got {Counter(one['host'] for one in self.ours().values())}")
+            if self._needed(wanted):
+                time.sleep(2)
 
     def _needed(self, wanted: Mapping[str, int]) -> list[tuple[str, str]]:
         current = self.ours()
