@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import TypeVar
 
 from backends.openstack import words
 from backends.openstack.client import READ, Client
-from backends.openstack.inventory import Poll
+from backends.openstack.inventory import ASK_AGAIN, Poll
 from backends.openstack.lanes import Lane
 from backends.openstack.login import OLDEST, Version
+from backends.openstack.options import Options
 from backends.openstack.reading import Reader
 from evac.backend import Receipt, Settings
 from evac.errors import BackendError, Forbidden, NotFound, Refused, Uncertain, Unreachable
@@ -74,7 +77,7 @@ class OpenStackBackend:
         self._changes = Lane(f"{name}-change", 4, self._closed_change)
         self._poll = Poll(self.client, self._reader, self._polls)
         self._one_poll = asyncio.Lock()
-        self._forbidden: dict[str, str] = {}
+        self._forbidden: dict[str, tuple[float, str]] = {}
 
     # --- reading ------------------------------------------------------------------------------------------------
 
@@ -248,7 +251,7 @@ class OpenStackBackend:
         try:
             receipt = await self._changes.run(work)
         except Forbidden as error:
-            self._forbidden[kind] = error.problem.happened
+            self._forbidden[kind] = (time.monotonic(), error.problem.happened)
             raise
         self._forbidden.pop(kind, None)
         return receipt
@@ -260,6 +263,10 @@ class OpenStackBackend:
 
         Rights are not probed: there is no harmless way to ask Nova "could I?".
         """
+        if self.client.known_api is None and not self._settings.read_only:
+            # A cloud that does not answer is the poll's story, not this one's.
+            with suppress(BackendError):
+                await self._looks.run(lambda: self.client.api)
         return [self._capability(kind) for kind in NEEDS]
 
     def _capability(self, kind: str) -> Capability:
@@ -273,8 +280,9 @@ class OpenStackBackend:
             return Capability(
                 action=kind, able=False, why_not=f"needs compute API {needs}; this Nova speaks {spoken}"
             )
-        if kind in self._forbidden:
-            return Capability(action=kind, able=False, why_not=self._forbidden[kind])
+        when, why = self._forbidden.get(kind, (0.0, ""))
+        if why and time.monotonic() - when < ASK_AGAIN:
+            return Capability(action=kind, able=False, why_not=why)
         return Capability(action=kind, able=True)
 
     async def examine(self) -> Sequence[Finding]:
@@ -287,7 +295,8 @@ class OpenStackBackend:
         """endpoint, region, version, where known."""
         api = self.client.known_api
         if api is None:
-            return {}
+            options: Options = self._settings.options
+            return {"endpoint": options.auth_url} if options.auth_url else {}
         oldest, newest = api.oldest, api.newest
         return {
             "endpoint": api.url,

@@ -145,9 +145,7 @@ class Client:
         if api.newest < lowest or api.oldest > best:
             raise Refused(too_old(self.cluster, what, lowest, api))
         response = self.before_change(
-            lambda: self._send(
-                api, method, path, max(min(best, api.newest), api.oldest), body=body, redirect=False
-            ),
+            lambda: self._send(api, method, path, max(min(best, api.newest), api.oldest), body=body),
             what,
         )
         if response.status_code >= 300:
@@ -188,14 +186,13 @@ class Client:
         *,
         params: Mapping[str, str | int] | None = None,
         body: object = None,
-        redirect: bool = True,
     ) -> requests.Response:
-        response = self._once(api, method, path, version, params=params, body=body, redirect=redirect)
+        response = self._once(api, method, path, version, params=params, body=body)
         if response.status_code != 401:
             return response
         # A 401 proves that nothing was done, so even a changing call may be sent again.
         api = self.login.renew(response.request.headers.get("X-Auth-Token"))
-        return self._once(api, method, path, version, params=params, body=body, redirect=redirect)
+        return self._once(api, method, path, version, params=params, body=body)
 
     def _once(
         self,
@@ -206,7 +203,6 @@ class Client:
         *,
         params: Mapping[str, str | int] | None,
         body: object,
-        redirect: bool,
     ) -> requests.Response:
         spoken = f"{version[0]}.{version[1]}"
         response: requests.Response = self.login.said(
@@ -216,7 +212,7 @@ class Client:
                 params=params or {},
                 json=body,
                 microversion=spoken if api.newest > OLDEST else None,
-                redirect=redirect,
+                redirect=False,  # a redirect would carry the token to wherever it points
                 raise_exc=False,
                 allow_reauth=False,
                 log=False,

@@ -22,6 +22,9 @@ PAGES = 500
 CAPACITY: Version = (2, 87)
 """The last microversion whose hypervisors carry vCPUs and memory; 2.88 moved them to Placement."""
 
+BY_UUID: Version = (2, 53)
+"""Services and hypervisors have UUIDs, and hypervisors can be searched for, from here on."""
+
 SERVICES: Version = (2, 69)
 MOVES: Version = (2, 80)
 ACTIONS: Version = (2, 84)
@@ -64,7 +67,8 @@ class Reader:
             fresh = [vm for vm in page if vm.id not in found]
             found.update((vm.id, vm) for vm in page)
             if not more or not fresh:
-                return list(found.values()), self._oddities(odd)
+                vms = list(found.values())
+                return vms, [*self._oddities(odd), *self._lost_cells(vms)]
             params["marker"] = page[-1].id
         raise self._client.nonsense("the list of servers", f"does not end after {PAGES} pages")
 
@@ -109,6 +113,20 @@ class Reader:
                 state=VMState.UNKNOWN,
                 native=str(fields.get("status") or ""),
             )
+
+    def _lost_cells(self, vms: Sequence[VM]) -> list[Problem]:
+        """From 2.69 on, servers of a cell that does not answer are listed without a host: such a host looks empty."""
+        lost = [vm for vm in vms if vm.native == "UNKNOWN" and not vm.host]
+        if not lost:
+            return []
+        return [
+            Problem(
+                happened=f"{self.cluster}: {len(lost)} servers are in a Nova cell that is down: {_some(lost)}.",
+                unaffected="They may well run. All others are shown in full.",
+                next_step="A host of that cell may look empty and is not. See to the cell's database and message bus.",
+                severity="warning",
+            )
+        ]
 
     def _oddities(self, odd: Sequence[str]) -> list[Problem]:
         if not odd:
@@ -187,10 +205,28 @@ class Reader:
         if not agents:
             return None
         try:
-            nodes = [node for node in self.hypervisors() if node.service and node.service.host == host]
+            nodes = self._nodes_of(host)
         except Forbidden:
             nodes = []
         return mapping.host(self.cluster, host, agents[0], nodes)
+
+    def _nodes_of(self, host: str) -> list[payload.Hypervisor]:
+        """By a search for its name, or from the whole list where its hypervisor is named differently."""
+        if self._client.api.newest >= BY_UUID:
+            try:
+                found = self._client.read(
+                    payload.Hypervisors,
+                    "/os-hypervisors/detail",
+                    {"hypervisor_hostname_pattern": host},
+                    version=CAPACITY,
+                    what=f"the hypervisor of {host}",
+                ).hypervisors
+            except NotFound:
+                found = []
+            nodes = [node for node in found if node.service and node.service.host == host]
+            if nodes:
+                return nodes
+        return [node for node in self.hypervisors() if node.service and node.service.host == host]
 
     # --- migrations ---------------------------------------------------------------------------------------------
 
@@ -256,6 +292,10 @@ class Reader:
 
 DETAILS = 8
 """Entries of a server's log whose events are read; each is a call."""
+
+
+def _some(vms: Sequence[VM]) -> str:
+    return ", ".join(vm.name for vm in vms[:3]) + (", …" if len(vms) > 3 else "")
 
 
 def newest_first(migrations: Iterable[Migration]) -> list[Migration]:

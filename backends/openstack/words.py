@@ -162,53 +162,57 @@ def retry_after(value: str | None) -> float | None:
     return seconds if 0 <= seconds < 86_400 else None
 
 
+OVERLOADED = frozenset({413, 429, 503})
+
+
 def read_failed(
     status: int, body: bytes, *, cluster: str, what: str, roles: tuple[str, ...], wait: float | None
 ) -> BackendError:
     """A GET that was answered with an error status."""
-    text = quoted(message_of(body))
-    said = f' and said "{text}"' if text else ""
-    calm = unaffected(cluster)
-    if status == 401:
-        return AuthFailed(
-            Problem(
-                happened=f"{cluster}: the token was refused for {what} (HTTP 401){said}.",
-                unaffected=calm,
-                next_step="Check that the credential still exists and that clocks agree: evac doctor.",
-            )
-        )
     if status == 403:
         return Forbidden(refusal_of_rights(cluster, message_of(body), roles))
-    if status == 404:
-        return NotFound(
-            Problem(
-                happened=f"{cluster}: {what} does not exist (HTTP 404){said}.", unaffected=calm, next_step=""
-            )
-        )
-    if status == 406:
-        return BadAnswer(
-            Problem(
-                happened=f"{cluster}: this Nova does not speak the API version asked for {what}{said}.",
-                unaffected=calm,
-                next_step="evac needs microversion 2.53 (Pike) or later for everything it does.",
-            )
-        )
-    if status in {413, 429, 503}:
-        pause = f" and asks to wait {wait:.0f} s" if wait is not None else ""
-        return Unreachable(
-            Problem(
-                happened=f"{cluster}: the API is overloaded or limits us (HTTP {status}) for {what}{pause}{said}.",
-                unaffected=calm,
-                next_step="evac asks again later; a longer poll_interval asks less often.",
-            )
-        )
-    return (Unreachable if status >= 500 else BadAnswer)(
-        Problem(
-            happened=f"{cluster}: HTTP {status} for {what}{said}.",
-            unaffected=calm,
-            next_step="The API's own log has the reason (nova-api.log); evac asks again.",
-        )
+    text = quoted(message_of(body))
+    said = f' and said "{text}"' if text else ""
+    pause = f" and asks to wait {wait:.0f} s" if wait is not None else ""
+    kind, happened, step = _read_failure(status, what, pause)
+    return kind(
+        Problem(happened=f"{cluster}: {happened}{said}.", unaffected=unaffected(cluster), next_step=step)
     )
+
+
+def _read_failure(status: int, what: str, pause: str) -> tuple[type[BackendError], str, str]:
+    """Kind, words and remedy, by what an admin must do about it."""
+    if 300 <= status < 400:
+        return (
+            BadAnswer,
+            f"the API redirects {what} elsewhere (HTTP {status}), which is not followed",
+            "The address in Keystone's catalog is not the API's own: correct the endpoint there.",
+        )
+    if status in OVERLOADED:
+        return (
+            Unreachable,
+            f"the API is overloaded or limits us (HTTP {status}) for {what}{pause}",
+            "evac asks again later; a longer poll_interval asks less often.",
+        )
+    known: dict[int, tuple[type[BackendError], str, str]] = {
+        401: (
+            AuthFailed,
+            f"the token was refused for {what} (HTTP 401)",
+            "Check that the credential still exists and that clocks agree: evac doctor.",
+        ),
+        404: (NotFound, f"{what} does not exist (HTTP 404)", ""),
+        406: (
+            BadAnswer,
+            f"this Nova does not speak the API version asked for {what} (HTTP 406)",
+            "Was it downgraded? evac finds out its versions anew and asks again.",
+        ),
+    }
+    other = (
+        Unreachable if status >= 500 else BadAnswer,
+        f"HTTP {status} for {what}",
+        "The API's own log has the reason (nova-api.log); evac asks again.",
+    )
+    return known.get(status, other)
 
 
 def change_failed(

@@ -304,7 +304,6 @@ async def test_null_hosts_unknown_states_and_missing_fields_stay_visible(stub: S
         "power state 99",
     )
     assert (down.name, down.state, down.host) == (server(3)["id"], VMState.UNKNOWN, "")
-    assert answer.problems == ()
 
 
 async def test_one_server_that_makes_no_sense_hides_no_other_and_is_named(stub: Stub) -> None:
@@ -317,6 +316,24 @@ async def test_one_server_that_makes_no_sense_hides_no_other_and_is_named(stub: 
     (problem,) = answer.problems
     assert "vm-2" in problem.happened
     assert problem.severity == "warning"
+
+
+async def test_servers_of_a_cell_that_is_down_are_told_lest_its_hosts_look_empty(stub: Stub) -> None:
+    lost = {"id": server(3)["id"], "status": "UNKNOWN", "tenant_id": "p1", "links": []}
+    stub.servers = [server(1), lost]
+    async with opened(settings(stub)) as backend:
+        answer = await backend.inventory()
+    (problem,) = answer.problems
+    assert "1 servers are in a Nova cell that is down" in problem.happened
+    assert "may look empty and is not" in problem.next_step
+
+
+async def test_a_redirect_is_not_followed_with_the_token(stub: Stub) -> None:
+    with serve() as elsewhere:
+        stub.say("GET", "/v2.1/servers/detail", Reply(302, b"", {"Location": f"{elsewhere.url}/steal"}))
+        problem = await trouble(settings(stub), BadAnswer)
+        assert elsewhere.requests == []
+    assert "redirects" in problem.happened
 
 
 async def test_pages_are_followed_by_marker_and_not_by_the_links_address(stub: Stub) -> None:
@@ -368,6 +385,20 @@ async def test_an_old_cloud_is_read_and_told_what_it_cannot_do(stub: Stub) -> No
     assert "2.30" in able["live_migrate"].why_not
     assert able["stop"].able
     assert stub.changing == []
+
+
+async def test_a_host_is_searched_for_by_name_and_found_when_its_hypervisor_has_another(stub: Stub) -> None:
+    async with opened(settings(stub)) as backend:
+        assert (await backend.host("cmp01")).memory == 128 << 30
+        assert [one.query for one in stub.requests if "hypervisors" in one.path] == [
+            "hypervisor_hostname_pattern=cmp01"
+        ]
+
+        def none(request: Any) -> Any:
+            return fault(404, "No hypervisor matching") if "pattern" in request.query else HYPERVISORS
+
+        stub.say("GET", "/v2.1/os-hypervisors/detail", none)
+        assert (await backend.host("cmp02")).memory == 128 << 30
 
 
 # --- broken answers --------------------------------------------------------------------------------------------------
