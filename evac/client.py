@@ -190,7 +190,7 @@ class EngineClient:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.UnixConnector(path=str(self._socket)),
                 headers=self._headers,
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=60),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=30),
             )
         return self._session
 

@@ -156,6 +156,7 @@ class Engine:
         if link.backend is None:
             self.fleet.publish(clusters=(first_state(link),))
             return
+        gc.freeze()  # the SDK's modules stay for good
         poller = Poller(link, link.backend, self.fleet, watched=lambda: self.server.consoles > 0)
         self._backends[name] = link.backend
         self._pollers[name] = poller
@@ -367,6 +368,7 @@ def _log_to(path: Path, *, also_stderr: bool) -> logging.handlers.QueueListener:
     root.addHandler(logging.handlers.QueueHandler(records))
     root.setLevel(logging.INFO)
     logging.captureWarnings(capture=True)
+    logging.raiseExceptions = False  # a full disk loses log lines; it must not print traces instead
     listener = logging.handlers.QueueListener(records, *handlers)
     listener.start()
     return listener

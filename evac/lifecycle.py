@@ -30,6 +30,7 @@ from evac.paths import Paths
 if TYPE_CHECKING:
     from evac.config import Config
 
+WRITABLE = "Check the owner, the mode and the free space of the state folder."
 NOTHING_LOST = "Nothing was changed on any cluster."
 
 
@@ -74,18 +75,18 @@ async def ensure_engine(
     Raises:
         EngineTrouble: it could not be started; its Problem is what the engine itself said.
     """
-    if await _answers(where):
-        return
-    loop = asyncio.get_running_loop()
     deadline = time.monotonic() + timeout
-    report = await loop.run_in_executor(None, _start, where, read_only, demo, timeout)
-    if report.problem is not None and not report.held:
-        raise EngineTrouble(report.problem)
-    # Two consoles that start together start two engines; the one that lost the race says "held", and is not needed.
+    report = Report()
     while not await _answers(where):
-        if time.monotonic() > deadline:
+        left = deadline - time.monotonic()
+        if left <= 0:
             raise EngineTrouble(report.problem or _silent(where, timeout), held=report.held)
-        await asyncio.sleep(0.05)
+        if report.held:
+            # Two consoles that start together start two engines; the one that lost the race is not needed.
+            await asyncio.sleep(0.1)
+        report = await asyncio.get_running_loop().run_in_executor(None, _start, where, read_only, demo, left)
+        if report.problem is not None and not report.held:
+            raise EngineTrouble(report.problem)
 
 
 async def _answers(where: Paths) -> bool:
@@ -201,23 +202,31 @@ class EngineLock:
 
     def take(self) -> None:
         """Raises EngineTrouble(held=True), which names the holder."""
-        file = os.fdopen(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+")
+        try:
+            file = os.fdopen(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+")
+        except OSError as error:
+            problem = Problem(
+                happened=f"The lock {self._path} cannot be made: {error.strerror}.", next_step=WRITABLE
+            )
+            raise EngineTrouble(problem) from None
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             said = file.read(1000)
             file.close()
             raise EngineTrouble(_held(self._path, said), held=True) from None
-        file.truncate(0)
-        user = _user_name()
-        file.write(json.dumps({"pid": os.getpid(), "user": user, "started": time.time()}) + "\n")
-        file.flush()
         self._file = file
+        # The lock is ours, whether or not a full disk lets us say so.
+        with contextlib.suppress(OSError):
+            file.truncate(0)
+            file.write(json.dumps({"pid": os.getpid(), "user": _user_name(), "started": time.time()}) + "\n")
+            file.flush()
 
     def release(self) -> None:
         """Let the next one in."""
         if self._file is not None:
-            self._file.close()
+            with contextlib.suppress(OSError):
+                self._file.close()
             self._file = None
 
 

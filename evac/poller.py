@@ -10,8 +10,9 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from datetime import UTC, datetime
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -23,12 +24,14 @@ from evac.errors import BackendError
 from evac.fleet import Fleet
 from evac.jobs import Event
 from evac.link import Link, our_bug
-from evac.model import VM, Capability, ClusterState, Inventory, Problem
+from evac.model import VM, ClusterState, Inventory, Problem
 from evac.sanity import Doubt, doubtful, examined
+from evac.secret import SecretTrouble
 
 log = logging.getLogger(__name__)
 
 Jitter = Callable[[], float]
+T = TypeVar("T")
 
 
 class PollPace(Struct, frozen=True, kw_only=True):
@@ -83,7 +86,7 @@ class Poller:
         self._watched = watched
         self._rules: ClusterRules = link.cluster.rules
         self._wake = asyncio.Event()
-        self._hung: asyncio.Task[Inventory] | None = None
+        self._hung: asyncio.Task[Any] | None = None
         self._mark = ""
         self._full_at = float("-inf")
         self._asked_at = float("-inf")
@@ -118,7 +121,7 @@ class Poller:
             inventory = await self._ask()
             self._take(inventory, began)
             await self._ask_capabilities()
-        except BackendError as error:
+        except (BackendError, SecretTrouble) as error:
             self._fail(error.problem)
         except Exception as error:
             log.exception("polling cluster %s", self.name)
@@ -141,9 +144,16 @@ class Poller:
 
     async def _ask(self) -> Inventory:
         since = self._mark if self._now() - self._full_at < self._pace.full_every else ""
+        inventory = await self._bounded(lambda: self.backend.inventory(since))
+        if not isinstance(inventory, Inventory):
+            raise TypeError(f"inventory() gave {type(inventory).__name__}")
+        return inventory
+
+    async def _bounded(self, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """What the call gives, or a Problem when that takes too long. One that hangs is not joined by another."""
         if self._hung is not None and not self._hung.done():
             raise BackendError(self._hanging())
-        task = asyncio.create_task(self.backend.inventory(since))
+        task = asyncio.create_task(call())
         try:
             # Not wait_for: that waits for a cancelled call to end, and a thread stuck in a system call never does.
             done, _ = await asyncio.wait({task}, timeout=self.time_limit)
@@ -153,20 +163,23 @@ class Poller:
         if not done:
             self._abandon(task)
             raise BackendError(self._hanging())
-        inventory = task.result()
-        if not isinstance(inventory, Inventory):
-            raise TypeError(f"inventory() gave {type(inventory).__name__}")
-        return inventory
+        return task.result()
 
-    def _abandon(self, task: asyncio.Task[Inventory]) -> None:
+    def _abandon(self, task: asyncio.Task[Any]) -> None:
         task.cancel()
         task.add_done_callback(_forget)
         self._hung = task
 
     async def _ask_capabilities(self) -> None:
+        """What can be done there. The figures are good already: not to know this is a warning."""
         if self._now() - self._asked_at < self._pace.ask_again:
             return
-        able: Sequence[Capability] = await asyncio.wait_for(self.backend.capabilities(), self.time_limit)
+        try:
+            able = await self._bounded(self.backend.capabilities)
+        except (BackendError, SecretTrouble) as error:
+            warning = msgspec.structs.replace(error.problem, severity="warning")
+            self._publish(problems=(*self._state.problems, warning))
+            return
         self._asked_at = self._now()
         self._publish(capabilities=tuple(able))
 
@@ -250,8 +263,10 @@ class Poller:
         old, new = ({problem.happened for problem in problems} for problems in (before, after))
         for problem in after:
             if problem.happened not in old:
+                log.warning("%s: %s", self.name, problem.happened)
                 self._event(problem.happened, severity=problem.severity)
         if old and not new:
+            log.info("%s is well again", self.name)
             self._event(f"{self.name} is well again.", severity="good")
 
     def _event(self, text: str, *, severity: str) -> None:
@@ -330,7 +345,7 @@ def first_state(link: Link) -> ClusterState:
     )
 
 
-def _forget(task: asyncio.Task[Inventory]) -> None:
+def _forget(task: asyncio.Task[Any]) -> None:
     """Take the late result of an abandoned call, so that nothing is said about an exception never retrieved."""
     if not task.cancelled():
         task.exception()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tests.unit.test_server import house
+from tests.unit.housing import house
 
 PAGE = (Path(__file__).parents[2] / "docs/api.md").read_text()
 

@@ -30,6 +30,10 @@ class Options(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=T
             raise ValueError("pair needs a password")
 
 
+class Other(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    only_there: str = ""
+
+
 def no_backend(settings: Settings) -> Backend:
     raise AssertionError(settings)
 
@@ -233,7 +237,9 @@ g = 2
 
 
 def test_the_schema_describes_each_kind_with_its_own_keys() -> None:
-    text = json.dumps(schema(PLUGINS))
+    other = Plugin(kind="other", options_type=Other, build=no_backend)
+    text = json.dumps(schema({**PLUGINS, "other": other}))
+    assert '"only_there"' in text
     for word in ("idle_exit", "per_source", "poll_interval", '"url"', '"careful"', '"nova"'):
         assert word in text
 
