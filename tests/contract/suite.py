@@ -10,49 +10,18 @@ Tests read the system only through the backend under test, and wait on what they
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from evac import backend as contract
-from evac.backend import Call, Receipt
+from evac.backend import Call
 from evac.errors import BackendError, NotFound, ReadOnly, Refused
-from evac.model import VM, Host, HostState, Inventory, Migration, Phase, VMState
+from evac.model import VM, Host, HostState, Inventory, Phase, VMState
+from tests.contract.changes import CHANGES, PROTOCOLS
 from tests.contract.cluster import Cluster
-
-PROTOCOLS: dict[str, type] = {
-    "live_migrate": contract.MigratesLive,
-    "cold_migrate": contract.MigratesCold,
-    "confirm_move": contract.MigratesCold,
-    "revert_move": contract.MigratesCold,
-    "evacuate": contract.Evacuates,
-    "reset_state": contract.ResetsState,
-    "abort": contract.StopsMigrations,
-    "force_complete": contract.StopsMigrations,
-    "start": contract.ControlsPower,
-    "stop": contract.ControlsPower,
-    "enter_maintenance": contract.HasMaintenance,
-    "leave_maintenance": contract.HasMaintenance,
-    "force_down": contract.ForcesDown,
-}
-
-CHANGES: dict[str, Callable[[Any, str, str, str], Awaitable[Receipt]]] = {
-    "live_migrate": lambda backend, vm, _, to: backend.live_migrate(vm, to),
-    "cold_migrate": lambda backend, vm, _, to: backend.cold_migrate(vm, to),
-    "confirm_move": lambda backend, vm, _, __: backend.confirm_move(vm),
-    "revert_move": lambda backend, vm, _, __: backend.revert_move(vm),
-    "evacuate": lambda backend, vm, _, to: backend.evacuate(vm, to),
-    "reset_state": lambda backend, vm, _, __: backend.reset_state(vm, "error"),
-    "abort": lambda backend, vm, _, __: backend.abort(vm, "1"),
-    "force_complete": lambda backend, vm, _, __: backend.force_complete(vm, "1"),
-    "start": lambda backend, vm, _, __: backend.start(vm),
-    "stop": lambda backend, vm, _, __: backend.stop(vm),
-    "enter_maintenance": lambda backend, _, host, __: backend.enter_maintenance(host, "test"),
-    "leave_maintenance": lambda backend, _, host, __: backend.leave_maintenance(host),
-    "force_down": lambda backend, _, host, __: backend.force_down(host, True),
-}
-"""Every changing method, called for (VM, its host, another host)."""
+from tests.contract.waits import Waits
 
 
 class Seen:
@@ -69,7 +38,7 @@ class Seen:
         self.target = self.others[0]
 
 
-class ContractSuite:
+class ContractSuite(Waits):
     """Needs a fixture `cluster`."""
 
     @pytest.fixture
@@ -396,59 +365,3 @@ class ContractSuite:
         began = time.monotonic()
         await backend.close()
         assert time.monotonic() - began < 1
-
-    # --- waiting ------------------------------------------------------------------------------------------------
-
-    async def _vm(self, backend: Any, vm: str) -> VM:
-        sighting = (await backend.look([vm]))[vm]
-        assert sighting.vm is not None
-        found: VM = sighting.vm
-        return found
-
-    async def _active(self, backend: Any, vm: str) -> Migration | None:
-        sighting = (await backend.look([vm]))[vm]
-        return next((move for move in sighting.migrations if move.phase.active), None)
-
-    async def _until_running(self, cluster: Cluster, backend: Any, vm: str) -> Migration:
-        found = await cluster.until(
-            lambda: self._active(backend, vm),
-            lambda move: move is not None and move.phase is Phase.RUNNING and bool(move.memory_processed),
-            "a running migration with bytes",
-        )
-        assert found is not None
-        return found
-
-    async def _until_phase(
-        self, cluster: Cluster, backend: Any, vm: str, move: str, phase: Phase
-    ) -> Migration:
-        async def read() -> Migration | None:
-            sighting = (await backend.look([vm]))[vm]
-            return next((one for one in sighting.migrations if one.id == move), None)
-
-        found = await cluster.until(
-            read, lambda one: one is not None and one.phase is phase, f"phase {phase}"
-        )
-        assert found is not None
-        return found
-
-    async def _until_on(self, cluster: Cluster, backend: Any, vm: str, host: str) -> VM:
-        return await cluster.until(
-            lambda: self._vm(backend, vm),
-            lambda one: one.host == host and one.state is VMState.RUNNING and not one.task,
-            f"the VM to run on {host}",
-        )
-
-    async def _until_state(self, cluster: Cluster, backend: Any, vm: str, state: VMState) -> VM:
-        return await cluster.until(
-            lambda: self._vm(backend, vm), lambda one: one.state is state and not one.task, f"state {state}"
-        )
-
-    async def _until_host(
-        self, cluster: Cluster, backend: Any, host: str, good: Callable[[Host], bool]
-    ) -> Host:
-        async def read() -> Host:
-            found: Host | None = await backend.host(host)
-            assert found is not None
-            return found
-
-        return await cluster.until(read, good, f"host {host} to become as wanted")

@@ -14,7 +14,7 @@ import pytest
 from backends.openstack import PLUGIN
 from evac.backend import Call, Settings
 from evac.errors import AuthFailed, BackendError, Forbidden, NotFound, ReadOnly, Refused, Uncertain
-from tests.contract.suite import CHANGES
+from tests.contract.changes import CHANGES
 from tests.wire.stub_openstack import Reply, Stub, fault, policy, serve, server, settings
 
 VM = server(1)["id"]
