@@ -67,6 +67,8 @@ kind = "openstack"
 label = "{label}"
 cloud = "{name}"
 clouds_file = "clouds.yaml"
+poll_interval = 2.0
+stale_after = 15.0
 """
 
 

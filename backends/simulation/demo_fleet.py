@@ -13,8 +13,11 @@ from backends.simulation.things import GIB, SimVM, Timing
 from backends.simulation.world import World
 from evac.model import VMState
 
-LINK = 700e6
-"""Bytes per second for migrations: 10 Gbit/s shared with storage. 4 to 32 GiB then take 7 to 60 s."""
+LINK = 1.1e9
+"""Bytes per second for migrations: most of 10 Gbit/s. Two at a time, 4 to 32 GiB then take 8 to 65 s."""
+
+SLOW_LINK = 0.5e9
+"""The lab's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,7 @@ class Plan:
     generations: tuple[Generation, ...]
     vms: int
     live_per_source: int = 2
+    link: float = LINK
 
 
 _OLD = ("sse4.2", "avx", "avx2")
@@ -82,6 +86,7 @@ PLANS = (
         ),
         140,
         live_per_source=1,
+        link=SLOW_LINK,
     ),
 )
 
@@ -152,7 +157,7 @@ def _hosts(world: World, plan: Plan) -> list[str]:
                 cpu_features=generation.features,
                 vcpus=generation.vcpus,
                 memory=generation.memory,
-                link=LINK,
+                link=plan.link,
                 zone=plan.zone,
                 aggregates=(generation.model.lower(),),
             )
@@ -181,11 +186,13 @@ def _vm(
     kind, vcpus, memory = flavor
     local = chance.random() < 0.03
     volume = world.new_uuid()
+    age = chance.uniform(1, 400) * 86400.0
     return world.add_vm(
         label[0],
         host,
         project=label[1],
-        created=-chance.uniform(1, 400) * 86400.0,
+        created=-age,
+        updated=-age * chance.random() - 60.0,
         flavor=kind,
         vcpus=vcpus,
         memory=memory,
@@ -216,7 +223,7 @@ def _trouble_in_frankfurt(world: World) -> None:
     world.release(home, first)
     first.flavor, first.vcpus, first.memory = "m1.xlarge", 8, 16 * GIB
     world.claim(home, first)
-    first.dirty_rate, first.working_set = 1.1e9, 9.0 * GIB
+    first.dirty_rate, first.working_set = 1.7e9, 9.0 * GIB
     stuck.task = "migrating"
     broken.state = VMState.ERROR
     broken.fault = (

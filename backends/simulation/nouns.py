@@ -116,9 +116,10 @@ def changed_since(world: World, at: float) -> list[SimVM]:
     """VMs that changed at or after that world time, and those on the move, whose figures change all the time."""
     found: dict[str, SimVM] = {}
     for vm_id, when in reversed(world.updates.items()):
-        if when < at:
+        if when >= at:
+            found[vm_id] = world.vms[vm_id]
+        elif at > 0:
             break
-        found[vm_id] = world.vms[vm_id]
     for move in world.live.open_moves():
         if move.lie != Kind.NEVER_STARTS and move.vm in world.vms:
             found.setdefault(move.vm, world.vms[move.vm])

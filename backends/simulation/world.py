@@ -58,7 +58,7 @@ class World:
         self.vms: dict[str, SimVM] = {}
         self.deleted: OrderedDict[str, tuple[SimVM, float]] = OrderedDict()
         self.updates: OrderedDict[str, float] = OrderedDict()
-        """VM ids in the order they last changed, with when."""
+        """VM ids in the order they last changed, with when; those older than the world (below 0) come first, unordered."""
         self.moves: dict[int, SimMove] = {}
         self._records: dict[str, list[int]] = {}
         self.actions: dict[str, list[SimAction]] = {}
@@ -126,6 +126,8 @@ class World:
         self.claim(home, vm)
         home.vms.add(vm.id)
         self.updates[vm.id] = vm.updated
+        if vm.updated < self.time:
+            self.updates.move_to_end(vm.id, last=False)
         self.population += 1
         return vm
 

@@ -76,6 +76,15 @@ async def test_with_a_mark_only_what_changed_is_told() -> None:
     assert ([item.id for item in news.vms], news.gone, news.complete) == ([vm], (other,), False)
 
 
+async def test_what_is_older_than_the_world_is_not_news_but_is_found_when_asked_for() -> None:
+    _, world, direct, vm = make()
+    old = world.add_vm("old", "a", updated=-7200.0).id
+    older = world.add_vm("older", "a", updated=-9000.0).id
+    assert [item.id for item in (await direct.inventory("0.0")).vms] == [vm]
+    assert {item.id for item in (await direct.inventory("-8000.0")).vms} == {vm, old}
+    assert {item.id for item in (await direct.inventory("-9000.0")).vms} == {vm, old, older}
+
+
 async def test_read_only_lets_no_changing_call_through() -> None:
     _, world, direct, vm = make(read_only=True)
     with pytest.raises(ReadOnly):
