@@ -63,6 +63,7 @@ def run_demo(start: Start, *, keep: bool, headless: bool) -> int:
         world = None
         try:
             world = start_world(folder)
+            wait_until_ready(world, folder)
             return attend(here, world) if headless else show(here)
         except KeyboardInterrupt:
             return int(Code.DONE)
@@ -72,22 +73,25 @@ def run_demo(start: Start, *, keep: bool, headless: bool) -> int:
 
 
 def start_world(folder: Path) -> subprocess.Popen[bytes]:
-    """The simulated clouds, serving; their config is in `folder`."""
+    """The simulated clouds' process; it writes their config into `folder`."""
     click.echo("Starting the simulated fleet…", err=True)
     with (folder / "world.log").open("wb") as log:
-        world = subprocess.Popen(
+        return subprocess.Popen(
             [sys.executable, "-m", "backends.simulation.demo", "--dir", str(folder)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
             start_new_session=True,
         )
+
+
+def wait_until_ready(world: subprocess.Popen[bytes], folder: Path) -> None:
+    """Return when the clouds serve."""
     assert world.stdout is not None
     ready, _, _ = select.select([world.stdout], [], [], READY_WITHIN)
-    if ready and b"ready" in world.stdout.readline():
-        return world
-    end_process(world)
-    raise Stop("The simulated fleet did not start.", Code.FAILED, next_step=last_lines(folder / "world.log"))
+    if not ready or b"ready" not in world.stdout.readline():
+        words = last_lines(folder / "world.log")
+        raise Stop("The simulated fleet did not start.", Code.FAILED, next_step=words)
 
 
 def show(here: Start) -> int:

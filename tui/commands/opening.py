@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tui.commands.exits import Code, Stop
 
@@ -43,28 +42,15 @@ def show_console(start: Start, *, demo: bool, first_run: FirstRun | None) -> int
     """Import Textual now, and run the console."""
     from tui.console import run_console  # noqa: PLC0415  # Textual is imported when the console opens
 
-    where = start.where()
-    rules = console_rules(where.config)
     return run_console(
-        where,
+        start.where(),
         read_only=start.read_only,
-        ascii_only=True if start.ascii_only is None and rules.get("ascii") is True else start.ascii_only,
-        theme=start.theme or str(rules.get("theme") or "") or None,
-        mouse=rules.get("mouse") is not False if start.mouse is None else start.mouse,
+        ascii_only=start.ascii_only,
+        theme=start.theme,
+        mouse=start.mouse is not False,
         demo=demo,
         first_run=first_run,
     )
-
-
-def console_rules(config: Path) -> dict[str, Any]:
-    """[console] of the config. Mistakes are the engine's to tell: a broken file must not keep the console shut."""
-    import tomllib  # noqa: PLC0415  # for nothing else before the first paint
-
-    try:
-        table = tomllib.loads(config.read_text(encoding="utf-8")).get("console")
-    except (OSError, ValueError):
-        return {}
-    return table if isinstance(table, dict) else {}
 
 
 def carry_out(start: Start, first: FirstRun) -> int:
