@@ -18,7 +18,7 @@ from openstack.connection import Connection
 
 from backends.openstack import clouds, words
 from evac.backend import Settings
-from evac.errors import AuthFailed, BackendError, BadAnswer, NotFound, Unreachable
+from evac.errors import AuthFailed, BackendError, BadAnswer, NotFound, Refused, Unreachable
 from evac.model import Problem
 
 # The SDK warns of a metrics library that it looks for and we never configure, once per connection.
@@ -84,13 +84,25 @@ class Login:
                 self.said(self.connection.session.get_token)
                 if self._api is None:
                     self._api = self.said(self._discover)
-            except BackendError as error:
+            except BackendError as raised:
+                error = self._foreign_login(raised) if isinstance(raised, Refused) else raised
                 self._failed = (time.monotonic(), error)
                 if isinstance(error, AuthFailed):
                     # The files and secrets are read again next time: an admin may have corrected them.
                     self.forget()
-                raise
+                raise error from raised.__cause__
             return self._api
+
+    def _foreign_login(self, refused: Refused) -> AuthFailed:
+        """A login by OpenID Connect or SAML posts to an identity provider, which the guard lets nobody do."""
+        kind = self.connection.config.config.get("auth_type")
+        return AuthFailed(
+            Problem(
+                happened=f"{self.cluster}: a login of type {kind} sends requests that evac never sends.",
+                unaffected=refused.problem.unaffected,
+                next_step="Log in with an application credential: openstack application credential create NAME",
+            )
+        )
 
     def _share_failure(self, began: float) -> None:
         """Fail as the thread we waited for did, or as the login that was refused a moment ago."""

@@ -36,7 +36,7 @@ RECORDED = 2000
 _SECRET = re.compile(
     r'("(?:adminPass|admin_pass|password|secret|token)"\s*:\s*)"(?:[^"\\]|\\.)*"', re.IGNORECASE
 )
-_SESSION_LIFE = 10
+_WHOLE = 10
 """A slow answer may take this many read time-outs in all, lest a server that drips bytes hold a thread for ever."""
 
 
@@ -149,15 +149,15 @@ class Wire(HTTPAdapter):
         self, adapter: HTTPAdapter, request: requests.PreparedRequest, kwargs: dict[str, Any]
     ) -> requests.Response:
         send = super().send if adapter is self else adapter.send
-        asked = wall()
         response = send(request, stream=True, **kwargs)
+        arrived = wall()
         try:
-            body = self._body(response, time.monotonic() + self._timeout[1] * _SESSION_LIFE)
+            body = self._body(response, time.monotonic() + self._timeout[1] * _WHOLE)
         finally:
             response.close()
         response._content = body  # noqa: SLF001 - the documented way to hand over a body is to read it without a cap
         response._content_consumed = True  # type: ignore[attr-defined]  # noqa: SLF001
-        self.traffic.count(len(body), _skew(response.headers.get("Date"), asked))
+        self.traffic.count(len(body), _skew(response.headers.get("Date"), arrived))
         return response
 
     def _body(self, response: requests.Response, deadline: float) -> bytes:
@@ -296,12 +296,12 @@ def _path(request: requests.PreparedRequest) -> str:
     return (request.path_url or "").partition("?")[0]
 
 
-def _skew(date: str | None, asked: float) -> float | None:
-    """Cluster's clock minus ours. Date has whole seconds: half of one is added, the middle of the call is compared."""
+def _skew(date: str | None, arrived: float) -> float | None:
+    """Cluster's clock minus ours. Date is set when the answer is ready, in whole seconds: half of one is added."""
     if not date:
         return None
     try:
         theirs = parsedate_to_datetime(date).timestamp()
     except ValueError:
         return None
-    return theirs + 0.5 - (asked + wall()) / 2
+    return theirs + 0.5 - arrived

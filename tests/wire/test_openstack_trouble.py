@@ -213,6 +213,28 @@ async def test_an_auth_url_that_is_no_keystone_is_told(stub: Stub) -> None:
     assert "Keystone" in problem.next_step
 
 
+async def test_a_login_by_an_identity_provider_is_answered_with_what_to_use_instead(
+    stub: Stub, tmp_path: Path
+) -> None:
+    auth = {
+        "auth_url": f"{stub.url}/v3",
+        "identity_provider": "idp",
+        "protocol": "openid",
+        "client_id": "c",
+        "client_secret": "s",
+        "access_token_endpoint": f"{stub.url}/idp/token",
+    }
+    entry = {"clouds": {"lab": {"auth": auth, "auth_type": "v3oidcclientcredentials"}}}
+    (tmp_path / "clouds.yaml").write_text(json.dumps(entry))
+    options = PLUGIN.options_type(cloud="lab", clouds_file="clouds.yaml")
+    for read_only in (True, False):
+        given = Settings(name="lab", options=options, read_only=read_only, config_dir=tmp_path)
+        problem = await trouble(given, AuthFailed)
+        assert "v3oidcclientcredentials" in problem.happened
+        assert "application credential" in problem.next_step
+    assert stub.changing == []
+
+
 async def test_a_cloud_that_clouds_yaml_does_not_have_is_answered_with_those_it_has(tmp_path: Path) -> None:
     (tmp_path / "clouds.yaml").write_text("clouds:\n  prod: {auth: {}}\n  lab: {auth: {}}\n")
     options = PLUGIN.options_type(cloud="prud", clouds_file="clouds.yaml")
