@@ -151,7 +151,6 @@ def _start(where: Paths, read_only: bool, demo: bool, timeout: float) -> Report:
                     stderr=subprocess.DEVNULL,
                     pass_fds=(theirs,),
                     cwd="/",
-                    env={**os.environ, "PYTHONSAFEPATH": "1"},
                     timeout=timeout,
                     check=False,
                 )

@@ -12,7 +12,7 @@ any text that leaves the engine.
 from __future__ import annotations
 
 import base64
-import importlib
+import importlib.util
 import json
 import logging
 import os
@@ -20,6 +20,7 @@ import shlex
 import signal
 import stat
 import subprocess
+import sys
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -177,6 +178,29 @@ class Secrets:
     def _command(self, command: str) -> str:
         words = shlex.split(command)
         name = f"command:{words[0]}"
+        code, output = self._run(words, name)
+        if code:
+            # What it printed is not repeated: a failing helper may print the secret.
+            raise _trouble(name, f"ended with exit code {code}", "Run it by hand to see what it says.")
+        return _first_line(output, name)
+
+    def _keyring(self, entry: str) -> str:
+        """In a process of its own: a keyring that waits for somebody to unlock it can be ended, a thread cannot."""
+        service, _, user = entry.partition("/")
+        name = f"keyring:{entry}"
+        if importlib.util.find_spec("keyring") is None:
+            raise _trouble(name, "needs the Python module keyring", 'Install "evac[keyring]".')
+        code, output = self._run([sys.executable, "-P", "-m", "keyring", "get", service, user], name)
+        if code:
+            fix = (
+                f"Store it: keyring set {shlex.quote(service)} {shlex.quote(user)}. "
+                "Where no desktop can unlock a keyring (over SSH), use file: or command:."
+            )
+            raise _trouble(name, "holds no such entry, or is locked", fix)
+        return _first_line(output, name)
+
+    def _run(self, words: list[str], name: str) -> tuple[int, bytes]:
+        """Exit code and what was printed."""
         try:
             process = subprocess.Popen(
                 words,
@@ -196,32 +220,7 @@ class Secrets:
                 os.killpg(process.pid, signal.SIGKILL)
                 fix = "Run it by hand: it may be waiting for a passphrase that the engine cannot type."
                 raise _trouble(name, f"gave no answer in {self._timeout:g} s", fix) from None
-        if process.returncode:
-            # What it printed is not repeated: a failing helper may print the secret.
-            raise _trouble(
-                name, f"ended with exit code {process.returncode}", "Run it by hand to see what it says."
-            )
-        return _first_line(output, name)
-
-    def _keyring(self, entry: str) -> str:
-        service, _, user = entry.partition("/")
-        try:
-            keyring = importlib.import_module("keyring")
-        except ImportError:
-            raise _trouble(
-                f"keyring:{entry}", "needs the Python module keyring", 'Install "evac[keyring]".'
-            ) from None
-        try:
-            secret = keyring.get_password(service, user)
-        except Exception as error:  # noqa: BLE001  # keyring's back ends raise anything, D-Bus errors among others
-            what = f"could not be read ({type(error).__name__})"
-            raise _trouble(
-                f"keyring:{entry}", what, "Unlock the keyring; over SSH use file: or command:."
-            ) from None
-        if not secret:
-            fix = f"Store it: keyring set {shlex.quote(service)} {shlex.quote(user)}"
-            raise _trouble(f"keyring:{entry}", "holds no such entry", fix)
-        return str(secret)
+        return process.returncode, output
 
 
 def _first_line(raw: bytes, name: str) -> str:

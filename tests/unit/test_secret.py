@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import base64
+import importlib.util
 import json
 import logging
 import os
 import sys
 import time
 from pathlib import Path
-from types import ModuleType
 from urllib.parse import quote
 
 import pytest
@@ -103,24 +103,42 @@ def test_a_command_that_is_not_there_is_told(tmp_path: Path) -> None:
     assert "No such file" in trouble(tmp_path, "command:/none/such --x")
 
 
-def test_the_keyring_is_asked_for_service_and_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def get_password(service: str, user: str) -> str | None:
-        if user == "locked":
-            raise RuntimeError("dbus says hunter2")
-        return "from-ring" if (service, user) == ("cloud", "ann") else None
+@pytest.fixture
+def ring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A keyring as the engine meets it: the module's own command line."""
+    folder = tmp_path / "modules/keyring"
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").touch()
+    (folder / "__main__.py").write_text(
+        "import sys, time\n"
+        "if sys.argv[1:] == ['get', 'cloud', 'ann']: print('from-ring')\n"
+        "elif sys.argv[3] == 'locked': time.sleep(60)\n"
+        "else: sys.exit('no: hunter2')\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(folder.parent))
+    monkeypatch.syspath_prepend(str(folder.parent))
+    for name in [name for name in sys.modules if name.partition(".")[0] == "keyring"]:
+        monkeypatch.delitem(sys.modules, name)
 
-    ring = ModuleType("keyring")
-    vars(ring)["get_password"] = get_password
-    monkeypatch.setitem(sys.modules, "keyring", ring)
+
+@pytest.mark.usefixtures("ring")
+def test_the_keyring_is_asked_for_service_and_user(tmp_path: Path) -> None:
     assert secrets(tmp_path)("keyring:cloud/ann") == "from-ring"
-    assert "holds no such entry" in trouble(tmp_path, "keyring:cloud/bob")
-    locked = trouble(tmp_path, "keyring:cloud/locked")
-    assert "RuntimeError" in locked
-    assert "hunter2" not in locked
+    told = trouble(tmp_path, "keyring:cloud/bob")
+    assert "holds no such entry" in told
+    assert "keyring set cloud bob" in told
+    assert "hunter2" not in told
+
+
+@pytest.mark.usefixtures("ring")
+def test_a_keyring_that_waits_to_be_unlocked_is_not_waited_for(tmp_path: Path) -> None:
+    began = time.monotonic()
+    assert "gave no answer in 0.5 s" in trouble(tmp_path, "keyring:cloud/locked", timeout=0.5)
+    assert time.monotonic() - began < 5
 
 
 def test_a_missing_keyring_module_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "keyring", None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
     assert "evac[keyring]" in trouble(tmp_path, "keyring:cloud/ann")
 
 
