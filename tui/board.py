@@ -61,6 +61,8 @@ class Pane(Struct, frozen=True, kw_only=True):
     reverse: bool = False
     empty: str = ""
     """Shown when there is no row at all."""
+    follows: bool = False
+    """A cursor on the first row stays on the first row, as in a log. Only where no key acts upon the row."""
 
 
 class Board:
@@ -187,6 +189,8 @@ class Board:
         self.held.clear()
         cursor = self.cursor
         line = self.at - self.top
+        if self.pane.follows and self.at == 0 and order:
+            cursor = None
         if cursor is not None and cursor not in values:
             if cursor in self._rows:
                 order.insert(min(self.at, len(order)), cursor)

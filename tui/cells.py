@@ -64,6 +64,12 @@ def size(count: float | None) -> str:
     return ""
 
 
+def short_size(count: float | None) -> str:
+    """The same in at most six cells: "1.5G", binary units; for narrow columns."""
+    words = size(count)
+    return words.replace(" ", "").replace("iB", "") if words else ""
+
+
 def rate(per_second: float | None) -> str:
     """Bytes per second."""
     return "" if per_second is None else f"{size(per_second)}/s"
@@ -192,8 +198,8 @@ def eta(progress: Progress | None) -> str:
     """Time left; "never" where the engine says it will not converge."""
     if progress is None:
         return ""
-    if progress.eta is None:
-        return "never" if "not converge" in progress.verdict else ""
+    if "not converge" in progress.verdict:
+        return "never"
     return span_of_time(progress.eta)
 
 

@@ -7,6 +7,9 @@ import contextlib
 import locale
 import os
 import signal
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tui.look import Look, theme_or_default
@@ -17,12 +20,29 @@ if TYPE_CHECKING:
     from tui.first_run import FirstRun
 
 
+UNWIND = 5.0
+"""Seconds the console may take to leave after its terminal has gone, before it is ended the hard way."""
+
+
 def wants_ascii(chosen: bool | None) -> bool:
     """As told; else by the locale: anything that is not UTF-8 gets ASCII."""
     if chosen is not None:
         return chosen
     name = locale.nl_langinfo(locale.CODESET) if _locale_set() else "ascii"
     return "utf" not in name.lower()
+
+
+def configured(config: Path) -> Mapping[str, object]:
+    """The config's [console] table, read cheaply before the first paint. What is wrong in it the engine says."""
+    try:
+        table = tomllib.loads(config.read_text(encoding="utf-8")).get("console")
+    except (OSError, ValueError):
+        return {}
+    return table if isinstance(table, dict) else {}
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _locale_set() -> bool:
@@ -40,13 +60,16 @@ def run_console(
     ascii_only: bool | None,
     theme: str | None,
     mouse: bool,
-    demo: bool,  # noqa: ARG001  # the header says so by what the engine answers
+    demo: bool,
     first_run: FirstRun | None,
 ) -> int:
     """The console until it is quit; returns its exit code. With `first_run` only that screen, which records a choice."""
     os.environ.setdefault("TEXTUAL_FPS", "120")
-    name, complaint = theme_or_default(theme)
-    look = Look(ascii_only=wants_ascii(ascii_only), theme=name)
+    chosen = configured(where.config)
+    name, complaint = theme_or_default(theme or _text(chosen.get("theme")))
+    told = chosen.get("ascii") if ascii_only is None else ascii_only
+    look = Look(ascii_only=wants_ascii(told if isinstance(told, bool) else None), theme=name)
+    mouse = mouse and chosen.get("mouse") is not False
     if first_run is not None:
         from tui.screens.first_run import FirstRunApp  # noqa: PLC0415  # either this or the console
 
@@ -54,7 +77,7 @@ def run_console(
     from tui.app import Console  # noqa: PLC0415
     from tui.source import EngineSource  # noqa: PLC0415
 
-    source = EngineSource(where, read_only=read_only)
+    source = EngineSource(where, read_only=read_only, demo=demo)
     console = Console(source, look=look, state_dir=where.state, complaint=complaint)
     return run_app(console, mouse=mouse)
 
@@ -75,7 +98,10 @@ async def _run(console: Console, *, mouse: bool) -> int:
 
 
 def _hang_up(console: Console) -> None:
-    """The terminal is gone: remember what was seen and leave. Nothing may write to it, so nothing is unwound."""
-    with contextlib.suppress(Exception):
-        console.remember()
-    os._exit(0)
+    """The terminal is gone: leave in the ordinary way, writing to nowhere, so that whoever started us can clean up."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        with contextlib.suppress(OSError):
+            os.dup2(nowhere, descriptor)
+    console.exit(0)
+    asyncio.get_running_loop().call_later(UNWIND, os._exit, 0)

@@ -130,7 +130,8 @@ class Doing:
             verb, [row for row in rows if isinstance(row, VM)], self.console.context
         )
         if not fit:
-            why = f"{left_out[0].name}: {left_out[0].why}" if left_out else "that VM is gone"
+            nothing = "that VM is gone" if ghosts else "there is no VM here"
+            why = f"{left_out[0].name}: {left_out[0].why}" if left_out else nothing
             more = f" ({len(left_out) - 1} more left out)" if len(left_out) > 1 else ""
             self.console.say(f"Cannot {verb.words}: {why}.{more}", "warn")
             return

@@ -94,15 +94,15 @@ def _work(context: Context) -> list[Line]:
     slow = next((job for job in jobs if job.state.in_flight and job.progress and job.progress.verdict), None)
     flying = sum(job.state.in_flight for job in jobs)
     waiting = sum(job.state.waiting for job in jobs)
-    parts.append((Span(f"{flying} moving, {waiting} waiting"),))
-    parts.append((Span(time_left(store, jobs)),))
     if slow is not None and slow.progress is not None:
-        words = clean(slow.progress.verdict, look.ascii_only)
-        parts.append((Span(f"{look.glyph('warn')} {slow.id} {slow.action.name}: {words}", "warn"),))
+        words = clean(slow.progress.verdict, look.ascii_only).partition(":")[0]
+        parts.append((Span(f"{look.glyph('warn')} {slow.id} {words}", "warn"),))
     elif held is not None and not store.queue.paused:
         parts.append(
             (Span(f"{look.glyph('held')} {held.id} held: {clean(held.reason, look.ascii_only)}", "warn"),)
         )
+    parts.append((Span(time_left(store, jobs)),))
+    parts.append((Span(f"{flying} moving, {waiting} waiting"),))
     if len(orders) > 1:
         parts.append((Span(f"then {len(orders) - 1} more", "dim"),))
     return parts
@@ -156,16 +156,24 @@ def clusters_line(context: Context, cells_wide: int) -> Line:
     """Every cluster with its age; the ones in trouble first, a count for those that do not fit."""
     store, look = context.store, context.look
     states = sorted(store.clusters.values(), key=lambda state: (not store.stale(state.name), state.name))
+    parts = [
+        (
+            cells.cluster_name(state.name, state.label, look),
+            cells.freshness(state, store.age(state.name), look),
+        )
+        for state in states
+    ]
+    if sum(width(name) + width(fresh.text) + 4 for name, fresh in parts) > cells_wide:
+        parts = [(name, Span(fresh.text.replace(" fresh", ""), fresh.tone)) for name, fresh in parts]
     line: list[Span] = [Span(" ")]
     room = cells_wide - 1
-    for index, state in enumerate(states):
-        fresh = cells.freshness(state, store.age(state.name), look)
-        name = cells.cluster_name(state.name, state.label, look)
-        need = width(name) + 1 + width(fresh.text) + 3
-        if need > room - (8 if index < len(states) - 1 else 0):
-            line.append(Span(f"+{len(states) - index} more", "dim"))
+    for index, (name, fresh) in enumerate(parts):
+        last = index == len(parts) - 1
+        need = width(name) + 1 + width(fresh.text) + (0 if last else 3)
+        if need > room - (0 if last else 8):
+            line.append(Span(f"+{len(parts) - index} more", "dim"))
             break
-        line += [Span(f"{name} "), fresh, Span(f" {look.glyph('bar')} ", "dim")]
+        line += [Span(f"{name} "), fresh, Span("" if last else f" {look.glyph('bar')} ", "dim")]
         room -= need
     return tuple(line)
 

@@ -6,26 +6,12 @@ from typing import TYPE_CHECKING
 
 from tui.allowed import WRITES
 from tui.filter import FIELDS
+from tui.keys import key_name
 from tui.look import Line, Span
 from tui.text import fit
 
 if TYPE_CHECKING:
     from tui.app import Console
-
-NAMES = {
-    "slash": "/",
-    "colon": ":",
-    "question_mark": "?",
-    "asterisk": "*",
-    "escape": "esc",
-    "pagedown": "PageDown",
-    "pageup": "PageUp",
-}
-
-
-def key_name(key: str) -> str:
-    """A key as a person calls it."""
-    return NAMES.get(key, key)
 
 
 def active(console: Console) -> list[tuple[str, str, str]]:

@@ -95,10 +95,10 @@ FIRST_WAIT, LONGEST_WAIT = 0.3, 5.0
 class EngineSource:
     """The engine behind the UNIX socket. Imports aiohttp when it is first followed, after the first paint."""
 
-    def __init__(self, where: Paths, *, read_only: bool, start: bool = True) -> None:
+    def __init__(self, where: Paths, *, read_only: bool, demo: bool = False) -> None:
         self._where = where
         self._read_only = read_only
-        self._start = start
+        self._demo = demo
         self._client: EngineClient | None = None
         self._epoch = ""
         self._rev = -1
@@ -136,11 +136,10 @@ class EngineSource:
     async def _ready(self) -> EngineClient:
         lifecycle = await asyncio.to_thread(importlib.import_module, "evac.lifecycle")
         module = await asyncio.to_thread(importlib.import_module, "evac.client")
-        if self._start:
-            try:
-                await lifecycle.ensure_engine(self._where, read_only=False)
-            except lifecycle.EngineTrouble as trouble:
-                raise Refused(trouble.problem) from None
+        try:
+            await lifecycle.ensure_engine(self._where, demo=self._demo)
+        except lifecycle.EngineTrouble as trouble:
+            raise Refused(trouble.problem) from None
         if self._client is None:
             client: EngineClient = module.EngineClient(
                 self._where.socket, via="console", read_only=self._read_only

@@ -164,7 +164,7 @@ class FleetSource:
 def cluster(name: str, label: str = "", **more: Any) -> ClusterState:
     able = tuple(Capability(action=kind, able=True) for kind in KINDS)
     return ClusterState(
-        **{  # type: ignore[arg-type]  # test shorthand
+        **{
             "name": name,
             "kind": "openstack",
             "label": label,

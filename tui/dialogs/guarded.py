@@ -33,6 +33,11 @@ class Guarded(ModalScreen[Result], Generic[Result], inherit_bindings=False):
         self._hears_from = self._monotonic() + self._deaf
 
     @property
+    def painted(self) -> bool:
+        """Whether it has been on the screen."""
+        return self._hears_from is not None
+
+    @property
     def hears(self) -> bool:
         """Whether keys count yet."""
         return self._hears_from is not None and self._monotonic() >= self._hears_from

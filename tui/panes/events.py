@@ -42,6 +42,7 @@ EVENTS = Pane(
     title="Events",
     sort="time",
     reverse=True,
+    follows=True,
     empty="Nothing has happened yet.",
     keys=lambda store: store.events,
     row=lambda store, key: store.events.get(key),

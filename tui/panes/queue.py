@@ -5,7 +5,7 @@ What runs comes first, then what needs a person, then what waits, then what is o
 
 from __future__ import annotations
 
-from evac.actions import describe
+from evac.actions import LiveMigrate, describe
 from evac.jobs import Job, JobState, Order, OrderState
 from evac.model import Migration, Progress
 from tui import cells
@@ -75,12 +75,20 @@ def _ident(row: Row, context: Context) -> Span:
     return Span("theirs", "dim")
 
 
+def brief(job: Job) -> str:
+    """The name first, because that is what is looked for: "web-01 cmp-07→cmp-09"; the verb where it is no live migration."""
+    action = job.action
+    if isinstance(action, LiveMigrate):
+        return f"{action.name} {action.host}→{job.target or action.to or '?'}"
+    return f"{action.name}: {action.verb}"
+
+
 def _what(row: Row, context: Context) -> Span:
     look = context.look
     if isinstance(row, Order):
         return Span(cells.plain(row.title, look).text, "title")
     if isinstance(row, Job):
-        return cells.plain(describe(row.action), look)
+        return cells.plain(brief(row), look)
     vm = context.store.vms.get(f"{row.cluster}/{row.vm}")
     name = vm.name if vm else row.vm
     return cells.plain(f"{row.kind.value} {name} {row.source}→{row.target or '?'}", look)
@@ -110,7 +118,7 @@ def progress_of(row: Row) -> Progress | None:
 
 def _left(row: Row, _: Context) -> Span:
     progress = progress_of(row)
-    return Span(cells.size(progress.remaining) if progress else "")
+    return Span(cells.short_size(progress.remaining) if progress else "")
 
 
 def _share(row: Row, context: Context) -> Span:
@@ -123,11 +131,11 @@ def _share(row: Row, context: Context) -> Span:
 
 def _rate(row: Row, _: Context) -> Span:
     progress = progress_of(row)
-    return Span(cells.rate(progress.rate) if progress else "")
+    return Span(f"{cells.short_size(progress.rate)}/s" if progress and progress.rate is not None else "")
 
 
 def _eta(row: Row, _: Context) -> Span:
-    text = cells.eta(progress_of(row))
+    text = cells.eta(progress_of(row)).replace(" ", "")
     return Span(text, "warn" if text == "never" else "plain")
 
 
@@ -295,14 +303,14 @@ QUEUE = Pane(
     detail=_detail,
     label=_label,
     columns=(
-        Column(key="id", title="ID", width=7, cell=_ident, sort=_place),
+        Column(key="id", title="ID", width=6, cell=_ident, sort=_place),
         Column(
-            key="what", title="WHAT", width=20, grow=3, cell=_what, sort=lambda row, ctx: _what(row, ctx).text
+            key="what", title="WHAT", width=18, grow=3, cell=_what, sort=lambda row, ctx: _what(row, ctx).text
         ),
         Column(
             key="state",
             title="STATE",
-            width=14,
+            width=12,
             cell=_state,
             sort=lambda row, _: _RANKS[row.state] if isinstance(row, Job) else None,
         ),
@@ -310,21 +318,21 @@ QUEUE = Pane(
         Column(
             key="left",
             title="LEFT",
-            width=8,
+            width=6,
             right=True,
             cell=_left,
             sort=lambda row, _: getattr(progress_of(row), "remaining", None),
         ),
-        Column(key="rate", title="RATE", width=10, right=True, priority=1, cell=_rate),
+        Column(key="rate", title="RATE", width=7, right=True, cell=_rate),
         Column(
             key="eta",
             title="ETA",
-            width=8,
+            width=6,
             right=True,
             cell=_eta,
             sort=lambda row, _: getattr(progress_of(row), "eta", None),
         ),
-        Column(key="why", title="WHY", width=14, grow=5, priority=2, cell=why),
+        Column(key="why", title="WHY", width=15, grow=5, priority=1, cell=why),
         Column(
             key="cluster",
             title="CLUSTER",

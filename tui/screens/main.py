@@ -13,6 +13,7 @@ from textual.widgets import Input
 from evac.model import ClusterState
 from tui import headline
 from tui.board import Board
+from tui.keys import key_name
 from tui.look import Line, Span
 from tui.panes import PANES
 from tui.text import width
@@ -168,7 +169,7 @@ class MainScreen(Screen[None], inherit_bindings=False):
     def footer_keys(self) -> list[tuple[str, str]]:
         """Keys to show: help and the way out first, so that they are never cut off."""
         shown = [
-            (self.app.get_key_display(active.binding), active.binding.description)
+            (key_name(active.binding.key), active.binding.description)
             for active in self.active_bindings.values()
             if active.binding.show and active.enabled
         ]

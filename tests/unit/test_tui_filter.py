@@ -1,0 +1,62 @@
+"""The filter: its grammar, and that nothing typed into it is an error."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tui.filter import Haystack, hits, matcher, parse
+
+ROWS = {
+    "a": Haystack("web-01 running cmp-07 prod tag-db", "cmp-07", "running", "prod", "db prod", "web-01", "1"),
+    "b": Haystack("db-02 error cmp-08 lab", "cmp-08", "error", "lab", "", "db-02", "2"),
+    "c": Haystack("web-03 error cmp-07 lab", "cmp-07", "error", "lab", "test", "web-03", "3"),
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("", "abc"),
+        ("web", "ac"),
+        ("WEB", "ac"),
+        ("!web", "b"),
+        ("host:cmp-07", "ac"),
+        ("host:cmp-07 !state:running", "c"),
+        ("state:err cluster:lab web", "c"),
+        ("tag:db", "a"),
+        ('"web-01 running"', "a"),
+        ("state:", "abc"),
+        ("!", "abc"),
+        ("nosuch:field", ""),
+        ("name:db", "b"),
+        ("id:3", "c"),
+    ],
+)
+def test_the_grammar(text: str, found: str) -> None:
+    assert "".join(hits(ROWS, text)) == found
+    test = matcher(text)
+    assert "".join(key for key, hay in ROWS.items() if test is None or test(hay)) == found
+
+
+@given(st.text(max_size=60))
+def test_nothing_typed_is_an_error(text: str) -> None:
+    parse(text)
+    test = matcher(text)
+    kept = [key for key, hay in ROWS.items() if test is None or test(hay)]
+    assert kept == hits(ROWS, text)
+
+
+@given(
+    st.text(
+        st.characters(
+            exclude_characters='!:" \t\n\r\x0b\x0c\x1c\x1d\x1e\x1f\x85\xa0',
+            exclude_categories=["Zs", "Zl", "Zp"],
+        ),
+        min_size=1,
+        max_size=9,
+    )
+)
+def test_a_word_and_its_inverse_part_the_rows(word: str) -> None:
+    assert sorted(hits(ROWS, word) + hits(ROWS, f"!{word}")) == ["a", "b", "c"]
