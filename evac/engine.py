@@ -224,10 +224,7 @@ async def serve(
     lock = EngineLock(where.lock)
     lock.take()
     try:
-        try:
-            journal = await Journal.open(where.journal)
-        except JournalError as error:
-            raise EngineTrouble(error.problem) from None
+        journal = await Journal.open(where.journal)
         listener = listen(where, config.access)
         engine = Engine(
             where,
@@ -248,6 +245,8 @@ async def serve(
         await engine.run(idle_exit=None if foreground else config.engine.idle_exit)
         await engine.close()
         where.socket.unlink(missing_ok=True)
+    except JournalError as error:
+        raise EngineTrouble(error.problem) from None
     finally:
         lock.release()
     return 0

@@ -198,6 +198,21 @@ async def test_in_the_foreground_it_stays_without_consoles(tmp_path: Path) -> No
         assert "listens on" in words
 
 
+async def test_it_can_be_run_from_a_program_of_ones_own(tmp_path: Path) -> None:
+    where = place(tmp_path, "[engine]\nidle_exit = 1\n")
+    program = (
+        "import asyncio, sys; from pathlib import Path\n"
+        "from evac.config import load; from evac.lifecycle import run_engine; from evac.paths import paths\n"
+        "where = paths(Path(sys.argv[1]), Path(sys.argv[2])); config = load(where.config, {})\n"
+        "sys.exit(asyncio.run(run_engine(where, config=config, read_only=True, foreground=False)))\n"
+    )
+    command = [sys.executable, "-c", program, str(where.config), str(where.state)]
+    done = await asyncio.to_thread(subprocess.run, command, timeout=PATIENCE, check=False)
+    assert done.returncode == 0, "nobody needed it"
+    assert where.journal.exists()
+    assert not where.socket.exists()
+
+
 async def test_mistakes_in_the_config_reach_whoever_started_it(tmp_path: Path) -> None:
     where = place(tmp_path, "read_onyl = true\n[limits]\ntotal = 'many'\n")
     with pytest.raises(EngineTrouble) as caught:
