@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +23,8 @@ EVAC = Path(sys.executable).with_name("evac")
 MIB = 1 << 20
 PASSWORD = "correct-horse-battery-staple"
 """Every simulated account's password at a site: it may appear nowhere."""
+
+HOSTS = ("cmp-1", "cmp-2", "cmp-10")
 
 
 @dataclass(frozen=True)
@@ -153,3 +155,26 @@ async def site(folder: Path, worlds: dict[str, World]) -> AsyncIterator[Site]:
         stack.push_async_callback(made.stop_engine)
         made.write_config()
         yield made
+
+
+async def until(condition: Callable[[], bool], what: str, within: float = 30.0) -> None:
+    deadline = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < deadline, f"{what}: not within {within:g} s"
+        await asyncio.sleep(0.05)
+
+
+def on(made: Site, host: str, cloud: str = "fra") -> set[str]:
+    """Names of the VMs that truly are on a host."""
+    place = made.clouds[cloud].world
+    place.advance()
+    return {vm.name for vm in place.vms.values() if vm.host == host}
+
+
+def changes(made: Site, cloud: str = "fra") -> list[str]:
+    """Requests that could have changed something."""
+    return [
+        f"{method} {path}"
+        for method, path, _ in made.clouds[cloud].requests
+        if method not in ("GET", "HEAD") and not path.endswith("/auth/tokens")
+    ]

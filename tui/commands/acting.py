@@ -122,8 +122,8 @@ def show_plan(how: How, title: str, actions: Sequence[Action], plan: DrainPlan |
         f"Plan: {title}" + (f", {show.size(plan.memory)} of guest memory" if plan and plan.memory else "")
     )
     show.table(
-        ("", "STEP", "CLUSTER", "ID"),
-        [("", describe(action), action.cluster, subject(action)) for action in actions],
+        ("  STEP", "CLUSTER", "ID"),
+        [(f"  {describe(action)}", action.cluster, subject(action)) for action in actions],
     )
     for stay in plan.stays if plan else ():
         show.say(stay_line(stay))

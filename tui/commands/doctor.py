@@ -40,7 +40,7 @@ def doctor_command(ctx: click.Context, /, clusters: tuple[str, ...], as_json: bo
     unknown = [name for name in clusters if config is not None and name not in config.clusters]
     if unknown:
         raise click.UsageError(f"There is no cluster {unknown[0]!r} in {where.config}.")
-    report = run(lambda: examine(where, config, clusters))
+    report = run(lambda: examine(where, config, clusters, read_only=ctx.obj.read_only))
     report = {"config": [*findings, *broken_plugins()], **report}
     code = (
         Code.FAILED if any(finding.ok is False for rows in report.values() for finding in rows) else Code.DONE
@@ -51,11 +51,14 @@ def doctor_command(ctx: click.Context, /, clusters: tuple[str, ...], as_json: bo
     else:
         for name, rows in report.items():
             tell(name, rows)
+        show.say(verdict(report))
     ctx.exit(int(code))
 
 
-async def examine(where: Paths, config: Config | None, wanted: Sequence[str]) -> dict[str, Sequence[Finding]]:
-    """This machine first, then all clusters at once."""
+async def examine(
+    where: Paths, config: Config | None, wanted: Sequence[str], *, read_only: bool
+) -> dict[str, Sequence[Finding]]:
+    """This machine first, then all clusters at once. Clients have the rights the engine's would have, to judge them."""
     local: dict[str, Sequence[Finding]] = {
         "terminal": list(terminal()),
         "state directory": [*state_directory(where), await lock_holder(where)],
@@ -63,7 +66,7 @@ async def examine(where: Paths, config: Config | None, wanted: Sequence[str]) ->
     if config is None:
         return local
     chosen = [cluster for name, cluster in config.clusters.items() if not wanted or name in wanted]
-    linker = Linker(config, plugins(), read_only=True)
+    linker = Linker(config, plugins(), read_only=read_only)
     try:
         found = await asyncio.gather(*(examine_cluster(linker, cluster) for cluster in chosen))
     finally:
@@ -72,7 +75,7 @@ async def examine(where: Paths, config: Config | None, wanted: Sequence[str]) ->
 
 
 async def examine_cluster(linker: Linker, cluster: Cluster) -> Sequence[Finding]:
-    """What the backend says of its cluster; built without the right to write, whatever the config allows."""
+    """What the backend says of its cluster; `Backend.examine` only reads."""
     link = await linker.build(cluster)
     if link.backend is None:
         problem = link.problem
@@ -100,6 +103,14 @@ async def lock_holder(where: Paths) -> Finding:
         return Finding(check="engine", ok=False, detail=problem.happened, fix=problem.next_step)
     detail = f"process {hello.pid} serves {where.state}; you are {hello.you.user} ({hello.you.role})"
     return Finding(check="engine", ok=True, detail=detail)
+
+
+def verdict(report: Report) -> str:
+    """The last line: what is wrong, or that nothing is."""
+    bad = [
+        f"{name}: {finding.check}" for name, rows in report.items() for finding in rows if finding.ok is False
+    ]
+    return f"Wrong: {'; '.join(bad)}" if bad else "Nothing is wrong."
 
 
 def tell(section: str, findings: Iterable[Finding]) -> None:

@@ -194,7 +194,10 @@ def moving_words(job: Job) -> str:
     words = [f"{job.action.name} {show.size(progress.remaining)} left"]
     if progress.rate:
         words.append(f"{show.size(int(progress.rate))}/s")
-    words.append(progress.verdict or f"{show.span(progress.eta)} to go")
+    if progress.verdict:
+        words.append(progress.verdict)
+    elif progress.eta is not None:
+        words.append(f"{show.span(progress.eta)} to go")
     return ", ".join(words)
 
 
