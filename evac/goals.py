@@ -26,11 +26,6 @@ class Goals:
         self._board, self._backends, self._pace, self._now = board, backends, pace, now
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
-    @property
-    def busy(self) -> bool:
-        """True while a host is being looked at."""
-        return bool(self._tasks)
-
     def settle(self) -> None:
         """End what can be ended."""
         for order in list(self._board.orders.values()):

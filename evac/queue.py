@@ -24,7 +24,7 @@ from evac.fleet import Fleet
 from evac.gates import Gates
 from evac.goals import Goals
 from evac.intake import Intake, QueueRefusal, refuse
-from evac.jobs import Actor, Job, JobState, Limits
+from evac.jobs import Actor, Job, JobState, Limits, OrderState
 from evac.journal import Journal
 from evac.limits import LimitRules, Window
 from evac.runner import Runner
@@ -68,7 +68,8 @@ class Queue:
     @property
     def busy(self) -> bool:
         """True while anything waits, is in flight, or is being looked at for the last time."""
-        return bool(self._board.waiting or self._board.flying) or self._goals.busy
+        open_orders = any(order.state is OrderState.OPEN for order in self._board.orders.values())
+        return bool(self._board.waiting or self._board.flying) or open_orders
 
     # --- life ------------------------------------------------------------------------------------
 
@@ -225,7 +226,8 @@ class Queue:
                 log.exception("a round of the queue")
             timeout = self._pace.hold if self._board.waiting else None
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._board.changed.wait(), timeout)
+                async with asyncio.timeout(timeout):  # wait_for of Python 3.11 can swallow a cancellation
+                    await self._board.changed.wait()
 
     def _start_what_may(self) -> None:
         board = self._board
