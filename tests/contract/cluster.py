@@ -26,6 +26,9 @@ class Cluster(ABC):
     patience = 30.0
     """Seconds within which a move of `pace` 0 is over, or a host that died is seen as such."""
 
+    known_findings: frozenset[str] = frozenset()
+    """Checks of the doctor that rightly fail on this system."""
+
     @abstractmethod
     def build(self, *, read_only: bool = False, record: Record = None) -> Any:
         """A backend of its own; whoever asked closes it."""
@@ -72,6 +75,8 @@ class WorldCluster(Cluster):
     """A simulated world behind the direct backend. Other wires to the same world override `build`."""
 
     patience = 10.0
+    known_findings = frozenset({"clock"})
+    """A world that runs 30 times faster than real time has a clock that is soon off."""
 
     def __init__(self) -> None:
         self.world = World(seed=7, now=fast(FASTER), timing=Timing(service_down=20.0))

@@ -55,6 +55,8 @@ async def test_work_that_is_cancelled_while_it_waits_is_never_done() -> None:
     second = asyncio.create_task(mine.run(lambda: done.append(2)))
     await asyncio.sleep(0)
     second.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await second
     gate.set()
     await first
     assert await mine.run(lambda: 3) == 3

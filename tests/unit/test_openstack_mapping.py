@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import msgspec
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backends.openstack import mapping, payload
@@ -24,6 +24,7 @@ def server(**fields: Any) -> payload.Server:
     return msgspec.json.decode(json.dumps({"id": "s1"} | fields), type=payload.Server)
 
 
+@settings(deadline=None)  # a busy machine is no bug
 @given(
     st.fixed_dictionaries(
         {},
