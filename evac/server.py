@@ -20,7 +20,7 @@ from evac.planner import PlanRefused, plan_drain, plan_evacuate
 from evac.queue import QueueRefusal
 
 if TYPE_CHECKING:
-    from evac.engine import Engine
+    from evac.assembly import Engine
 
 log = logging.getLogger(__name__)
 

@@ -15,9 +15,9 @@ from evac import access
 from evac.access import AccessRules
 from evac.actions import LiveMigrate
 from evac.api import OrderRequest
+from evac.assembly import Engine
 from evac.client import EngineClient
 from evac.config import Config
-from evac.engine import Engine
 from evac.journal import Journal
 from evac.lifecycle import listen, prepare_state
 from evac.paths import Paths, paths

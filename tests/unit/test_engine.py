@@ -234,6 +234,7 @@ async def test_a_journal_of_a_newer_evac_reaches_whoever_started_it(tmp_path: Pa
     with pytest.raises(EngineTrouble) as caught:
         await ensure_engine(where, timeout=PATIENCE)
     assert str(where.journal) in str(caught.value)
+    assert str(where.journal) in where.log.read_text(), "and it is in the log"
 
 
 async def test_a_state_folder_that_cannot_be_made_reaches_whoever_started_it(tmp_path: Path) -> None:

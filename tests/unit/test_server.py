@@ -10,9 +10,9 @@ import pytest
 
 from evac.access import AccessRules
 from evac.api import EvacuatePlanRequest, PlanRequest
+from evac.assembly import Engine
 from evac.backend import Backend, MissingExtra, Plugin, Settings
 from evac.client import EngineClient, EngineGone, EngineRefusal
-from evac.engine import Engine
 from evac.jobs import Limits
 from evac.journal import Journal
 from evac.lifecycle import prepare_state
