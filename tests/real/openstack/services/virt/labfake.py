@@ -12,6 +12,7 @@ Differences from nova.virt.fake.FakeDriver:
 
 import json
 import os
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ class Domains(dict[str, Any]):
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.lock = threading.Lock()
         try:
             known = json.loads(path.read_text())
         except (OSError, ValueError):
@@ -45,9 +47,13 @@ class Domains(dict[str, Any]):
             super().__setitem__(uuid, fake.FakeInstance(name, state, uuid))
 
     def save(self) -> None:
-        temporary = self.path.with_suffix(".tmp")
-        temporary.write_text(json.dumps({uuid: (one.name, one.state) for uuid, one in list(self.items())}))
-        temporary.replace(self.path)
+        # nova-compute moves several servers in threads of one process.
+        with self.lock:
+            temporary = self.path.with_suffix(".tmp")
+            temporary.write_text(
+                json.dumps({uuid: (one.name, one.state) for uuid, one in list(self.items())})
+            )
+            temporary.replace(self.path)
 
     def __setitem__(self, key: str, value: Any) -> None:
         super().__setitem__(key, value)
