@@ -27,6 +27,10 @@ from tests.real.rig import CLUSTER, Rig
 
 HOSTS = 12
 PER_HOST = 30
+MEAN_LIFE = 3.0
+"""Seconds an engine lives on average: about as long as one move takes."""
+LONGEST_LIFE = 20.0
+"""Now and then one lives long enough to prove that a lost call never arrived (two looks 10 s apart)."""
 
 
 def build(seed: int) -> World:
@@ -55,7 +59,7 @@ class Torture:
         await self.drain()
         done = 0
         while done < self.kills:
-            await asyncio.sleep(self.chance.uniform(0.02, 2.5))
+            await asyncio.sleep(min(self.chance.expovariate(1 / MEAN_LIFE), LONGEST_LIFE))
             self.rig.kill()
             done += 1
             began = time.monotonic()
