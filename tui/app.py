@@ -15,7 +15,6 @@ from typing import Any, ClassVar
 from textual import events
 from textual.app import App
 from textual.binding import Binding, BindingType
-from textual.theme import BUILTIN_THEMES
 
 from evac.api import Delta
 from evac.model import Problem
@@ -65,8 +64,7 @@ class Console(App[int], inherit_bindings=False):
         deaf: float = GUARD,
         complaint: str = "",
     ) -> None:
-        super().__init__()
-        self.register_theme(BUILTIN_THEMES["ansi-dark"])
+        super().__init__(ansi_color=True)
         self.theme = "ansi-dark"
         self.source = source
         self.store = store or Store()

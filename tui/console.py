@@ -66,7 +66,8 @@ def run_console(
     """The console until it is quit; returns its exit code. With `first_run` only that screen, which records a choice."""
     os.environ.setdefault("TEXTUAL_FPS", "120")
     chosen = configured(where.config)
-    name, complaint = theme_or_default(theme or _text(chosen.get("theme")))
+    wanted = "mono" if os.environ.get("NO_COLOR") else theme or _text(chosen.get("theme"))
+    name, complaint = theme_or_default(wanted)
     told = chosen.get("ascii") if ascii_only is None else ascii_only
     look = Look(ascii_only=wants_ascii(told if isinstance(told, bool) else None), theme=name)
     mouse = mouse and chosen.get("mouse") is not False

@@ -137,19 +137,39 @@ def _calm(context: Context) -> Span:
 
 
 def time_left(store: Store, jobs: list[Job]) -> str:
-    """A range from how long this order's moves took so far; in words when there is nothing to go by."""
-    ended = [job for job in jobs if job.state.ended and job.submitted is not None and job.ended is not None]
-    left = sum(not job.state.ended for job in jobs)
+    """A range: by the memory still to be moved at the rate it moves now, else by the pace so far; words when neither."""
+    left = [job for job in jobs if not job.state.ended]
     if not left:
         return "finishing"
-    if len(ended) < ENOUGH:
+    seconds = _by_bytes(store, left) or _by_pace(store, jobs, len(left))
+    if seconds is None:
         return "no estimate yet"
-    began = min(job.submitted for job in ended if job.submitted is not None)
-    pace = max(1.0, store.wall() - began) / len(ended)
-    low, high = pace * left * 0.8, pace * left * 1.3
+    low, high = seconds * 0.8, seconds * 1.4
     if high < 90:
         return f"{max(1, int(low))}-{max(2, int(high))} s left"
     return f"{max(1, round(low / 60))}-{max(2, round(high / 60 + 0.5))} m left"
+
+
+def _by_bytes(store: Store, left: list[Job]) -> float | None:
+    rate = sum(job.progress.rate or 0.0 for job in left if job.progress is not None)
+    if rate <= 0:
+        return None
+    total = 0.0
+    for job in left:
+        if job.progress is not None and job.progress.remaining is not None:
+            total += job.progress.remaining
+        else:
+            vm = store.vms.get(f"{job.action.cluster}/{getattr(job.action, 'vm', '')}")
+            total += vm.memory or 0 if vm is not None else 0
+    return total / rate
+
+
+def _by_pace(store: Store, jobs: list[Job], left: int) -> float | None:
+    ended = [job for job in jobs if job.state.ended and job.submitted is not None and job.ended is not None]
+    if len(ended) < ENOUGH:
+        return None
+    began = min(job.submitted for job in ended if job.submitted is not None)
+    return max(1.0, store.wall() - began) / len(ended) * left
 
 
 def clusters_line(context: Context, cells_wide: int) -> Line:

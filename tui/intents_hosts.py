@@ -50,6 +50,7 @@ def plan_sheet(plan: DrainPlan, host: Host, context: Context, *, dead: bool) -> 
             for words in plan.warnings
         ),
     ]
+    body += _drain_risk(context, dead=dead)
     if plan.stays:
         body.append((Span(f"What stays: {len(plan.stays)}", "warn"),))
         for stays in plan.stays:
@@ -67,9 +68,9 @@ def plan_sheet(plan: DrainPlan, host: Host, context: Context, *, dead: bool) -> 
         _action_line(action, context, usual) for action in plan.actions if isinstance(action, HostAction)
     ]
     if moves:
-        body.append((Span(f"{usual.capitalize()}, unless it says otherwise:", "title"),))
+        chosen = f"{usual.capitalize()} from {clean(host.name, look.ascii_only)}"
+        body.append((Span(f"{chosen} to the scheduler's choice, where no target is named:", "title"),))
     body += [_action_line(action, context, usual) for action in moves]
-    body += _drain_risk(context, dead=dead)
     return Sheet(
         title=f"{verb} {clean(host.name, look.ascii_only)}?",
         body=tuple(body),
@@ -96,13 +97,14 @@ def _action_line(action: Action, context: Context, usual: str) -> Line:
     look = context.look
     if isinstance(action, HostAction):
         return (Span("  "), Span(clean(describe(action), look.ascii_only)))
-    target = clean(str(getattr(action, "to", "")), look.ascii_only) or "(scheduler)"
-    source = clean(action.host, look.ascii_only)
+    to = clean(str(getattr(action, "to", "")), look.ascii_only)
+    target = f"  {look.glyph('arrow')} {to}" if to else ""
+    verb = "" if action.verb == usual else f"  {action.verb}"
     return (
         Span("  "),
         Span(clean(action.name, look.ascii_only), "title"),
         Span(f"  {clean(action.vm, look.ascii_only)}", "dim"),
-        Span(f"  {'' if action.verb == usual else action.verb + ' '}{source} {look.glyph('arrow')} {target}"),
+        Span(f"{verb}{target}"),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import random
 from collections.abc import AsyncIterator
 
@@ -68,7 +69,10 @@ def main() -> None:
     )
     source = Stirred(fleet, hello(read_only=options.read_only))
     source.share = options.share
-    console = Console(source, look=Look(ascii_only=options.ascii, theme=options.theme))
+    console = Console(
+        source,
+        look=Look(ascii_only=options.ascii, theme="mono" if os.environ.get("NO_COLOR") else options.theme),
+    )
     raise SystemExit(run_app(console, mouse=True))
 
 

@@ -16,6 +16,7 @@ from tests.console.fleetsource import FleetSource, some_fleet
 from tui.app import Console
 from tui.dialogs.ask import Ask
 from tui.dialogs.guarded import Guarded
+from tui.dialogs.pick import Pick
 from tui.look import Look
 from tui.store import Store
 
@@ -66,7 +67,7 @@ class Driver:
         assert isinstance(self.console.screen, Ask)
         return self.console.screen
 
-    async def listening(self, kind: type[Guarded[object] | Ask] = Guarded) -> None:
+    async def listening(self, kind: type[Ask | Pick]) -> None:
         """Wait for a dialog to be painted, then let its deaf time pass."""
         await until(
             lambda: isinstance(self.console.screen, kind), f"no {kind.__name__} opened: {self.console.notice}"

@@ -76,10 +76,10 @@ def _ident(row: Row, context: Context) -> Span:
 
 
 def brief(job: Job) -> str:
-    """The name first, because that is what is looked for: "web-01 cmp-07→cmp-09"; the verb where it is no live migration."""
+    """What is looked for first: "web-01 →cmp-09"; the verb where it is no live migration. The source is in the detail."""
     action = job.action
     if isinstance(action, LiveMigrate):
-        return f"{action.name} {action.host}→{job.target or action.to or '?'}"
+        return f"{action.name} →{job.target or action.to or '?'}"
     return f"{action.name}: {action.verb}"
 
 
@@ -157,7 +157,8 @@ def why(row: Row, context: Context) -> Span:
         judged = cells.verdict(row.progress, look)
         if judged.text and not row.state.ended:
             return judged
-        return cells.plain(row.reason or row.note, look)
+        reason = "" if row.reason == row.state.value else row.reason
+        return cells.plain(reason or row.note, look)
     return Span("asked for by someone else", "dim")
 
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import App
 from textual.binding import BindingType
-from textual.theme import BUILTIN_THEMES
 
 from tui.dialogs.pick import Option, Pick
 from tui.look import Look
@@ -46,8 +45,7 @@ class FirstRunApp(App[int], inherit_bindings=False):
     ]
 
     def __init__(self, first_run: FirstRun, look: Look) -> None:
-        super().__init__()
-        self.register_theme(BUILTIN_THEMES["ansi-dark"])
+        super().__init__(ansi_color=True)
         self.theme = "ansi-dark"
         self.first_run = first_run
         self.look = look

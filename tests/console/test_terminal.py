@@ -1,0 +1,154 @@
+"""The console in a real terminal: quit, suspend and resume, hang-up, a terminal that is not UTF-8, NO_COLOR."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import sys
+import termios
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyte
+import pytest
+
+APP = [sys.executable, "-m", "tests.bench.console_app", "--vms", "60", "--hosts", "8", "--share", "0"]
+ROOT = Path(__file__).parents[2]
+PATIENCE = 30.0
+
+
+class Terminal:
+    """A program in a pty of 80x24, and what its screen shows."""
+
+    def __init__(self, argv: list[str], **environ: str) -> None:
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            os.chdir(ROOT)
+            os.execvpe(argv[0], argv, {**os.environ, "TERM": "xterm-256color", "PS1": "ready$ ", **environ})
+        fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        self.raw = b""
+        self._screen = pyte.Screen(80, 24)
+        self._stream = pyte.ByteStream(self._screen)
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self._screen.display)
+
+    def type(self, keys: str) -> None:
+        os.write(self.fd, keys.encode())
+
+    def read(self, seconds: float = 0.1) -> None:
+        ready, _, _ = select.select([self.fd], [], [], seconds)
+        with contextlib.suppress(OSError):
+            if ready:
+                data = os.read(self.fd, 65536)
+                self.raw += data
+                self._stream.feed(re.sub(rb"\x1b\[[>=<][0-9;]*[a-zA-Z]|\x1b\[\?[0-9;$]*p", b"", data))
+
+    def wait_for(self, pattern: str, *, gone: bool = False) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while bool(re.search(pattern, self.text)) is gone:
+            assert time.monotonic() < deadline, (
+                f"{pattern!r} never {'went' if gone else 'came'}:\n{self.text}"
+            )
+            self.read()
+
+    def ended(self) -> int:
+        """Its exit code."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.pid = 0
+                return os.waitstatus_to_exitcode(status)
+            assert time.monotonic() < deadline, "it did not end"
+            with contextlib.suppress(OSError, ValueError):
+                self.read(0.05)
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            os.close(self.fd)
+        if self.pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+
+
+@contextlib.contextmanager
+def terminal(argv: list[str], **environ: str) -> Iterator[Terminal]:
+    screen = Terminal(argv, **environ)
+    try:
+        yield screen
+    finally:
+        screen.close()
+
+
+@pytest.mark.parametrize("key", ["q", "\x03", ":q\r"])
+def test_quitting_gives_the_terminal_back(key: str) -> None:
+    with terminal(APP) as screen:
+        screen.wait_for("cmp-01")
+        screen.type(key)
+        assert screen.ended() == 0
+        assert b"\x1b[?1049l" in screen.raw, "the alternate screen is left"
+        assert b"\x1b[?25h" in screen.raw, "the cursor is shown again"
+
+
+def test_ctrl_z_gives_the_shell_and_fg_repaints() -> None:
+    with terminal(["bash", "--norc", "--noprofile", "-i"]) as screen:
+        screen.wait_for("ready")
+        screen.type(" ".join(APP) + "\r")
+        screen.wait_for("cmp-01")
+        screen.type("\x1a")
+        screen.wait_for("Stopped")
+        screen.type("clear\r")
+        screen.wait_for("cmp-01", gone=True)
+        screen.type("fg\r")
+        screen.wait_for("cmp-01")
+        screen.type("2")
+        screen.wait_for("web-0004|cache-0002")
+        screen.type("q")
+        screen.wait_for(r"ready\$ *$|ready")
+        screen.type("exit\r")
+        screen.ended()
+
+
+@pytest.mark.parametrize("how", ["signal", "terminal closed"])
+def test_a_hang_up_ends_the_console(how: str) -> None:
+    with terminal(APP) as screen:
+        screen.wait_for("cmp-01")
+        if how == "signal":
+            os.kill(screen.pid, signal.SIGHUP)
+        else:
+            os.close(screen.fd)
+        assert screen.ended() == 0
+
+
+def test_resizing_below_and_above_the_least_size() -> None:
+    with terminal(APP) as screen:
+        screen.wait_for("cmp-01")
+        for wide, high in ((60, 20), (80, 24)):
+            fcntl.ioctl(screen.fd, termios.TIOCSWINSZ, struct.pack("HHHH", high, wide, 0, 0))
+            os.kill(screen.pid, signal.SIGWINCH)
+            screen.wait_for("needs 80x24" if wide == 60 else "cmp-01")
+
+
+def test_no_color_is_obeyed_and_keeps_the_cursor_bar() -> None:
+    with terminal(APP, NO_COLOR="1") as screen:
+        screen.wait_for("cmp-01")
+        colours = re.findall(rb"\x1b\[([0-9;]*)m", screen.raw)
+        codes = {code for group in colours for code in group.split(b";")}
+        assert not codes & {b"31", b"32", b"33", b"36", b"38", b"48", b"41", b"42", b"43", b"46"}
+        assert b"7" in codes, "the cursor is shown by reverse video"
+
+
+def test_sixteen_colours_stay_sixteen() -> None:
+    with terminal(APP, TERM="xterm", COLORTERM="", TEXTUAL_COLOR_SYSTEM="standard") as screen:
+        screen.wait_for("cmp-01")
+        assert not re.search(rb"\x1b\[[0-9;]*[34]8;[25];", screen.raw)
