@@ -31,7 +31,7 @@ class Terminal:
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
             os.chdir(ROOT)
-            os.execvpe(argv[0], argv, {**os.environ, "TERM": "xterm-256color", "PS1": "ready$ ", **environ})
+            os.execvpe(argv[0], argv, {**os.environ, "TERM": "xterm-256color", "PS1": "ready$ ", **environ})  # noqa: S606  # the program under test, from a list
         fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
         self.raw = b""
         self._screen = pyte.Screen(80, 24)
