@@ -88,7 +88,7 @@ async def until_over(views: AsyncIterator[View], reporter: Reporter, order: str)
                 held = view.orders.get(order)
                 if held is not None and held.state is not OrderState.OPEN:
                     return
-                if not over(view.jobs_of(order)):
+                if not only_unknown_left(view.jobs_of(order)):
                     grace.reschedule(None)
                 elif grace.when() is None:
                     grace.reschedule(clock() + UNKNOWN_SETTLES)
@@ -117,9 +117,10 @@ async def follow(start: Start, client: EngineClient, view: View) -> AsyncIterato
                 raise
 
 
-def over(jobs: Sequence[Job]) -> bool:
-    """True when nothing of it will move by itself: each has ended, or its outcome is unknown."""
-    return bool(jobs) and all(job.state.ended or job.state is JobState.UNKNOWN for job in jobs)
+def only_unknown_left(jobs: Sequence[Job]) -> bool:
+    """True when some outcome is unknown and everything else has ended: nothing of it will move by itself."""
+    open_jobs = [job for job in jobs if not job.state.ended]
+    return bool(open_jobs) and all(job.state is JobState.UNKNOWN for job in open_jobs)
 
 
 def verdict(order: Order, jobs: Sequence[Job]) -> Code:
