@@ -13,6 +13,7 @@ import statistics
 import tempfile
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 from backends.simulation.things import GIB, Timing
@@ -87,13 +88,14 @@ def main() -> None:
     parser.add_argument("--vms", type=int, default=1000)
     parser.add_argument("--runs", type=int, default=3)
     arguments = parser.parse_args()
-    rows = []
+    figures: list[tuple[float, float, float, float]] = []
     for seed in range(arguments.runs):
         with tempfile.TemporaryDirectory() as folder:
-            ours, cpu = run(lambda seed=seed, folder=folder: by_the_queue(seed, arguments.vms, Path(folder)))
-        ideal = run(lambda seed=seed: by_the_oracle(seed, arguments.vms))
-        rows.append((f"seed {seed}", ideal, ours, ours / ideal, cpu))
-    rows.append(("median", *(statistics.median(row[at] for row in rows) for at in range(1, 5))))
+            ours, cpu = run(partial(by_the_queue, seed, arguments.vms, Path(folder)))
+        ideal = run(partial(by_the_oracle, seed, arguments.vms))
+        figures.append((ideal, ours, ours / ideal, cpu))
+    rows: list[tuple[object, ...]] = [(f"seed {seed}", *row) for seed, row in enumerate(figures)]
+    rows.append(("median", *(statistics.median(column) for column in zip(*figures, strict=True))))
     table(
         f"Drain of {arguments.vms} VMs off one host, {LIMITS.per_source} at once (virtual seconds)",
         ("run", "ideal s", "evac s", "ratio", "CPU s"),

@@ -140,7 +140,7 @@ async def torture(kills: int, seed: int) -> bool:
                     counted[bad] for bad in ("twice", "unasked", "lost", "left behind", "unknown jobs")
                 )
             )
-            rows = [(name, number) for name, number in counted.items()]
+            rows: list[tuple[str, object]] = list(counted.items())
             rows += [("audit chain", "whole" if chain else "BROKEN"), ("seconds", time.monotonic() - began)]
             table(
                 f"{kills} kill -9 of the engine, seed {seed}, {len(run.orders)} drains",

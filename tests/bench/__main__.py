@@ -1,0 +1,43 @@
+"""`make bench`: every figure the README quotes, in one run. Each bench prints its own table, with its floor or peer in it.
+
+python -m tests.bench [NAME…] [--quick]
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+
+from tests.bench.table import machine
+
+BENCHES: dict[str, tuple[list[str], list[str]]] = {
+    "console": ([], ["--quick"]),
+    "poll": ([], ["2000"]),
+    "drain": (["--runs", "3"], ["--runs", "1", "--vms", "200"]),
+    "torture": (["--kills", "200"], ["--kills", "10"]),
+}
+"""Name of the module → its arguments in full, and in a hurry."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", choices=[*BENCHES, []], metavar="NAME", help=", ".join(BENCHES))
+    parser.add_argument("--quick", action="store_true", help="smaller numbers, for a look")
+    arguments = parser.parse_args()
+    print(machine())
+    failed = []
+    for name in arguments.names or BENCHES:
+        began = time.monotonic()
+        words = BENCHES[name][arguments.quick]
+        done = subprocess.run([sys.executable, "-m", f"tests.bench.{name}", *words], check=False)
+        print(f"  ({name}: {time.monotonic() - began:.0f} s)")
+        if done.returncode:
+            failed.append(name)
+    if failed:
+        raise SystemExit(f"failed: {', '.join(failed)}")
+
+
+if __name__ == "__main__":
+    main()
