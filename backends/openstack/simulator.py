@@ -56,6 +56,9 @@ NOBODY = Account(name="", password="", project="", id="", roles=(), rights=())
 PROXY_503 = "<html><body><h1>503 Service Unavailable</h1>\nNo server is available to handle this request.\n</body></html>\n"
 """What HAProxy, which stands before most clouds, says."""
 
+NOT_FOUND = b"404 Not Found\n\nThe resource could not be found.\n\n   "
+"""What webob says, in plain text, of a path or a method that no service knows."""
+
 OUR_FAULT = (
     "Unexpected API Error. Please report this at http://bugs.launchpad.net/nova/ and attach the Nova API log if "
     "possible.\n<class 'oslo_messaging.exceptions.MessagingTimeout'>"
@@ -189,6 +192,9 @@ class NovaSimulator:
             "min_version": "2.1",
             "updated": "2013-07-23T11:33:21Z",
             "links": [{"rel": "self", "href": href}],
+            "media-types": [
+                {"base": "application/json", "type": "application/vnd.openstack.compute+json;version=2.1"}
+            ],
         }
 
     # --- one request -----------------------------------------------------------------------------
@@ -203,7 +209,7 @@ class NovaSimulator:
         inner = path[len(service.prefix) :]
         request_id = f"req-{service.world.new_uuid()}"
         ask = self._ask(service, request, inner, body, request_id)
-        route, ask.params, known = find(service.routes, request.method, inner)
+        route, ask.params = find(service.routes, request.method, inner)
         ask.params["subject"] = request.headers.get("X-Subject-Token", "")
         faults = service.world.faults.take(
             _names(service, request.method, inner, route, ask.body), CALL_FAULTS
@@ -212,7 +218,7 @@ class NovaSimulator:
         if early is not None:
             return early
         service.world.advance()
-        answer = self._answer(service, request, ask, route, known=known)
+        answer = self._answer(service, request, ask, route)
         self.requests.append((request.method, request.path_qs, ask.account.name))
         spoilt = await self._after(faults, request, answer)
         return self._respond(
@@ -236,16 +242,14 @@ class NovaSimulator:
             request=request_id,
         )
 
-    def _answer(
-        self, service: _Service, request: web.Request, ask: Ask, route: Route | None, *, known: bool
-    ) -> Answer:
+    def _answer(self, service: _Service, request: web.Request, ask: Ask, route: Route | None) -> Answer:
         try:
             if route is None or route.name not in OPEN:
                 ask.account = self.keystone.who(request.headers.get("X-Auth-Token", ""))
             if service.kind == "compute":
                 ask.minor = parse_minor(request.headers, self.max_minor)
             if route is None:
-                return self._error(service, *(_NOT_ALLOWED if known else _NOT_THERE))
+                return Answer(status=404, headers={"Content-Type": "text/plain"}, raw=NOT_FOUND)
             if isinstance(ask.body, bytes):
                 return self._error(service, 400, "Malformed request body")
             return route.handler(ask)
@@ -325,10 +329,6 @@ class NovaSimulator:
             await asyncio.wait_for(self._stopping.wait(), seconds)
         except TimeoutError:
             return
-
-
-_NOT_ALLOWED = (405, "The method specified is not allowed for this resource.")
-_NOT_THERE = (404, "The resource could not be found.")
 
 
 def _below(path: str, prefix: str) -> bool:

@@ -45,7 +45,7 @@ class Hypervisors:
         names = [self._id(host, ask.minor) for host in hosts]
         links: list[dict[str, str]] = []
         if ask.minor >= 33:
-            chosen, links = page(ask, [str(name) for name in names], "hypervisors")
+            chosen, links = page(ask, [str(name) for name in names])
             hosts = [host for host, name in zip(hosts, names, strict=True) if str(name) in set(chosen)]
         with_servers = ask.minor >= 53 and ask.query.get("with_servers", "").lower() in ("1", "true")
         make = self._detail if detail else self._brief
@@ -94,7 +94,9 @@ class Hypervisors:
         for host in self._world.hosts.values():
             if str(self._id(host, ask.minor)) == wanted:
                 return host
-        raise Wrong(404, f"Compute host {wanted} could not be found.")
+        if ask.minor >= 53 and len(wanted) != 36:
+            raise Wrong(400, f"Invalid uuid {wanted}")
+        raise Wrong(404, f"Hypervisor with ID '{wanted}' could not be found.")
 
     def _id(self, host: SimHost, minor: int) -> str | int:
         return host.uuid if minor >= 53 else host.number
@@ -132,7 +134,7 @@ class Hypervisors:
             "model": host.cpu_model,
             "vendor": host.cpu_vendor,
             "features": list(host.cpu_features),
-            "topology": {"cells": 2, "sockets": 1, "cores": max(1, host.vcpus // 4), "threads": 2},
+            "topology": {"sockets": 2, "cores": max(1, host.vcpus // 4), "threads": 2},
         }
         body["cpu_info"] = cpu if minor >= 28 else msgspec.json.encode(cpu).decode()
         return body | self._capacity(host)
@@ -375,10 +377,11 @@ class Rest:
 
     def _flavors(self, ask: Ask, *, detail: bool) -> Answer:
         flavors = self._known_flavors(ask)
-        chosen, links = page(ask, sorted(flavors), "flavors")
+        chosen, links = page(ask, sorted(flavors))
         bodies = [flavors[name] for name in chosen]
         if not detail:
-            bodies = [{key: item[key] for key in ("id", "name", "links")} for item in bodies]
+            brief = ("id", "name", "links", "description")
+            bodies = [{key: item[key] for key in brief if key in item} for item in bodies]
         return Answer({"flavors": bodies} | ({"flavors_links": links} if links else {}))
 
     def _flavor(self, ask: Ask) -> Answer:
@@ -388,10 +391,7 @@ class Rest:
         return Answer({"flavor": found})
 
     def _limits(self, _ask: Ask) -> Answer:
-        absolute = {
-            "maxTotalInstances": -1,
-            "maxTotalCores": -1,
-            "maxTotalRAMSize": -1,
-            "totalInstancesUsed": 0,
-        }
+        endless = ("Instances", "Cores", "RAMSize", "Keypairs")
+        absolute = {f"maxTotal{name}": -1 for name in endless} | {"maxServerMeta": 128, "maxServerGroups": 10}
+        absolute |= {"totalInstancesUsed": len(self._world.vms), "totalCoresUsed": 0, "totalRAMUsed": 0}
         return Answer({"limits": {"rate": [], "absolute": absolute}})

@@ -248,7 +248,12 @@ class Keystone:
         account = token.account
         body: dict[str, Any] = {
             "methods": list(token.methods),
-            "user": self._user(account) | {"domain": _DOMAIN_REF},
+            "user": {
+                "id": account.id,
+                "name": account.name,
+                "domain": _DOMAIN_REF,
+                "password_expires_at": None,
+            },
             "audit_ids": [token.id[-22:]],
             "issued_at": f"{micro(token.issued)}Z",
             "expires_at": f"{micro(token.expires)}Z",

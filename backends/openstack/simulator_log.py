@@ -53,7 +53,7 @@ class InstanceActions:
                 records = records[places[0] + 1 :]
             limit = parse_limit(ask)
             records = records[:limit]
-            links = next_link(ask, [item.request for item in records], limit, "instanceActions")
+            links = next_link(ask, [item.request for item in records], limit)
         body: dict[str, Any] = {"instanceActions": [self._brief(item, ask.minor) for item in records]}
         return Answer(body | ({"links": links} if links else {}))
 

@@ -183,9 +183,13 @@ class Migrations:
     def _show(self, ask: Ask) -> Answer:
         ask.need(23)
         ask.want("servers:migrations:show")
-        move = self._find(ask)
-        if not _in_progress(move):
-            raise Wrong(404, f"Live migration {move.id} for server {move.vm} is not in progress.")
+        try:
+            move = self._find(ask)
+        except Wrong:
+            move = None
+        if move is None or not _in_progress(move):
+            number, vm = ask.params["migration"], ask.params["id"]
+            raise Wrong(404, f"In-progress live migration {number} is not found for server {vm}.")
         return Answer({"migration": self._progress(move, ask.minor)})
 
     def _abort(self, ask: Ask) -> Answer:
@@ -209,7 +213,7 @@ class Migrations:
         number = ask.params["migration"]
         move = self._world.moves.get(int(number)) if number.isdigit() else None
         if move is None or move.vm != vm.id:
-            raise Wrong(404, f"Migration {number} for server {vm.id} could not be found.")
+            raise Wrong(404, f"Migration {number} not found for instance {vm.id}")
         return move
 
     def _list(self, ask: Ask) -> Answer:
@@ -234,7 +238,7 @@ class Migrations:
                 raise Wrong(400, f"Marker {marker} could not be found.")
             moves = moves[places[0] + 1 :]
         moves = moves[:limit]
-        return moves, next_link(ask, [move.uuid for move in moves], limit, "migrations")
+        return moves, next_link(ask, [move.uuid for move in moves], limit)
 
     def _keep(self, ask: Ask, move: SimMove) -> bool:
         query = ask.query

@@ -7,12 +7,12 @@ measured.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
 
+from backends.openstack.simulator_filter import POWER, flag, narrow, status_of
 from backends.openstack.simulator_keystone import Keystone
 from backends.openstack.simulator_wire import (
     Answer,
@@ -27,37 +27,12 @@ from backends.openstack.simulator_wire import (
 from backends.simulation.live import vm_state
 from backends.simulation.nouns import changed_since
 from backends.simulation.physics import Stage
-from backends.simulation.things import SimHost, SimVM
+from backends.simulation.things import SimVM
 from backends.simulation.world import World
 from evac.model import MigrationKind, VMState
 
 IMAGE = "5a1b6c2e-6f0f-4b8e-9a51-0f6f9d1f0c01"
 """Id of the one image the simulated Glance holds."""
-
-STATUS = {
-    VMState.RUNNING: "ACTIVE",
-    VMState.STOPPED: "SHUTOFF",
-    VMState.PAUSED: "PAUSED",
-    VMState.SUSPENDED: "SUSPENDED",
-    VMState.BUILDING: "BUILD",
-    VMState.AWAITING_CONFIRM: "VERIFY_RESIZE",
-    VMState.ERROR: "ERROR",
-    VMState.DELETED: "DELETED",
-}
-POWER = {"running": 1, "paused": 3, "shutdown": 4, "crashed": 6, "suspended": 7}
-
-
-def status_of(vm: SimVM) -> str:
-    """Nova's status from its vm_state and task_state (nova/api/openstack/common.py)."""
-    if vm.native:
-        return vm.native
-    if vm.task == "migrating":
-        return "MIGRATING"
-    if vm.task.startswith("rebuild"):
-        return "REBUILD"
-    if vm.task.startswith("resize"):
-        return "RESIZE"
-    return STATUS.get(vm.state, "UNKNOWN")
 
 
 def flavor_id(vm: SimVM) -> str:
@@ -112,12 +87,12 @@ class Servers:
     def _list(self, ask: Ask, *, detail: bool) -> Answer:
         ask.want("servers:detail" if detail else "servers:index")
         limit = parse_limit(ask)
-        everyone = _flag(ask.query, "all_tenants")
+        everyone = flag(ask.query, "all_tenants")
         if everyone:
             ask.want(f"servers:{'detail' if detail else 'index'}:get_all_tenants")
         chosen, more = self._page(ask, self._candidates(ask), limit, everyone=everyone)
         names = [vm.id for vm in chosen]
-        links = next_link(ask, names, limit, "servers") if more else []
+        links = next_link(ask, names, limit) if more else []
         if detail:
             body = b",".join(self.fragment(vm, ask) for vm in chosen)
         else:
@@ -167,7 +142,7 @@ class Servers:
     def _page(
         self, ask: Ask, source: Iterable[SimVM], limit: int, *, everyone: bool
     ) -> tuple[list[SimVM], bool]:
-        keep = _filter(ask, self._keystone, everyone=everyone)
+        keep = narrow(ask, self._keystone, everyone=everyone)
         chosen: list[SimVM] = []
         if limit == 0:
             return chosen, False
@@ -198,7 +173,9 @@ class Servers:
     def _show(self, ask: Ask) -> Answer:
         ask.want("servers:show")
         vm = self.find(ask)
-        return Answer(raw=b'{"server":' + self.fragment(vm, ask) + b"}")
+        # since 2.71 a single server, unlike a list, names its groups
+        groups = b',"server_groups":[]}' if ask.minor >= 71 else b"}"
+        return Answer(raw=b'{"server":' + self.fragment(vm, ask)[:-1] + groups + b"}")
 
     def _delete(self, ask: Ask) -> Answer:
         ask.want("servers:delete")
@@ -229,7 +206,9 @@ class Servers:
         return Answer({"tags": list(self.find(ask).tags)})
 
     def _host_status(self, vm: SimVM) -> str:
-        host: SimHost = self._world.hosts[vm.host]
+        host = self._world.hosts.get(vm.host)
+        if host is None or vm.hostless:
+            return ""
         if host.forced_down:
             return "DOWN"
         if not self._world.host_up(host):
@@ -250,7 +229,7 @@ class Servers:
             "user_id": hashlib.sha256(vm.user.encode()).hexdigest()[:32],
             "metadata": {},
             "hostId": hashlib.sha224(f"{tenant}{vm.host}".encode()).hexdigest() if host else "",
-            "image": {"id": IMAGE, "links": _links(base, "images", IMAGE)} if vm.local_disk else "",
+            "image": {"id": IMAGE, "links": [_bookmark(base, "images", IMAGE)]} if vm.local_disk else "",
             "flavor": self._flavor(vm, minor, base),
             "created": second(self._world.wall(vm.created)),
             "updated": second(self._updated(vm)),
@@ -274,6 +253,8 @@ class Servers:
             body["progress"] = self._progress(vm)
         if vm.fault and vm.state is VMState.ERROR:
             body["fault"] = {"code": 500, "created": body["updated"], "message": vm.fault}
+            if whole:
+                body["fault"]["details"] = f"Traceback (simulated):\n{vm.fault}\n"
         if whole:
             body["OS-EXT-SRV-ATTR:host"] = host
             body["OS-EXT-SRV-ATTR:hypervisor_hostname"] = host
@@ -304,7 +285,7 @@ class Servers:
 
     def _flavor(self, vm: SimVM, minor: int, base: str) -> dict[str, Any]:
         if minor < 47:
-            return {"id": flavor_id(vm), "links": _links(base, "flavors", flavor_id(vm))}
+            return {"id": flavor_id(vm), "links": [_bookmark(base, "flavors", flavor_id(vm))]}
         return {
             "vcpus": vm.vcpus,
             "ram": vm.memory >> 20,
@@ -327,51 +308,12 @@ class Servers:
         return max(0, min(100, int(100 - 100 * left / total)))
 
 
-def _filter(ask: Ask, keystone: Keystone, *, everyone: bool) -> Any:
-    """A predicate for the query's filters; None when everything passes."""
-    query = ask.query
-    tests: list[Any] = []
-    if not everyone:
-        tests.append(lambda vm: vm.project == ask.account.project)
-    if "host" in query and ask.account.sees_all:
-        tests.append(lambda vm: vm.host == query["host"] and not vm.hostless)
-    if "status" in query:
-        words = {value.upper() for name, value in ask.queries if name == "status"}
-        tests.append(lambda vm: status_of(vm) in words)
-    if "name" in query:
-        pattern = _regex(query["name"])
-        tests.append(lambda vm: pattern.search(vm.name) is not None)
-    tenant = query.get("project_id") or query.get("tenant_id")
-    if tenant and ask.account.sees_all:
-        tests.append(lambda vm: keystone.project_id(vm.project) == tenant)
-    if "uuid" in query:
-        tests.append(lambda vm: vm.id == query["uuid"])
-    if _flag(query, "deleted"):
-        tests.append(lambda vm: vm.state is VMState.DELETED)
-    if not tests:
-        return None
-    return lambda vm: all(test(vm) for test in tests)
-
-
-def _regex(text: str) -> re.Pattern[str]:
-    try:
-        return re.compile(text)
-    except re.error:
-        raise Wrong(
-            400, f"Invalid input for query parameters name. Value: {text}. '{text}' is not a 'regex'"
-        ) from None
-
-
-def _flag(query: Any, key: str) -> bool:
-    return str(query.get(key, "")).lower() in ("1", "true", "t", "yes", "y", "on")
-
-
 def _links(base: str, kind: str, ident: str) -> Sequence[dict[str, str]]:
-    plain = base.removesuffix("/v2.1")
-    return (
-        {"rel": "self", "href": f"{base}/{kind}/{ident}"},
-        {"rel": "bookmark", "href": f"{plain}/{kind}/{ident}"},
-    )
+    return {"rel": "self", "href": f"{base}/{kind}/{ident}"}, _bookmark(base, kind, ident)
+
+
+def _bookmark(base: str, kind: str, ident: str) -> dict[str, str]:
+    return {"rel": "bookmark", "href": f"{base.removesuffix('/v2.1')}/{kind}/{ident}"}
 
 
 def _volume(ident: str, minor: int) -> dict[str, Any]:

@@ -111,16 +111,13 @@ class Route:
         object.__setattr__(self, "pattern", re.compile(f"{text}/?$"))
 
 
-def find(routes: Sequence[Route], method: str, path: str) -> tuple[Route | None, dict[str, str], bool]:
-    """(route, its parameters, whether the path is known under another method)."""
-    known = False
+def find(routes: Sequence[Route], method: str, path: str) -> tuple[Route | None, dict[str, str]]:
+    """The route and its parameters; None when no service knows the path, or not with this method."""
     for route in routes:
-        match = route.pattern.match(path)
+        match = route.pattern.match(path) if route.method == method else None
         if match:
-            if route.method == method:
-                return route, match.groupdict(), True
-            known = True
-    return None, {}, known
+            return route, match.groupdict()
+    return None, {}
 
 
 def error_body(code: int, message: str) -> dict[str, Any]:
@@ -175,7 +172,7 @@ def parse_minor(headers: Mapping[str, str], maximum: int) -> int:
     return minor
 
 
-def page(ask: Ask, names: Sequence[str], key: str) -> tuple[Sequence[str], list[dict[str, str]]]:
+def page(ask: Ask, names: Sequence[str]) -> tuple[Sequence[str], list[dict[str, str]]]:
     """One page of these ids by `limit` and `marker`, and the links to the next. Raises Wrong 400."""
     limit = parse_limit(ask)
     start = 0
@@ -186,7 +183,7 @@ def page(ask: Ask, names: Sequence[str], key: str) -> tuple[Sequence[str], list[
         except ValueError:
             raise Wrong(400, f"marker [{marker}] not found") from None
     chosen = names[start : start + limit]
-    return chosen, next_link(ask, chosen, limit, key)
+    return chosen, next_link(ask, chosen, limit)
 
 
 def parse_limit(ask: Ask) -> int:
@@ -200,10 +197,10 @@ def parse_limit(ask: Ask) -> int:
     return min(int(text), MAX_LIMIT)
 
 
-def next_link(ask: Ask, chosen: Sequence[str], limit: int, key: str) -> list[dict[str, str]]:
+def next_link(ask: Ask, chosen: Sequence[str], limit: int) -> list[dict[str, str]]:
     """As Nova: a full page has a next link, even when nothing follows."""
     if not chosen or len(chosen) < limit:
         return []
     query = "&".join(f"{name}={value}" for name, value in ask.queries if name != "marker")
     href = f"{ask.base}{ask.path}?{query}&marker={chosen[-1]}".replace("?&", "?")
-    return [{"rel": "next", "href": href, "key": key}]
+    return [{"rel": "next", "href": href}]

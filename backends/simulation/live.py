@@ -304,7 +304,7 @@ class LiveMoves:
         vm = self._world.vm(vm_id)
         move = self._world.moves.get(move_id)
         if move is None or move.vm != vm_id:
-            raise Denied(404, f"Migration {move_id} for server {vm_id} could not be found.")
+            raise Denied(404, f"Migration {move_id} not found for instance {vm_id}")
         if move.over or vm.task != "migrating":
             raise Denied(409, f"Instance {vm_id} is in an invalid state for '{verb}'")
         return move, vm

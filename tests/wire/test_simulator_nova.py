@@ -36,7 +36,8 @@ class Wire:
         assert account.name == user
         async with self.session.request(method, url, json=body, headers=headers) as answer:
             whole = await answer.read()
-            decoded = await answer.json(content_type=None) if whole else None
+            is_json = answer.content_type == "application/json"
+            decoded = (await answer.json() if is_json else whole.decode()) if whole else None
             return answer.status, decoded, answer.headers
 
     async def token(self, user: str) -> str:
@@ -250,6 +251,8 @@ REFUSALS: list[tuple[str, Callable[[Wire], None], dict[str, Any], str, int, str]
         "Invalid input for field/attribute state. Value: banana. 'banana' is not one of ['active', 'error']",
     ),
 ]
+NOBODY = "11111111-1111-4111-8111-111111111111"
+CHANGES = "Invalid input for query parameters changes-since. Value: yesterday. {}"
 NAMES = {400: "badRequest", 404: "itemNotFound", 409: "conflictingRequest"}
 
 
@@ -466,13 +469,36 @@ async def test_a_right_can_be_taken_away_alone(wire: Wire) -> None:
     assert (await wire.ask("GET", "/os-services"))[0] == 200
 
 
+@pytest.mark.parametrize(("method", "path"), [("GET", "/nothing/here"), ("PATCH", "/servers")])
+async def test_a_path_or_method_nobody_knows_is_404_in_plain_text(wire: Wire, method: str, path: str) -> None:
+    status, answer, _ = await wire.ask(method, path)
+    assert (status, answer) == (404, "404 Not Found\n\nThe resource could not be found.\n\n   ")
+
+
 @pytest.mark.parametrize(
-    ("method", "path", "code"), [("GET", "/nothing/here", 404), ("PATCH", "/servers", 405)]
+    ("path", "code", "message"),
+    [
+        ("/servers/detail?all_tenants=1&status=NONSENSE", 400, "Invalid status value"),
+        ("/servers/detail?changes-since=yesterday", 400, CHANGES.format("'yesterday' is not a 'date-time'")),
+        ("/os-hypervisors/1", 400, "Invalid uuid 1"),
+        (f"/os-hypervisors/{NOBODY}", 404, f"Hypervisor with ID '{NOBODY}' could not be found."),
+        (
+            "/os-hypervisors/detail?hypervisor_hostname_pattern=z",
+            404,
+            "No hypervisor matching 'z' could be found.",
+        ),
+        (f"/servers/{NOBODY}", 404, f"Instance {NOBODY} could not be found."),
+        ("/servers/UUID/migrations/9", 404, "In-progress live migration 9 is not found for server UUID."),
+    ],
 )
-async def test_what_is_not_there_is_404_and_the_wrong_method_405(
-    wire: Wire, method: str, path: str, code: int
+async def test_a_read_that_makes_no_sense_is_refused_in_novas_words(
+    wire: Wire, path: str, code: int, message: str
 ) -> None:
-    assert (await wire.ask(method, path))[0] == code
+    status, answer, _ = await wire.ask("GET", path.replace("UUID", wire.vm.id))
+    assert (status, answer) == (
+        code,
+        {NAMES[code]: {"code": code, "message": message.replace("UUID", wire.vm.id)}},
+    )
 
 
 async def test_placement_and_glance_answer(wire: Wire) -> None:
