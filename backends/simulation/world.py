@@ -142,6 +142,7 @@ class World:
         self.release(home, vm)
         vm.runs_on = ""
         vm.state = VMState.DELETED
+        vm.version += 1
         vm.updated = self.time
         self.updates.pop(vm_id, None)
         self.deleted[vm_id] = (vm, self.time)

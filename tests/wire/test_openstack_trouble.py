@@ -409,6 +409,39 @@ async def test_an_old_cloud_is_read_and_told_what_it_cannot_do(stub: Stub) -> No
     assert stub.changing == []
 
 
+async def test_an_active_migration_stays_in_the_inventory_until_it_is_seen_to_end(stub: Stub) -> None:
+    """One that waits in Nova's queue is not updated, so an incremental poll does not name it again."""
+
+    def told(number: int, status: str, at: str) -> dict[str, Any]:
+        return {
+            "id": number,
+            "status": status,
+            "instance_uuid": server(1)["id"],
+            "migration_type": "live-migration",
+            "created_at": at,
+            "updated_at": at,
+        }
+
+    def known(answer: Any) -> dict[str, str]:
+        return {move.id: move.native for move in answer.migrations}
+
+    long_ago, now = "2026-01-01T00:00:00.000000", "2099-01-01T00:00:00.000000"
+    moves = [told(1, "queued", long_ago), told(2, "completed", long_ago), told(3, "failed", now)]
+    stub.say("GET", "/v2.1/os-migrations", lambda _: {"migrations": moves})
+    async with opened(settings(stub)) as backend:
+        first = await backend.inventory()
+        moves.clear()
+        second = await backend.inventory(first.mark)
+        moves.append(told(1, "cancelled", now))
+        third = await backend.inventory(second.mark)
+        moves.clear()
+        anew = await backend.inventory()
+    assert known(first) == {"3": "failed", "1": "queued"}, "what ended long ago is history"
+    assert known(second) == known(first)
+    assert known(third) == {"3": "failed", "1": "cancelled"}
+    assert known(anew) == {}
+
+
 async def test_a_host_is_searched_for_by_name_and_found_when_its_hypervisor_has_another(stub: Stub) -> None:
     async with opened(settings(stub)) as backend:
         assert (await backend.host("cmp01")).memory == 128 << 30

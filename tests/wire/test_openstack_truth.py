@@ -92,6 +92,17 @@ async def test_a_poll_under_any_fault_fails_in_words_and_the_next_one_is_whole(k
     assert [vm.id for vm in after.vms] == [vm.id for vm in first.vms]
 
 
+async def test_a_deleted_vm_is_gone_at_the_next_incremental_poll() -> None:
+    world, vm = small_world()
+    async with NovaSimulator(world).serve() as auth_url, opened(login(auth_url)) as backend:
+        first = await backend.inventory()
+        world.remove_vm(vm)
+        second = await backend.inventory(first.mark)
+        third = await backend.inventory()
+    assert (second.complete, second.gone, second.vms) == (False, (vm,), ())
+    assert (third.complete, third.gone, third.vms) == (True, (), ())
+
+
 async def test_two_regions_of_one_cloud_are_two_clusters() -> None:
     here, _ = small_world()
     there = World(seed=9, now=fast(10))
