@@ -220,6 +220,19 @@ async def test_completion_knows_hosts_and_vms_of_a_running_engine_only(fra: Site
     assert "drain" in await completed("evac ")
 
 
+async def test_an_engine_that_is_shared_needs_no_config_of_ones_own(fra: Site) -> None:
+    """As with the service: the admin's own `evac` knows the state directory and nothing else."""
+    await fra.evac("queue")
+    fra.config.unlink()
+    hosts = await fra.evac("hosts")
+    assert hosts.code == 0, hosts.err
+    assert "cmp-10" in hosts.out
+    examined = await fra.evac("doctor")
+    assert examined.code == 0
+    assert "none of your own" in examined.out
+    assert (await fra.evac("migrate", "cmp-1-vm0", "--yes")).code == 0
+
+
 async def test_no_engine_can_be_started_and_the_command_says_why(fra: Site) -> None:
     fra.state.write_text("a file where the state directory should be")
     ran = await fra.evac("hosts")

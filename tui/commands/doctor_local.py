@@ -16,6 +16,7 @@ from pathlib import Path
 from evac.config import Config, ConfigErrors, load, plugins
 from evac.model import Finding
 from evac.paths import Paths
+from tui.commands.reach import engine_answers, present
 from tui.commands.show import size
 
 ROOM_WANTED = 200 * 1024**2
@@ -170,7 +171,14 @@ def _fsync(folder: Path) -> Finding:
 def config_file(where: Paths) -> tuple[Config | None, list[Finding]]:
     """The config, if it can be used, and what there is to say about it."""
     path = where.config
-    if not path.exists():
+    if not present(path):
+        if engine_answers(where.socket):
+            theirs = (
+                "none of your own; the engine that runs has its own, and doctor cannot look into its clusters"
+            )
+            return None, [
+                Finding(check="file", ok=None, detail=theirs, fix="Run doctor as the engine's owner.")
+            ]
         missing = Finding(
             check="file", ok=False, detail=f"there is none at {path}", fix="evac import, or evac config edit"
         )

@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from tui.commands.exits import Code, Stop
+from tui.commands.reach import configured
 
 if TYPE_CHECKING:
     from tui.commands.start import Start
@@ -16,7 +17,7 @@ def open_console(start: Start) -> int:
     """Open the console on the configured clusters; the exit code."""
     need_terminal()
     where = start.where()
-    if where.config.exists():
+    if configured(where):
         return show_console(start, demo=False, first_run=None)
     from tui.commands.importing import discover  # noqa: PLC0415  # only on a machine without a config
 

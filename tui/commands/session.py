@@ -12,6 +12,7 @@ from evac.client import EngineClient, EngineGone, EngineRefusal
 from evac.lifecycle import EngineTrouble, ensure_engine
 from evac.model import ClusterState, Problem
 from tui.commands.exits import REFUSALS, Code, Stop
+from tui.commands.reach import configured
 from tui.commands.start import Start
 from tui.store import Store
 
@@ -45,7 +46,7 @@ class View(Store):
 async def engine(start: Start) -> AsyncIterator[EngineClient]:
     """A client of the engine, which is started if none runs."""
     where = start.where()
-    if not where.config.exists():
+    if not configured(where):
         raise Stop(
             f"There is no config at {where.config}.",
             Code.USAGE,
