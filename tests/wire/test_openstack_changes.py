@@ -90,6 +90,13 @@ async def test_without_a_target_the_scheduler_is_asked_to_choose(stub: Stub) -> 
     ]
 
 
+async def test_a_long_reason_is_cut_to_what_nova_keeps(stub: Stub) -> None:
+    async with opened(settings(stub)) as backend:
+        await backend.enter_maintenance("cmp01", "x" * 300)
+        await backend.enter_maintenance("cmp01", "")
+    assert [one.json["disabled_reason"] for one in stub.changing] == ["x" * 255, "maintenance"]
+
+
 # --- what the outcome proves -----------------------------------------------------------------------------------------
 
 
