@@ -135,7 +135,7 @@ class Watcher:
             return Look(host=hosts[action.host])
         sight = sights[action.vm]
         look = Look(vm=sight.vm, migrations=sight.migrations)
-        if sight.vm is None or not isinstance(backend, RemembersTasks) or not self._wants_log(job, look):
+        if sight.vm is None or not self._wants_log(job, look) or not isinstance(backend, RemembersTasks):
             return look
         return replace(look, tasks=await self._log_of(backend, job, action.vm))
 

@@ -12,6 +12,7 @@ from backends.simulation.things import Timing
 from backends.simulation.world import World
 from evac.actions import Action, EnterMaintenance, LiveMigrate
 from evac.api import OrderReply, OrderRequest
+from evac.errors import BackendError
 from evac.fleet import Fleet
 from evac.jobs import Actor, Job, JobState, Limits, Order
 from evac.journal import Journal
@@ -102,9 +103,12 @@ class Rig:
         await asyncio.gather(self.poller, return_exceptions=True)
 
     async def poll(self, name: str) -> None:
-        """One poll of one cluster."""
+        """One poll of one cluster; one that fails leaves all as it was."""
         began = now()
-        inventory = await self.direct[name].inventory()
+        try:
+            inventory = await self.direct[name].inventory()
+        except BackendError:
+            return
         state = ClusterState(
             name=name,
             kind="sim",
