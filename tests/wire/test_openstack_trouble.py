@@ -456,6 +456,27 @@ async def test_a_host_is_searched_for_by_name_and_found_when_its_hypervisor_has_
         assert (await backend.host("cmp02")).memory == 128 << 30
 
 
+async def test_a_cloud_that_was_downgraded_is_discovered_anew(stub: Stub) -> None:
+    def servers(request: Any) -> Any:
+        asked = request.headers["openstack-api-version"].split()[1]
+        too_new = int(asked.split(".")[1]) > int(stub.newest.split(".")[1])
+        return (
+            fault(406, f"Version {asked} is not supported by the API.")
+            if too_new
+            else {"servers": stub.servers}
+        )
+
+    stub.say("GET", "/v2.1/servers/detail", servers)
+    async with opened(settings(stub)) as backend:
+        await backend.inventory()
+        stub.newest = "2.60"
+        with pytest.raises(BadAnswer) as error:
+            await backend.inventory()
+        assert "HTTP 406" in error.value.problem.happened
+        assert len((await backend.inventory()).vms) == 2
+        assert backend.describe()["version"] == "Nova 2.1 to 2.60"
+
+
 # --- broken answers --------------------------------------------------------------------------------------------------
 
 
