@@ -6,8 +6,10 @@ import os
 import signal
 import sqlite3
 import stat
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -138,6 +140,35 @@ def test_first_run_to_demo_to_quit(tmp_path: Path) -> None:
         assert shown.ended() == 0
     assert processes(tmp_path) == []
     assert not (tmp_path / "config.toml").exists()
+
+
+@pytest.fixture
+def clouds(tmp_path: Path) -> Iterator[Path]:
+    """A clouds.yaml of three clouds that are really there."""
+    folder = tmp_path / "world"
+    command = [sys.executable, "-m", "backends.simulation.demo", "--dir", str(folder)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as world:
+        assert world.stdout is not None
+        assert b"ready" in world.stdout.readline()
+        (folder / "config.toml").unlink()
+        yield folder / "clouds.yaml"
+        world.terminate()
+
+
+def test_first_run_to_import_to_a_fleet_that_can_only_be_looked_at(tmp_path: Path, clouds: Path) -> None:
+    """clouds.yaml is found and named; two keys later its hosts are on the screen, READ-ONLY."""
+    known = {**environment(tmp_path), "OS_CLIENT_CONFIG_FILE": str(clouds)}
+    with terminal([EVAC], known) as shown:
+        shown.wait_for(lambda text: "3 found" in text and "fra-prod" in text and "quit" in text)
+        shown.type("\x1b[B\r")
+        assert "READ-ONLY" in shown.wait_for("✓ up")
+        shown.type(":q\r")
+        assert shown.ended() == 0
+    config = tmp_path / "config.toml"
+    assert stat.S_IMODE(config.stat().st_mode) == 0o600
+    assert load(config, plugins()).read_only
+    stopped = subprocess.run([EVAC, "engine", "stop"], env=known, capture_output=True, text=True, check=False)
+    assert stopped.returncode == 0, stopped.stderr
 
 
 def editor(folder: Path, script: str) -> str:

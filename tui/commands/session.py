@@ -52,7 +52,13 @@ async def engine(start: Start) -> AsyncIterator[EngineClient]:
             Code.USAGE,
             next_step="`evac demo` needs none; `evac import` reads clouds.yaml; `evac config template` prints one to edit.",
         )
-    await ensure_engine(where, read_only=start.read_only)
+    try:
+        await ensure_engine(where, read_only=start.read_only)
+    except EngineTrouble:
+        from tui.commands.configuring import load_config  # noqa: PLC0415  # only for the unlucky
+
+        load_config(where.config)  # its mistakes, one on each line, are the better answer
+        raise
     async with EngineClient(where.socket, via="cli", read_only=start.read_only) as client:
         yield client
 
