@@ -1,8 +1,8 @@
 """How far a move is, from successive looks: rate, time left, and in words when it will not end by itself. Pure.
 
 Figures are only ever differences of what the cluster told. Memory and disk are added up. While a guest writes, pages
-are sent again: `processed` passes `total`, and `remaining` falls only by what the link carries beyond what the guest
-dirties. So dirtied = sent + growth of remaining.
+are sent again, in passes: `remaining` falls during a pass and jumps at its end to what was dirtied meanwhile. Those
+peaks decide: while they shrink it converges. Between two peaks, dirtied = sent + growth of remaining.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ STALLED = 10.0
 """Seconds without a byte sent before it is called stalled."""
 
 HOPELESS = 20.0
-"""Seconds without a new low of what remains, after the first pass, before it is called not converging."""
+"""Seconds over which the peaks must not have shrunk, after the first pass, before it is called not converging."""
 
 GAIN = 0.95
-"""A new low counts when it is below this part of the old one: a saw-tooth that creeps is no progress."""
+"""A peak counts as smaller when it is below this part of the older one: a saw-tooth that creeps is no progress."""
 
 
 class _Sample(Struct, frozen=True):
@@ -42,7 +42,7 @@ class Tracker:
         self._samples: deque[_Sample] = deque()
         self._migration = ""
         self._sent_at = 0.0
-        self._low: _Sample | None = None
+        self._peaks: deque[_Sample] = deque()
 
     def feed(self, at: float, move: Migration) -> Progress:
         """`at`: when the look was made, seconds on a steady clock."""
@@ -68,17 +68,24 @@ class Tracker:
 
     def _reset(self, migration: str) -> None:
         self._samples.clear()
-        self._migration, self._low = migration, None
+        self._peaks.clear()
+        self._migration = migration
 
     def _take(self, sample: _Sample) -> None:
         samples = self._samples
         if not samples or sample.sent > samples[-1].sent:
             self._sent_at = sample.at
-        if self._low is None or sample.left < self._low.left * GAIN:
-            self._low = sample
+        if not samples or (sample.left >= samples[-1].left and sample.sent > samples[-1].sent):
+            self._add_peak(sample)
         samples.append(sample)
         while len(samples) > 2 and sample.at - samples[1].at >= WINDOW:
             samples.popleft()
+
+    def _add_peak(self, peak: _Sample) -> None:
+        peaks = self._peaks
+        peaks.append(peak)
+        while len(peaks) > 2 and peak.at - peaks[1].at >= HOPELESS:
+            peaks.popleft()
 
     def _span(self) -> tuple[_Sample, _Sample] | None:
         first, last = self._samples[0], self._samples[-1]
@@ -88,31 +95,37 @@ class Tracker:
         span = self._span()
         return None if span is None else (span[1].sent - span[0].sent) / (span[1].at - span[0].at)
 
-    def _falling(self) -> float | None:
-        """By how many bytes per second what remains shrinks; negative when it grows."""
-        span = self._span()
-        return None if span is None else (span[0].left - span[1].left) / (span[1].at - span[0].at)
-
     def _eta(self, total: int | None) -> float | None:
-        falling, last = self._falling(), self._samples[-1]
-        if falling is None or falling <= 0 or self._hopeless(last.at, total):
+        """What is left at the present rate, and the passes still to come if each shrinks as the last one did."""
+        rate, last = self._rate(), self._samples[-1]
+        if not rate or self._hopeless(total):
             return None
-        return last.left / falling
+        if len(self._peaks) < 2:
+            return last.left / rate
+        before, peak = self._peaks[-2], self._peaks[-1]
+        shrinking = peak.left / before.left if before.left else 1.0
+        if shrinking >= GAIN:
+            return None
+        return (last.left + peak.left * shrinking / (1 - shrinking)) / rate
 
-    def _hopeless(self, at: float, total: int | None) -> bool:
-        low, last = self._low, self._samples[-1]
-        if low is None or total is None or last.sent <= total:
+    def _hopeless(self, total: int | None) -> bool:
+        first, peak, last = self._peaks[0], self._peaks[-1], self._samples[-1]
+        if total is None or last.sent <= total or peak.at - first.at < HOPELESS:
             return False
-        return at - low.at >= HOPELESS
+        return peak.left > 0 and peak.left >= first.left * GAIN
 
     def _verdict(self, at: float, total: int | None) -> str:
         idle = at - self._sent_at
         if idle >= STALLED:
             return f"stalled {idle:.0f} s"
-        rate, falling = self._rate(), self._falling()
-        if rate is None or falling is None or not self._hopeless(at, total):
+        if not self._hopeless(total):
             return ""
-        return f"will not converge: dirties {speed(max(0.0, rate - falling))}, link carries {speed(rate)}"
+        first, peak = self._peaks[0], self._peaks[-1]
+        sent, took = peak.sent - first.sent, peak.at - first.at
+        dirtied = sent + peak.left - first.left
+        return (
+            f"will not converge: dirties {speed(max(0.0, dirtied / took))}, link carries {speed(sent / took)}"
+        )
 
 
 def _sum(memory: int | None, disk: int | None) -> int | None:
