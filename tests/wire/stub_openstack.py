@@ -362,7 +362,7 @@ def settings(
         name="lab",
         options=Options(**(login | options)),
         read_only=read_only,
-        connect_timeout=1.0,
-        read_timeout=2.0,
+        connect_timeout=5.0,
+        read_timeout=15.0,
         record=None if calls is None else calls.append,
     )

@@ -134,7 +134,7 @@ async def test_a_refusal_is_certain_and_silence_is_not(
     stub: Stub, reply: Reply, kind: type[BackendError], said: str
 ) -> None:
     stub.say("POST", ACTION, reply)
-    given = msgspec.structs.replace(settings(stub), read_timeout=0.3)
+    given = msgspec.structs.replace(settings(stub), read_timeout=1.0 if reply.hang else 15.0)
     async with opened(given) as backend:
         with pytest.raises(kind) as error:
             await backend.live_migrate(VM, "cmp02")

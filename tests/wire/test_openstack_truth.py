@@ -42,7 +42,7 @@ def login(auth_url: str, user: str = "admin", **more: Any) -> Options:
 @asynccontextmanager
 async def opened(options: Options, **more: Any) -> AsyncIterator[Any]:
     given = Settings(
-        name="lab", options=options, read_only=False, connect_timeout=1, read_timeout=0.5, **more
+        name="lab", options=options, read_only=False, connect_timeout=5, read_timeout=1.5, **more
     )
     backend = PLUGIN.build(given)
     try:
