@@ -21,6 +21,7 @@ from evac.journal import Journal, Trail
 from evac.limits import holds_place
 from evac.model import TaskRecord
 from evac.progress import Tracker
+from evac.store import ORDERS_LOADED
 
 
 class Pace(msgspec.Struct, frozen=True, kw_only=True):
@@ -171,6 +172,7 @@ class Board:
         old = self.jobs[job.id]
         if job.state is not old.state and job.state.ended:
             job = replace(job, ended=self.wall())
+            self.forget(job.id)
         if trail is not None:
             self._trails[job.id] = trail
         self._index(old, job)
@@ -189,12 +191,26 @@ class Board:
         old = self.orders[order.id]
         self.orders[order.id] = order
         self._publish(order, [])
+        self._trim()
         if order.state is old.state:
             return self.journal.save(orders=[(order, "")])
         body = {"order": order.id, "title": order.title, "state": order.state, "reason": order.reason}
         if order.left:
             body["left"] = ", ".join(order.left)
         return self.journal.save(orders=[(order, "")], records=[(self.wall(), "outcome", body)])
+
+    def _trim(self) -> None:
+        """Ended orders beyond the newest stay on disk only: an engine that runs for months must not grow."""
+        ended = [order.id for order in self.orders.values() if order.state is not OrderState.OPEN]
+        for order in ended[:-ORDERS_LOADED]:
+            jobs = self.of_order.pop(order)
+            for job in jobs:
+                action = self.jobs.pop(job).action
+                self._trails.pop(job, None)
+                self._receipts.pop(subject_of(action), None)
+            del self.orders[order], self._counts[order]
+            self._hosts.pop(order, None)
+            self.fleet.publish(gone={"orders": (order,), "jobs": jobs})
 
     def set_state(self, state: QueueState) -> None:
         """Replace the queue's own state."""
@@ -268,7 +284,7 @@ class Board:
 
 
 _TOLD = {
-    JobState.ACCEPTED: ("accepted by the cluster", "info"),
+    JobState.ACCEPTED: ("begun: the cluster accepted it", "info"),
     JobState.DONE: ("done", "good"),
     JobState.FAILED: ("failed", "error"),
     JobState.CANCELLED: ("cancelled", "warning"),

@@ -25,7 +25,7 @@ from evac.gates import Gates
 from evac.goals import Goals
 from evac.intake import Intake, QueueRefusal, refuse
 from evac.jobs import Actor, Job, JobState, Limits, OrderState
-from evac.journal import Journal
+from evac.journal import Journal, Trail
 from evac.limits import LimitRules, Window
 from evac.runner import Runner
 from evac.watch import Watcher
@@ -80,7 +80,8 @@ class Queue:
             JournalError: what the journal holds cannot be read.
         """
         saved = await self._journal.load()
-        board, jobs_of = self._board, {order.id: [] for order in saved.orders}  # type: ignore[var-annotated]
+        board = self._board
+        jobs_of: dict[str, list[tuple[Job, Trail]]] = {order.id: [] for order in saved.orders}
         for job, trail in saved.jobs:
             jobs_of[job.order].append((job, trail))
         for order in saved.orders:

@@ -19,7 +19,7 @@ from evac.board import Board, Notes, Pace
 from evac.errors import BackendError, Uncertain
 from evac.jobs import Job, JobState
 from evac.journal import Trail
-from evac.model import Host, Migration, Progress, Sighting
+from evac.model import Host, Migration, Progress, Sighting, TaskRecord
 from evac.outcome import judge
 from evac.verdict import Look, Verdict, own_record
 
@@ -149,7 +149,7 @@ class Watcher:
             verdict.odd and notes.odd_since is not None
         )
 
-    async def _log_of(self, backend: RemembersTasks, job: Job, vm: str) -> tuple:  # type: ignore[type-arg]
+    async def _log_of(self, backend: RemembersTasks, job: Job, vm: str) -> tuple[TaskRecord, ...]:
         notes, at = self._board.notes(job.id), self._now()
         fresh_needed = not self._board.trail(job.id).accepted
         if notes.tasks_at is not None and at - notes.tasks_at < LOG_AGE and not fresh_needed:

@@ -137,7 +137,7 @@ def test_killed_again_and_again_at_random_moments(tmp_path: Path) -> None:
         placed_right(sim)
         assert audit.verify(rig.path).ok
 
-    for seed in range(25):
+    for seed in range(50):
         run(lambda seed=seed: main(seed))  # type: ignore[misc]
 
 

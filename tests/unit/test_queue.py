@@ -15,6 +15,7 @@ from backends.simulation.world import World
 from evac.actions import (
     Abort,
     ColdMigrate,
+    ConfirmMove,
     EnterMaintenance,
     Evacuate,
     ForceComplete,
@@ -463,6 +464,37 @@ def test_a_guest_that_writes_faster_than_the_link_is_said_not_to_converge(tmp_pa
     run(main)
 
 
+@pytest.mark.parametrize("kind", [Kind.RESET_AFTER, Kind.RESET_BEFORE])
+def test_other_calls_whose_answer_was_lost_end_where_they_should(tmp_path: Path, kind: Kind) -> None:
+    async def main() -> None:
+        sim = small(vms=1)
+        vm = first(sim)
+        for verb in ("enter_maintenance", "stop", "evacuate", "force_down", "reset_state", "cold_migrate"):
+            sim.faults.order(Fault(kind=kind, on=verb))
+        async with Rig(tmp_path, {"sim": sim}) as rig:
+
+            async def do(action: Any) -> None:
+                reply = await rig.order(action)
+                job = await rig.ended(reply.jobs[0].id)
+                assert job.state is JobState.DONE, job.reason
+                assert job.note
+
+            await do(EnterMaintenance(cluster="sim", host="h2", name="h2", reason="x"))
+            await do(StopVM(cluster="sim", vm=vm, name="vm0", host="h0"))
+            await do(ColdMigrate(cluster="sim", vm=vm, name="vm0", host="h0"))
+            assert sim.vms[vm].host == "h1"
+            await rig.order(ConfirmMove(cluster="sim", vm=vm, name="vm0", host="h1"))
+            await rig.idle()
+            await do(ResetState(cluster="sim", vm=vm, name="vm0", host="h1", to="error"))
+            await do(ForceDown(cluster="sim", host="h1", name="h1", fenced="off"))
+            await do(Evacuate(cluster="sim", vm=vm, name="vm0", host="h1", fenced="off"))
+            assert sim.vms[vm].host == "h0"
+            moves = [entry for entry in sim.log if entry.kind == "accepted" and "evacuate" in entry.text]
+            assert len(moves) == 1
+
+    run(main)
+
+
 # --- identity ------------------------------------------------------------------------------------
 
 
@@ -810,5 +842,27 @@ def test_cold_moves_power_states_and_maintenance_end_where_they_should(tmp_path:
             await do(LeaveMaintenance(cluster="sim", host="h2", name="h2"))
             await do(ForceDown(cluster="sim", host="h2", name="h2", fenced="off"))
             await do(ForceDown(cluster="sim", host="h2", name="h2", down=False))
+
+    run(main)
+
+
+def test_old_orders_leave_the_memory_but_not_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("evac.board.ORDERS_LOADED", 2)
+
+    async def main() -> None:
+        sim = small(vms=1)
+        async with Rig(tmp_path, {"sim": sim}) as rig:
+            for number in range(6):
+                kind = (StopVM, StartVM)[number % 2]
+                await rig.order(
+                    kind(cluster="sim", vm=first(sim), name="vm0", host="h0"), token=f"token{number}"
+                )
+                await rig.idle()
+            assert list(rig.fleet.table("orders")) == ["O5", "O6"]
+            assert list(rig.fleet.table("jobs")) == ["J5", "J6"]
+            again = await rig.order(live(sim, first(sim)), token="token0")
+            assert (again.order.id, again.jobs[0].state) == ("O1", JobState.DONE)
 
     run(main)
