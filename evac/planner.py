@@ -77,23 +77,8 @@ def plan_evacuate(fleet: Fleet, request: EvacuatePlanRequest, *, now: float) -> 
         PlanRefused: unknown host, the cluster holds it for alive, or nobody said that it is fenced.
     """
     cluster, host = _find(fleet, request.cluster, request.host)
-    if host.state is not HostState.DOWN and not host.forced_down:
-        raise PlanRefused(
-            Problem(
-                happened=f"{host.name} is {host.state.value} for the cluster: evacuating would run its VMs twice.",
-                unaffected=UNAFFECTED,
-                next_step=f"If {host.name} lives, drain it. If it is dead and fenced, force it down first.",
-            )
-        )
     fenced = request.fenced.strip()
-    if not fenced:
-        raise PlanRefused(
-            Problem(
-                happened=f"Nobody stated that {host.name} is fenced.",
-                unaffected=UNAFFECTED,
-                next_step="Make sure it is powered off, and say how you know: two copies of a VM destroy its disk.",
-            )
-        )
+    _refuse_unless_dead(host, fenced)
     target = _target(fleet, host, request.to)
     vms = fleet.vms_on(host.cluster, host.id)
     rebuilt = [move.vm for move in _moving(fleet, host).values() if move.kind is MigrationKind.EVACUATION]
@@ -114,6 +99,25 @@ def plan_evacuate(fleet: Fleet, request: EvacuatePlanRequest, *, now: float) -> 
         now=now,
         warnings=warnings,
     )
+
+
+def _refuse_unless_dead(host: Host, fenced: str) -> None:
+    if host.state is not HostState.DOWN and not host.forced_down:
+        raise PlanRefused(
+            Problem(
+                happened=f"{host.name} is {host.state.value} for the cluster: evacuating would run its VMs twice.",
+                unaffected=UNAFFECTED,
+                next_step=f"If {host.name} lives, drain it. If it is dead and fenced, force it down first.",
+            )
+        )
+    if not fenced:
+        raise PlanRefused(
+            Problem(
+                happened=f"Nobody stated that {host.name} is fenced.",
+                unaffected=UNAFFECTED,
+                next_step="Make sure it is powered off, and say how you know: two copies of a VM destroy its disk.",
+            )
+        )
 
 
 def _plan(
