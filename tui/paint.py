@@ -8,22 +8,20 @@ from __future__ import annotations
 
 import gc
 
-from textual.screen import Screen
 from textual.widget import Widget
 
 
 def paint_now(*widgets: Widget) -> None:
-    """Draw these widgets' dirty regions now. Uses two private names of Textual 8, checked by tests/console/test_paint.py."""
+    """Draw these widgets' dirty regions now. Uses four private names of Textual 8 (tests/console/test_paint.py)."""
     if not widgets or not widgets[0].is_attached:
         return
     screen = widgets[0].screen
     if not screen.is_current or screen.app._batch_count:  # noqa: SLF001  # see the docstring
         return
+    for widget in widgets:
+        # Without this the widget would ask for the same repaint again when it is next idle.
+        widget._repaint_required = False  # noqa: SLF001
     screen._dirty_widgets.update(widgets)  # noqa: SLF001
-    _flush(screen)
-
-
-def _flush(screen: Screen[object]) -> None:
     screen._on_timer_update()  # noqa: SLF001
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from evac.actions import LiveMigrate, describe
 from evac.jobs import Job, JobState, Order, OrderState
-from evac.model import Migration, Progress
+from evac.model import Migration, MigrationKind, Progress
 from tui import cells
 from tui.board import Column, Context, Pane
 from tui.filter import Haystack
@@ -91,7 +91,8 @@ def _what(row: Row, context: Context) -> Span:
         return cells.plain(brief(row), look)
     vm = context.store.vms.get(f"{row.cluster}/{row.vm}")
     name = vm.name if vm else row.vm
-    return cells.plain(f"{row.kind.value} {name} {row.source}→{row.target or '?'}", look)
+    kind = "" if row.kind in {MigrationKind.LIVE, MigrationKind.UNKNOWN} else f": {row.kind.value}"
+    return cells.plain(f"{name} →{row.target or '?'}{kind}", look)
 
 
 def _state(row: Row, context: Context) -> Span:
@@ -254,7 +255,13 @@ def _detail(row: Row, context: Context) -> list[Line]:
             head,
             (why(row, context),),
             age_line(row.cluster, context),
-            facts(("migration", row.id), ("VM id", row.vm), look_ascii=look.ascii_only),
+            facts(
+                ("from", row.source),
+                ("to", row.target),
+                ("migration", row.id),
+                ("VM id", row.vm),
+                look_ascii=look.ascii_only,
+            ),
         ]
     counts = f"{row.done} done, {row.failed} failed, {row.unknown} unknown, {row.cancelled} cancelled of {row.jobs}"
     lines = [

@@ -130,12 +130,15 @@ class MainScreen(Screen[None], inherit_bindings=False):
             self._stale = stale
             self.table.redraw()
 
-    def follow_cursor(self) -> None:
-        """What depends on the cursor: its detail, the line above the table."""
+    def follow_cursor(self) -> tuple[Lines, Lines]:
+        """Bring what depends on the cursor up to date; returns it, so that it is painted in the same frame."""
         board = self.board
-        now = self.is_current and self.table.is_attached
-        self.line_board.show([headline.board_line(board, self.size.width)], now=now)
-        self.strip_detail.show(self.detail_lines()[: self.strip_detail.size.height or 4], now=now)
+        self.line_board.show([headline.board_line(board, self.size.width)])
+        self._show_detail()
+        return self.line_board, self.strip_detail
+
+    def _show_detail(self) -> None:
+        self.strip_detail.show(self.detail_lines()[: self.strip_detail.size.height or 4])
 
     def detail_lines(self) -> list[Line]:
         """Everything known of the row under the cursor."""
@@ -182,12 +185,12 @@ class MainScreen(Screen[None], inherit_bindings=False):
         board = self.board
         self.line_board.show([headline.board_line(board, self.size.width)])
         if reordered or board.cursor in keys:
-            self.strip_detail.show(self.detail_lines()[: self.strip_detail.size.height or 4])
+            self._show_detail()
 
     def refresh_ages(self) -> None:
         """Once a second: the detail names an age."""
         self.draw_header()
-        self.strip_detail.show(self.detail_lines()[: self.strip_detail.size.height or 4])
+        self._show_detail()
 
     # --- which keys exist now --------------------------------------------------------------------
 

@@ -12,7 +12,6 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from tui.look import Line, Look, Span
-from tui.paint import paint_now
 from tui.text import fit, head, width
 
 
@@ -101,8 +100,8 @@ class Lines(Widget):
         """The text without tones, for tests and for copying."""
         return "\n".join("".join(span.text for span in line) for line in self._lines)
 
-    def show(self, lines: Sequence[Line], *, now: bool = False) -> bool:
-        """Show these lines; `now` paints in the same frame as the key that caused it. True if anything changed."""
+    def show(self, lines: Sequence[Line]) -> bool:
+        """Show these lines; True if anything changed."""
         old, self._lines = self._lines, tuple(lines)
         wide = self.size.width
         longest = max(len(old), len(self._lines))
@@ -113,8 +112,6 @@ class Lines(Widget):
         ]
         if changed and wide:
             self.refresh(*changed)
-            if now:
-                paint_now(self)
         return bool(changed)
 
     def render_line(self, y: int) -> Strip:

@@ -6,7 +6,7 @@ stalls keys for over a second above some 10,000 live rows (measured). This one o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import ClassVar
 
 from msgspec import Struct
@@ -75,12 +75,12 @@ class Table(Widget, can_focus=True):
         Binding("asterisk", "mark_all", "mark all shown", show=False),
     ]
 
-    def __init__(self, board: Board, palette: Palette, on_change: Callable[[], None]) -> None:
+    def __init__(self, board: Board, palette: Palette, on_change: Callable[[], Sequence[Widget]]) -> None:
         super().__init__(id="table")
         self.board = board
         self.palette = palette
         self._on_change = on_change
-        """Called in the key's own action, so that what depends on the cursor is in the same frame."""
+        """Called in the key's own action; what it changed and returns is painted in the same frame."""
         self._placed: list[Placed] = []
         self._cache: dict[str, dict[tuple[bool, bool, bool], Strip]] = {}
         self._shown_top = 0
@@ -239,8 +239,7 @@ class Table(Widget, can_focus=True):
                     if board.top <= index < board.top + self.rows
                 )
             )
-        self._on_change()
-        paint_now(self)
+        paint_now(self, *self._on_change())
 
     def go(self, index: int) -> None:
         """Put the cursor on a line of the order."""
@@ -280,8 +279,7 @@ class Table(Widget, can_focus=True):
         self.board.toggle_mark()
         self.refresh()
         if was_range:
-            self._on_change()
-            paint_now(self)
+            paint_now(self, *self._on_change())
         else:
             self.action_move(1)
 
@@ -297,15 +295,13 @@ class Table(Widget, can_focus=True):
         """Begin a range, or mark the one begun."""
         self.board.toggle_range()
         self.refresh()
-        self._on_change()
-        paint_now(self)
+        paint_now(self, *self._on_change())
 
     def action_mark_all(self) -> None:
         """Mark everything that is shown."""
         self.board.mark_all()
         self.refresh()
-        self._on_change()
-        paint_now(self)
+        paint_now(self, *self._on_change())
 
     # --- mouse: it points, it never fires --------------------------------------------------------
 
