@@ -7,6 +7,9 @@ import json
 import re
 import sqlite3
 import stat
+import subprocess
+import sys
+import zipfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -239,3 +242,23 @@ async def test_no_engine_can_be_started_and_the_command_says_why(fra: Site) -> N
     ran = await fra.evac("hosts")
     assert ran.code == 6
     assert str(fra.state) in ran.err
+
+
+def test_an_installed_evac_has_the_config_template_with_it(tmp_path: Path) -> None:
+    """From the wheel alone, with no checkout beside it: the same text as at the root."""
+    root = Path(__file__).resolve().parents[2]
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(build, cwd=root, check=True, capture_output=True, timeout=100)
+    (wheel,) = tmp_path.glob("*.whl")
+    zipfile.ZipFile(wheel).extractall(tmp_path / "site")
+    code = "import tui.cli; tui.cli.main(['config', 'template'])"
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code],
+        env={"PYTHONPATH": str(tmp_path / "site"), "HOME": str(tmp_path)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout == (root / "config.example.toml").read_text()
