@@ -30,6 +30,9 @@ WATCHED = frozenset({JobState.ACCEPTED, JobState.RUNNING, JobState.VERIFYING, Jo
 LOGS_AT_ONCE = 4
 """How many VMs' logs are asked for at the same time."""
 
+ATTEMPTS = 10
+"""Times a call that provably never arrived is made before the job is given up: what swallows ten swallows all."""
+
 LOG_AGE = 10.0
 """Seconds for which an answer of the cluster's log is used again."""
 
@@ -250,9 +253,18 @@ class Watcher:
         return None
 
     def _never_arrived(self, job: Job) -> None:
-        note = _join(job.note, "the call never reached the cluster")
+        lost = "the call never reached the cluster"
+        note = job.note if lost in job.note else _join(job.note, lost)
         if job.cancel_by:
             fresh = replace(job, state=JobState.CANCELLED, note=note, reason=f"cancelled by {job.cancel_by}")
+        elif job.attempt >= ATTEMPTS:
+            fresh = replace(
+                job,
+                state=JobState.FAILED,
+                note=note,
+                reason=f"{lost} in {job.attempt} attempts; nothing was done",
+                next_step="Find out what keeps calls from arriving (evac doctor, the engine's log), then retry it.",
+            )
         else:
             fresh = replace(
                 job, state=JobState.QUEUED, note=note, reason="", submitted=None, attempt=job.attempt + 1

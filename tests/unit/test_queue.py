@@ -273,6 +273,24 @@ def test_a_call_that_never_arrived_is_proven_so_and_made_again(tmp_path: Path, k
     run(main)
 
 
+def test_a_cluster_that_swallows_every_call_is_not_called_for_ever(tmp_path: Path) -> None:
+    """Ten calls that provably never arrived: the job fails in words, with one note, and the VM is where it was."""
+
+    async def main() -> None:
+        sim = small(vms=1)
+        sim.faults.order(Fault(kind=Kind.RESET_BEFORE, on="live_migrate", times=math.inf))
+        async with Rig(tmp_path, {"sim": sim}) as rig:
+            reply = await rig.order(live(sim, first(sim)))
+            job = await rig.ended(reply.jobs[0].id)
+            assert (job.state, job.attempt) == (JobState.FAILED, 10)
+            assert "10 attempts" in job.reason
+            assert job.next_step
+            assert job.note.count("never reached") == 1
+            assert sim.moved(first(sim)) == []
+
+    run(main)
+
+
 def test_the_proof_holds_with_a_cluster_whose_clock_is_wrong(tmp_path: Path) -> None:
     async def main() -> None:
         for offset, kind in itertools.product((-90.0, 90.0), (Kind.RESET_AFTER, Kind.RESET_BEFORE)):
