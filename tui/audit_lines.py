@@ -23,11 +23,24 @@ def _line(record: Any, look: Look) -> Line:
     at, kind = fields.get("at"), str(fields.get("kind", ""))
     when = clock_time(float(at), date=True) if isinstance(at, int | float) else ""
     number = fields.get("seq", fields.get("id", ""))
-    body = fields.get("body", "")
-    text = body if isinstance(body, str) else msgspec.json.encode(body).decode()
     return (
         Span(f"{number} ", "dim"),
         Span(f"{when} "),
         Span(f"{clean(kind, look.ascii_only)} ", "title"),
-        Span(clean(text, look.ascii_only)),
+        Span(clean(_words(fields.get("body", "")), look.ascii_only)),
     )
+
+
+def _words(body: Any) -> str:
+    """What was done first, then the rest as name=value."""
+    if not isinstance(body, dict):
+        return str(body)
+    first = [str(body[name]) for name in ("job", "title", "what") if body.get(name)]
+    if body.get("from") and body.get("to"):
+        first.append(f"{body['from']}→{body['to']}")
+    rest = [
+        f"{name}={value if isinstance(value, str) else msgspec.json.encode(value).decode()}"
+        for name, value in body.items()
+        if name not in {"job", "title", "what", "from", "to"} and value not in ("", None)
+    ]
+    return "  ".join([*first, *rest])

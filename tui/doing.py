@@ -2,37 +2,26 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from evac.api import DrainPlan, EvacuatePlanRequest, PlanRequest
 from evac.jobs import Job, JobState, Order
 from evac.model import VM, Host, Migration, Problem
-from tui import cells, clipboard, intents, intents_hosts
-from tui.audit_lines import audit_lines
+from tui import cells, intents, intents_hosts
 from tui.dialogs.ask import Ask
-from tui.dialogs.pick import Option, Pick
-from tui.dialogs.reader import Reader
-from tui.help import help_lines
-from tui.look import Line, Span
+from tui.dialogs.pick import Option
+from tui.look import Span
 from tui.sheet import Answers, Sheet
+from tui.showing import Showing
 from tui.source import Refused
-from tui.text import clean
-
-if TYPE_CHECKING:
-    from tui.app import Console
 
 STATED_LATER = "stated when confirmed"
 """Stands in the plan request; the statement typed into the dialog replaces it in every action before it is handed in."""
 
 
-class Doing:
+class Doing(Showing):
     """One per console."""
-
-    def __init__(self, console: Console) -> None:
-        self.console = console
 
     # --- what is meant ---------------------------------------------------------------------------
 
@@ -68,19 +57,6 @@ class Doing:
 
     # --- dialogs ---------------------------------------------------------------------------------
 
-    def _push(self, dialog: Any, done: Callable[[Any], None]) -> None:
-        console = self.console
-        for board in console.boards.values():
-            board.hold("dialog")
-
-        def closed(result: Any) -> None:
-            done(result)
-            for board in console.boards.values():
-                board.release("dialog")
-            console.main.redraw()
-
-        console.push_screen(dialog, closed)
-
     def confirm(self, sheet: Sheet) -> None:
         """Show the sheet; hand it in if it comes back confirmed."""
         console = self.console
@@ -98,27 +74,6 @@ class Doing:
     async def _hand_in(self, sheet: Sheet, answers: Answers) -> None:
         words = await sheet.run(self.console.source, answers)
         self.console.say(words, "good")
-
-    def pick(self, title: str, options: list[Option], done: Callable[[str], None]) -> None:
-        """Let one be chosen."""
-        console = self.console
-        dialog = Pick(console.palette, title, options, monotonic=console.monotonic, deaf=console.deaf)
-        self._push(dialog, lambda value: done(value) if value is not None else None)
-
-    def read(self, title: str, lines: list[Line], *, tone: str = "title") -> None:
-        """Something to read."""
-        console = self.console
-        console.push_screen(Reader(console.palette, title, lines, self.copy, tone=tone))
-
-    def problem(self, problem: Problem) -> None:
-        """What happened, what is unaffected, what to do next."""
-        look = self.console.palette.look
-        lines: list[Line] = [(Span(clean(problem.happened, look.ascii_only)),)]
-        if problem.unaffected:
-            lines.append((Span("Unaffected: ", "dim"), Span(clean(problem.unaffected, look.ascii_only))))
-        if problem.next_step:
-            lines.append((Span("Next: ", "dim"), Span(clean(problem.next_step, look.ascii_only))))
-        self.read(f"{look.glyph('bad')} Not done", lines, tone="bad")
 
     # --- VMs -------------------------------------------------------------------------------------
 
@@ -350,65 +305,3 @@ class Doing:
             "reset-state": self.reset_state,
         }
         calls[word]()
-
-    def sort(self) -> None:
-        """Choose the column to order by."""
-        board = self.console.board
-        options = [
-            Option(value=column.key, words=column.title or column.key)
-            for column in board.pane.columns
-            if column.sort
-        ]
-
-        def chosen(key: str) -> None:
-            board.set_sort(key, reverse=False)
-
-        self.pick("Sort by", options, chosen)
-
-    def detail(self) -> None:
-        """Everything known of the row."""
-        main = self.console.main
-        row = self.console.board.current()
-        if main.detail_lines():
-            title = self.console.board.pane.title.rstrip("s")
-            label = self.console.board.pane.label(row) if row is not None else "gone"
-            self.read(clean(f"{title}: {label}", self.console.palette.look.ascii_only), main.detail_lines())
-
-    def help(self) -> None:
-        """What the keys do here and now."""
-        self.read("Help: the keys that do something here", help_lines(self.console))
-
-    def audit(self) -> None:
-        """The audit record's last lines."""
-
-        async def fetch() -> None:
-            records = await self.console.source.audit()
-            self.read(
-                "Audit record (evac audit verify checks the chain)",
-                audit_lines(records, self.console.palette.look),
-            )
-
-        self.console.ask_engine(fetch)
-
-    def poll(self) -> None:
-        """Look at the cluster of the row now."""
-        cluster = self.console.main.cluster_here()
-        if cluster:
-            self.console.say(f"Looking at {cluster} now.")
-            self.console.ask_engine(lambda: self.console.source.poll(cluster))
-
-    def copy_row(self) -> None:
-        """Name and everything known, for the ticket."""
-        lines = self.console.main.detail_lines()
-        if lines:
-            self.copy("\n".join("".join(span.text for span in line) for line in lines) + "\n")
-
-    def copy(self, text: str) -> None:
-        """By OSC 52, else into a file."""
-        sequence = clipboard.osc52(text, os.environ)
-        if sequence is not None and sys.__stdout__ is not None and sys.__stdout__.isatty():
-            self.console.write_terminal(sequence)
-            self.console.say(f"Copied {len(text)} characters to the terminal's clipboard.", "good")
-            return
-        path = clipboard.to_file(text, self.console.copies_dir)
-        self.console.say(f"Written to {path}", "good")

@@ -32,7 +32,7 @@ class Field(Struct, frozen=True, kw_only=True):
         if self.expect and typed.strip() != self.expect:
             return f"type {self.expect}"
         if len(typed.strip()) < self.least:
-            return f"{self.prompt}: say it in words" if typed.strip() else f"{self.prompt}: needed"
+            return f'say in words: "{self.prompt}"'
         return ""
 
 

@@ -57,6 +57,11 @@ class Options(Widget, can_focus=True):
         base = self.palette.styles["cursor"] if index == self.at else None
         return strip_of((Span(words, tone),), self.size.width, self.palette, base)
 
+    def replace(self, options: Sequence[Option]) -> None:
+        """Other options; the cursor goes to the first."""
+        self.options, self.at = options, 0
+        self.refresh()
+
     def move(self, step: int) -> None:
         """Up or down."""
         self.at = max(0, min(len(self.options) - 1, self.at + step))

@@ -5,7 +5,7 @@ What runs comes first, then what needs a person, then what waits, then what is o
 
 from __future__ import annotations
 
-from evac.actions import LiveMigrate, describe
+from evac.actions import MOVES, LiveMigrate, describe
 from evac.jobs import Job, JobState, Order, OrderState
 from evac.model import Migration, MigrationKind, Progress
 from tui import cells
@@ -78,9 +78,10 @@ def _ident(row: Row, context: Context) -> Span:
 def brief(job: Job) -> str:
     """What is looked for first: "web-01 →cmp-09"; the verb where it is no live migration. The source is in the detail."""
     action = job.action
-    if isinstance(action, LiveMigrate):
-        return f"{action.name} →{job.target or action.to or '?'}"
-    return f"{action.name}: {action.verb}"
+    if not isinstance(action, MOVES):
+        return f"{action.name}: {action.verb}"
+    where = f"{action.name} →{job.target or action.to or '?'}"
+    return where if isinstance(action, LiveMigrate) else f"{where} {action.verb}"
 
 
 def _what(row: Row, context: Context) -> Span:
@@ -158,7 +159,8 @@ def why(row: Row, context: Context) -> Span:
         judged = cells.verdict(row.progress, look)
         if judged.text and not row.state.ended:
             return judged
-        reason = "" if row.reason == row.state.value else row.reason
+        phase = row.progress.phase.value if row.progress is not None else ""
+        reason = "" if row.reason in {row.state.value, phase} else row.reason
         return cells.plain(reason or row.note, look)
     return Span("asked for by someone else", "dim")
 

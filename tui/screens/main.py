@@ -66,6 +66,7 @@ class MainScreen(Screen[None], inherit_bindings=False):
         _binding("enter", "detail", "detail", show=True),
         _binding("slash", "filter", "filter", show=True),
         _binding("colon", "command", "command", show=True),
+        _binding("ctrl+p", "palette", "command palette"),
         _binding("s", "sort", "sort by"),
         _binding("S", "reverse", "reverse the order"),
         _binding("y", "copy", "copy"),
@@ -360,6 +361,10 @@ class MainScreen(Screen[None], inherit_bindings=False):
     def action_copy(self) -> None:
         """Copy what is known of the row."""
         self.console.doing.copy_row()
+
+    def action_palette(self) -> None:
+        """Find a command by its words."""
+        self.console.doing.palette()
 
     def action_help(self) -> None:
         """The keys that do something here."""
