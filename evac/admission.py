@@ -173,8 +173,9 @@ def _hosts_ready(action: VMAction, ground: Ground) -> Obstacle | None:
             return found
     elif isinstance(action, LiveMigrate | ColdMigrate) and _is_dead(ground.source):
         return Obstacle(
-            reason=f"{action.host} is down, a VM cannot be migrated off it; nothing was done",
-            next_step="Bring the host back, or fence it and evacuate.",
+            reason=f"{action.host} is down, and a VM cannot be migrated off a dead host",
+            next_step="Bring the host back; or cancel this, fence the host and evacuate it.",
+            passing=True,
         )
     if isinstance(action, LiveMigrate | ColdMigrate | Evacuate) and action.to:
         return _target_ready(action.to, action.host, ground.target)

@@ -82,14 +82,18 @@ class Window:
             return f"waits: {OTHERS} actions at once on {cluster}" if self._others[cluster] >= OTHERS else ""
         limits, total = self._rules.of(cluster), self._rules.default.total
         if _full(self.total, total):
-            return f"waits for its turn: {total} moves at once in all"
+            return f"waits for its turn: {_moves(total)} at once in all"
         if _full(self._clusters[cluster], limits.per_cluster):
-            return f"waits for its turn: {limits.per_cluster} moves at once on {cluster}"
+            return f"waits for its turn: {_moves(limits.per_cluster)} at once on {cluster}"
         if not isinstance(action, Evacuate) and _full(self._sources[cluster, action.host], limits.per_source):
-            return f"waits for its turn: {limits.per_source} moves at once off {action.host}"
+            return f"waits for its turn: {_moves(limits.per_source)} at once off {action.host}"
         if action.to and _full(self._targets[cluster, action.to], limits.per_target):
-            return f"waits for its turn: {limits.per_target} moves at once to {action.to}"
+            return f"waits for its turn: {_moves(limits.per_target)} at once to {action.to}"
         return ""
+
+
+def _moves(count: int) -> str:
+    return "1 move" if count == 1 else f"{count} moves"
 
 
 def _full(count: int, limit: int) -> bool:

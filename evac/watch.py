@@ -85,6 +85,10 @@ class Watcher:
         pace = self._pace
         if self.blind_since is not None:
             return min(pace.blind_max, max(pace.tick_max, self._now() - self.blind_since))
+        if not self._jobs(*(WATCHED - {JobState.UNKNOWN})):
+            return (
+                pace.tick_max
+            )  # what is unknown takes its time, and each look at it reads the cluster's log, too
         calm = min(pace.tick_max, max(pace.tick, 2 * took))
         soon = [
             job.progress.eta

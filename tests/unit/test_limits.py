@@ -24,10 +24,10 @@ def test_each_limit_has_its_words() -> None:
     none = Limits(total=0, per_cluster=0, per_source=0, per_target=0)
     flying = [job(target="b")]
     for limits, words in (
-        (Limits(total=1, per_cluster=0, per_source=0, per_target=0), "1 moves at once in all"),
-        (Limits(total=0, per_cluster=1, per_source=0, per_target=0), "1 moves at once on c"),
-        (Limits(total=0, per_cluster=0, per_source=1, per_target=0), "1 moves at once off a"),
-        (Limits(total=0, per_cluster=0, per_source=0, per_target=1), "1 moves at once to b"),
+        (Limits(total=1, per_cluster=0, per_source=0, per_target=0), "1 move at once in all"),
+        (Limits(total=0, per_cluster=1, per_source=0, per_target=0), "1 move at once on c"),
+        (Limits(total=0, per_cluster=0, per_source=1, per_target=0), "1 move at once off a"),
+        (Limits(total=0, per_cluster=0, per_source=0, per_target=1), "1 move at once to b"),
     ):
         assert words in Window(LimitRules(default=limits), flying).why_not(job(to="b"))
     assert not Window(LimitRules(default=none), flying * 1000).why_not(job(to="b"))

@@ -330,7 +330,7 @@ def ask(action: Action, seen: VM | None, *moves: Migration, **more: Any) -> tupl
         (LIVE, vm(state=VMState.UNKNOWN, native="SHELVED"), (), {}, "SHELVED", False),
         (LIVE, vm(task="image_snapshot"), (), {}, "busy with it (image_snapshot)", True),
         (LIVE, vm(), (move(Phase.QUEUED),), {}, "already being moved (migration 9)", True),
-        (LIVE, vm(), (), {"source": DOWN}, "a is down", False),
+        (LIVE, vm(), (), {"source": DOWN}, "a is down", True),
         (on(LiveMigrate, to="b"), vm(), (), {}, "knows no host b", False),
         (
             on(LiveMigrate, to="b"),

@@ -135,7 +135,7 @@ def test_limits_hold_and_are_used_to_the_full(tmp_path: Path, limits: Limits, pe
             await asyncio.sleep(0.3)
             waiting = [job for job in rig.fleet.table("jobs").values() if job.state is JobState.QUEUED]
             assert len(waiting) == 12 - most
-            assert all(job.reason.startswith(f"waits for its turn: {most} moves at once") for job in waiting)
+            assert all(job.reason.startswith(f"waits for its turn: {most} move") for job in waiting)
             await rig.idle()
             assert all(len(sim.moved(vm)) == 1 for vm in sim.vms)
         assert most_at_once(sim, per=per) == most
