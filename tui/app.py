@@ -163,6 +163,8 @@ class Console(App[int], inherit_bindings=False):
             reordered, dirty = board.touch(keys) if keys else (False, set())
             if name == self.board.pane.name and self.main.is_attached:
                 self.main.news(reordered=reordered, keys=dirty)
+            if board.settle() and name == self.board.pane.name and self.main.is_attached:
+                self.main.redraw()
         if first or changes["clusters"]:
             self._redraw_all()
         elif self.main.is_attached and (changes["orders"] or changes["jobs"] or delta.queue is not None):

@@ -202,6 +202,10 @@ class Board:
 
     def _place(self, order: list[str], cursor: str | None, line: int) -> None:
         self.order = order
+        if cursor is None and self.context.store.loading:
+            # A cursor put on a row now would be carried away by the rows still to come; there is none yet.
+            self.cursor, self.at, self.top = None, 0, 0
+            return
         if cursor is None:
             self.at = min(self.at, max(0, len(order) - 1))
             self.cursor = order[self.at] if order else None
@@ -317,6 +321,13 @@ class Board:
         """End a hold."""
         self._holds.discard(why)
         self._thaw()
+
+    def settle(self) -> bool:
+        """Put a cursor on the first row, if there is none yet and the first answers are in; True if it did."""
+        if self.cursor is not None or not self.order or self.context.store.loading:
+            return False
+        self.at, self.cursor = 0, self.order[0]
+        return True
 
     def _thaw(self) -> None:
         if not self.frozen and (self.held or any(key not in self._values for key in self.order)):

@@ -129,8 +129,8 @@ def _calm(context: Context) -> Span:
         return Span(
             f"{look.glyph('bad')} {clean(last.title, look.ascii_only)} ended incomplete: {left}", "bad"
         )
-    if not store.clusters:
-        return Span("Waiting for the first answer of a cluster", "busy")
+    if not store.clusters or store.loading:
+        return Span("Waiting for the first answers of the clusters", "busy")
     active = sum(move.phase.active for move in store.migrations.values())
     others = f", {active} moves of others under way" if active else ""
     return Span(f"{look.glyph('good')} Nothing of ours is running{others}", "plain")
@@ -221,6 +221,6 @@ def board_line(board: Board, cells_wide: int) -> Line:
     if board.held:
         many = len(board.held)
         line += [Span("  "), Span(f"{look.glyph('warn')} {many} change{'s' * (many != 1)} held", "warn")]
-    position = f"{board.at + 1:,}/{shown:,} " if shown else ""
+    position = f"{board.at + 1 if board.cursor is not None else 0:,}/{shown:,} " if shown else ""
     gap = cells_wide - sum(width(span.text) for span in line) - width(position)
     return (*line, Span(" " * max(1, gap)), Span(position, "dim"))

@@ -156,6 +156,14 @@ class Store:
         return state is None or age is None or age > state.stale_after
 
     @property
+    def loading(self) -> bool:
+        """True while a cluster has neither answered nor failed for the first time: rows still pour in."""
+        return any(
+            state.fresh_stamp is None and not state.failures and not state.problems
+            for state in self.clusters.values()
+        )
+
+    @property
     def may_write(self) -> bool:
         """True when this connection's intents are taken at all."""
         return self.hello is not None and not self.hello.read_only and self.hello.you.role == "admin"

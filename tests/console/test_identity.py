@@ -9,7 +9,7 @@ import pytest
 
 from evac.fleet import Fleet
 from evac.model import VM, VMState
-from tests.console.fleetsource import FleetSource, some_fleet, some_vms
+from tests.console.fleetsource import FleetSource, cluster, some_fleet, some_hosts, some_vms
 from tests.console.harness import Driver, running, until
 from tui.board import Board, Context
 from tui.dialogs.ask import Ask
@@ -193,3 +193,26 @@ async def test_the_order_is_frozen_while_a_dialog_is_open() -> None:
         await run.press("escape")
         await run.main()
         assert held(run) == 0
+
+
+async def test_while_first_answers_pour_in_there_is_no_cursor_to_be_carried_away() -> None:
+    fleet = Fleet(epoch="e1")
+    fleet.publish(clusters=[cluster("prod"), cluster("lab", fresh_stamp=None)], hosts=some_hosts(3))
+    async with running(fleet) as run:
+        assert run.console.board.cursor is None
+        await run.press("d")
+        assert run.console.screen is run.console.main
+        fleet.publish(clusters=[cluster("lab")], hosts=some_hosts(3, name="lab"))
+        await run.settled()
+        assert run.console.board.cursor == run.console.board.order[0]
+
+
+async def test_a_cursor_put_by_hand_while_answers_pour_in_stays() -> None:
+    fleet = Fleet(epoch="e1")
+    fleet.publish(clusters=[cluster("prod"), cluster("aaa", fresh_stamp=None)], hosts=some_hosts(3))
+    async with running(fleet) as run:
+        await run.press("down")
+        assert run.console.board.cursor == "prod/cmp-01"
+        fleet.publish(clusters=[cluster("aaa")], hosts=some_hosts(3, name="aaa"))
+        await run.settled()
+        assert run.console.board.cursor == "prod/cmp-01"

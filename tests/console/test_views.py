@@ -126,6 +126,7 @@ async def test_the_filter_follows_each_character_and_escape_takes_it_back() -> N
         }
         await run.press("enter")
         assert "filter state:err" in run.text()
+        assert "m migrate" in run.text().splitlines()[-1], "the footer names the table's keys again"
         await run.press("escape")
         assert len(run.console.board.order) == 60
         await run.press("slash", *"web", "escape")

@@ -244,7 +244,7 @@ class MainScreen(Screen[None], inherit_bindings=False):
     def on_prompt_closed(self, event: Prompt.Closed) -> None:
         """Enter or escape in the prompt."""
         event.stop()
-        self.table.focus()
+        self.set_focus(self.table)
         if event.lead == "/" and event.value is None:
             self.board.set_filter(event.before)
         elif event.lead == ":" and event.value:

@@ -150,7 +150,8 @@ class Table(Widget, can_focus=True):
         if index >= len(board.order):
             return self._blank(y, wide)
         key = board.order[index]
-        variant = (index == board.at, key in board.marks or self._in_range(index), board.gone(key))
+        cursor = index == board.at and board.cursor is not None
+        variant = (cursor, key in board.marks or self._in_range(index), board.gone(key))
         strips = self._cache.setdefault(key, {})
         strip = strips.get(variant)
         if strip is None:
@@ -230,7 +231,7 @@ class Table(Widget, can_focus=True):
         self._fit_top()
         if board.top != before_top or board.anchor is not None:
             self.refresh()
-        elif before != board.at:
+        else:
             wide = self.size.width
             self.refresh(
                 *(
@@ -251,8 +252,8 @@ class Table(Widget, can_focus=True):
         self.moved(before, top)
 
     def action_move(self, step: int) -> None:
-        """One line."""
-        self.go(self.board.at + step)
+        """One line; the first step puts the cursor on the first row."""
+        self.go(self.board.at + (step if self.board.cursor is not None else 0))
 
     def action_page(self, step: int) -> None:
         """A screenful; the picture moves with the cursor."""
