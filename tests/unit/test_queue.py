@@ -684,6 +684,21 @@ def test_a_cancellation_right_after_the_order_never_loses_the_vm(tmp_path: Path)
     run(main)
 
 
+def test_a_cancellation_while_the_intent_is_being_written_stops_the_call(tmp_path: Path) -> None:
+    async def main() -> None:
+        sim = small(vms=1)
+        async with Rig(tmp_path, {"sim": sim}) as rig:
+            reply = await rig.order(live(sim, first(sim)))
+            while rig.job(reply.jobs[0].id).state is not JobState.SUBMITTING:
+                await asyncio.sleep(0)
+            await rig.queue.cancel(reply.jobs[0].id, ADMIN)
+            job = await rig.ended(reply.jobs[0].id)
+            assert (job.state, job.reason) == (JobState.CANCELLED, "cancelled by anna before the call")
+            assert not rig.direct["sim"].calls
+
+    run(main)
+
+
 def test_an_abort_that_comes_too_late_is_said_so(tmp_path: Path) -> None:
     async def main() -> None:
         sim = small(vms=1)
