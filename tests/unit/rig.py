@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
+import pytest
+
 from backends.simulation.direct import DirectBackend
 from backends.simulation.things import Timing
 from backends.simulation.world import World
@@ -17,7 +19,7 @@ from evac.fleet import Fleet
 from evac.jobs import Actor, Job, JobState, Limits, Order
 from evac.journal import Journal
 from evac.model import ClusterState
-from evac.queue import LimitRules, Queue
+from evac.queue import LimitRules, Queue, QueueRefusal
 from tests.virtualtime import EPOCH, now, wall
 
 ADMIN = Actor(uid=0, user="anna", role="admin", via="test")
@@ -198,3 +200,25 @@ def live(of: World, vm: str, *, cluster: str = "sim", to: str = "") -> LiveMigra
     """The intent, confirmed against what is there now."""
     sim = of.vms[vm]
     return LiveMigrate(cluster=cluster, vm=vm, name=sim.name, host=sim.host, to=to)
+
+
+def small(hosts: int = 3, vms: int = 4, **details: Any) -> World:
+    made = world()
+    for number in range(hosts):
+        made.add_host(f"h{number}")
+    for number in range(vms):
+        made.add_vm(f"vm{number}", "h0", **details)
+    return made
+
+
+def first(of: World) -> str:
+    return next(iter(of.vms))
+
+
+async def refused(awaitable: Any) -> tuple[str, str]:
+    with pytest.raises(QueueRefusal) as caught:
+        await awaitable
+    problem = caught.value.refusal.problem
+    assert problem.happened
+    assert problem.unaffected
+    return caught.value.refusal.code, problem.happened
