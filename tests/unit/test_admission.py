@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 
 from evac.actions import (
+    Abort,
     Action,
     ColdMigrate,
     ConfirmMove,
     EnterMaintenance,
     Evacuate,
+    ForceComplete,
     ForceDown,
     LiveMigrate,
     ResetState,
@@ -58,7 +60,9 @@ def job(action: Action = LIVE, **more: Any) -> Job:
     return Job(id="J1", order="O1", action=action, created=0.0, **(fields | more))
 
 
-# --- admitting -----------------------------------------------------------------------------------
+ABORT, FORCE = on(Abort, migration="9"), on(ForceComplete, migration="9")
+
+# --- admitting ---
 
 UP = Host(cluster="c", id="b", name="b", state=HostState.UP)
 DOWN = host(state=HostState.DOWN)
