@@ -317,8 +317,10 @@ class Poller:
         left = self._state.interval
         await asyncio.sleep(min(left, self._pace.least))
         while left > 0 and not self._wake.is_set():
+            # Not wait_for: that of Python 3.11 can swallow a cancellation, and the engine would not quit.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), min(left, self._pace.tick))
+                async with asyncio.timeout(min(left, self._pace.tick)):
+                    await self._wake.wait()
             if not self._state.failures and (self._busy() or self._watched()):
                 self._state = msgspec.structs.replace(
                     self._state, interval=min(self._state.interval, self._interval())
