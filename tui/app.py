@@ -50,7 +50,7 @@ class Console(App[int], inherit_bindings=False):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+c", "quit", "quit; work goes on", show=False, priority=True),
-        Binding("ctrl+z", "suspend_process", "suspend this console", show=False),
+        Binding("ctrl+z", "suspend_process", "suspend this console", show=False, priority=True),
     ]
 
     def __init__(

@@ -19,6 +19,10 @@ FOUND = (
 )
 
 
+def written(folder: Path) -> list[Path]:
+    return list(folder.iterdir())
+
+
 @pytest.mark.parametrize(
     ("found", "keys", "choice"),
     [
@@ -48,4 +52,4 @@ async def test_the_choice_is_recorded_and_the_screen_ends(
         await until(lambda: app._exit, "the screen did not end")
     assert first.choice == choice
     assert app.return_code == 0
-    assert not list(tmp_path.iterdir()), "nothing is written while choosing"
+    assert not written(tmp_path), "nothing is written while choosing"

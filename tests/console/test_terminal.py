@@ -114,7 +114,8 @@ def test_ctrl_z_gives_the_shell_and_fg_repaints() -> None:
         screen.type("2")
         screen.wait_for("web-0004|cache-0002")
         screen.type("q")
-        screen.wait_for(r"ready\$ *$|ready")
+        screen.wait_for("5 Problems", gone=True)
+        screen.wait_for("ready")
         screen.type("exit\r")
         screen.ended()
 

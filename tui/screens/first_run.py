@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import App
-from textual.binding import BindingType
+from textual.binding import Binding, BindingType
 
 from tui.dialogs.pick import Option, Pick
 from tui.look import Look
@@ -40,8 +40,8 @@ class FirstRunApp(App[int], inherit_bindings=False):
     CSS_PATH = "../console.tcss"
     ENABLE_COMMAND_PALETTE = False
     BINDINGS: ClassVar[list[BindingType]] = [
-        ("ctrl+c", "leave", "quit"),
-        ("ctrl+z", "suspend_process", "suspend"),
+        Binding("ctrl+c", "leave", "quit", show=False, priority=True),
+        Binding("ctrl+z", "suspend_process", "suspend", show=False, priority=True),
     ]
 
     def __init__(self, first_run: FirstRun, look: Look) -> None:
