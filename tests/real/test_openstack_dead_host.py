@@ -34,6 +34,8 @@ async def test_a_killed_host_is_declared_dead_and_its_vms_are_rebuilt_elsewhere(
     world: World, rig: Rig
 ) -> None:
     """SIGKILL of the compute, force-down with a statement, evacuate: every VM elsewhere, once, and verified."""
+    world.last(0)
+    world.arrange({"cmp04": 5})
     await rig.start()
     delta = await rig.read()
     host, victims = named(delta.hosts, "cmp04"), vms_on(delta, "cmp04")

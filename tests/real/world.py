@@ -26,6 +26,8 @@ from tests.real.openstack import lab
 from tests.real.openstack.layout import CLOUDS, CONTROL, HOSTS, LAB
 
 SERVERS = 20
+LEAST = 3
+"""Servers on each host before each test."""
 PREFIX = "evac-"
 _ASYNC = "2.68"
 """From 2.34 a live migration is accepted before it is checked."""
@@ -126,14 +128,14 @@ class World:
     # --- arranging ----------------------------------------------------------------------------------------------
 
     def settle(self, *, spread: bool = True) -> None:
-        """All hosts up and in use, at least 20 servers, all active, nothing in progress; `spread`: five a host."""
+        """All hosts up and in use, at least 20 servers, all active, nothing in progress; `spread`: three a host."""
         self.fail_migrations(False)
         self.last(0)
         self.heal_hosts()
         self._heal_servers()
         self._create_missing()
         if spread:
-            self.arrange({host: SERVERS // len(HOSTS) for host in HOSTS})
+            self.arrange(dict.fromkeys(HOSTS, LEAST))
         self.last(3)
 
     def heal_hosts(self) -> None:
