@@ -1,7 +1,8 @@
 """The filter's grammar: `host:cmp-07 state:error !tag:db web`.
 
 Words are separated by spaces and must all match; `!` before a word inverts it; `host:`, `state:`, `cluster:`, `tag:`,
-`name:` and `id:` look in one field, everything else in the whole row. Quotes keep spaces. Nothing is an error: a
+`name:` and `id:` look in one field, everything else in the whole row. Ids are searched by words of eight
+letters and more, such as a pasted UUID: short ones ("db", "fe") occur in too many of them. Quotes keep spaces. Nothing is an error: a
 half-typed filter is what a person looks at while typing.
 """
 
@@ -28,6 +29,12 @@ class Haystack(Struct, frozen=True):
     tag: str = ""
     name: str = ""
     id: str = ""
+    deep: str = ""
+    """Hexadecimal ids: searched by long words only."""
+
+
+DEEP = 8
+"""Letters from which on a word is looked for in ids too: the first group of a UUID."""
 
 
 class Term(Struct, frozen=True, kw_only=True):
@@ -39,7 +46,10 @@ class Term(Struct, frozen=True, kw_only=True):
 
     def matches(self, hay: Haystack) -> bool:
         """Whether the row passes this word."""
-        return (self.text in getattr(hay, self.field)) is not self.inverse
+        found = self.text in getattr(hay, self.field)
+        if not found and self.field == "whole" and len(self.text) >= DEEP:
+            found = self.text in hay.deep
+        return found is not self.inverse
 
 
 @lru_cache(maxsize=256)
@@ -72,7 +82,7 @@ def hits(rows: dict[str, Haystack], text: str) -> list[str]:
     terms = parse(text)
     if not terms:
         return list(rows)
-    if len(terms) == 1 and terms[0].field == "whole":
+    if len(terms) == 1 and terms[0].field == "whole" and len(terms[0].text) < DEEP:
         needle, inverse = terms[0].text, terms[0].inverse
         return [key for key, hay in rows.items() if (needle in hay.whole) is not inverse]
     return [key for key, hay in rows.items() if all(term.matches(hay) for term in terms)]

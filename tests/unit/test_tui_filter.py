@@ -40,6 +40,15 @@ def test_the_grammar(text: str, found: str) -> None:
     assert "".join(key for key, hay in ROWS.items() if test is None or test(hay)) == found
 
 
+def test_a_short_word_does_not_find_ids_and_a_pasted_one_does() -> None:
+    """Every fourth UUID holds "db": an admin who types that means a name."""
+    uuid = "a55631eb-00db-401b-9db5-1125f707c19e"
+    rows = {"x": Haystack("web-01 running", name="web-01", id=uuid, deep=uuid)}
+    assert hits(rows, "db") == []
+    assert hits(rows, uuid[:8]) == hits(rows, uuid) == hits(rows, "id:db") == ["x"]
+    assert hits(rows, f"!{uuid}") == []
+
+
 @given(st.text(max_size=60))
 def test_nothing_typed_is_an_error(text: str) -> None:
     parse(text)

@@ -53,10 +53,17 @@ def _hay(vm: VM, context: Context) -> Haystack:
     state = cells.vm_state(vm, context.look).text.lower()
     name, host, cluster, ident = vm.name.lower(), vm.host.lower(), vm.cluster.lower(), vm.id.lower()
     tag = " ".join(vm.tags).lower()
-    whole = " ".join(
-        (name, state, host, cluster, tag, ident, vm.flavor.lower(), vm.tenant.lower(), *vm.addresses)
+    whole = " ".join((name, state, host, cluster, tag, vm.flavor.lower(), *vm.addresses))
+    return Haystack(
+        whole=whole,
+        host=host,
+        state=state,
+        cluster=cluster,
+        tag=tag,
+        name=name,
+        id=ident,
+        deep=f"{ident} {vm.tenant.lower()}",
     )
-    return Haystack(whole=whole, host=host, state=state, cluster=cluster, tag=tag, name=name, id=ident)
 
 
 def _detail(vm: VM, context: Context) -> list[Line]:
