@@ -85,6 +85,9 @@ def run_console(
 
 def run_app(console: Console, *, mouse: bool) -> int:
     """Run a console to its end."""
+    for name in ("COLUMNS", "LINES"):
+        # shutil.get_terminal_size, which Textual asks, believes these before the terminal: no resize would be seen.
+        os.environ.pop(name, None)
     return asyncio.run(_run(console, mouse=mouse))
 
 

@@ -46,8 +46,8 @@ class Screen:
         self.began = time.monotonic()
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
+            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
             os.execvpe(argv[0], list(argv), {**os.environ, "TERM": "xterm-256color"})  # noqa: S606  # measured program
-        fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
         self.seen = bytearray()
         self.bytes = 0
 

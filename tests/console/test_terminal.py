@@ -30,9 +30,9 @@ class Terminal:
     def __init__(self, argv: list[str], **environ: str) -> None:
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
+            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
             os.chdir(ROOT)
             os.execvpe(argv[0], argv, {**os.environ, "TERM": "xterm-256color", "PS1": "ready$ ", **environ})  # noqa: S606  # the program under test, from a list
-        fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
         self.raw = b""
         self._screen = pyte.Screen(80, 24)
         self._stream = pyte.ByteStream(self._screen)
@@ -139,8 +139,8 @@ def test_a_hang_up_ends_the_console(how: str) -> None:
         assert screen.ended() == 0
 
 
-def test_resizing_below_and_above_the_least_size() -> None:
-    with terminal(APP) as screen:
+def test_resizing_is_seen_whatever_the_environment_says_of_the_size() -> None:
+    with terminal(APP, COLUMNS="80", LINES="24") as screen:
         screen.wait_for("cmp-01")
         for wide, high in ((60, 20), (80, 24)):
             fcntl.ioctl(screen.fd, termios.TIOCSWINSZ, struct.pack("HHHH", high, wide, 0, 0))

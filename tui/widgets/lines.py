@@ -66,8 +66,9 @@ def folded(line: Line, cells: int) -> list[Line]:
         while width(rest) > room:
             if not rest.isspace() and (room == cells or width(rest) > cells - HANGING):
                 cut = head(rest, room)
-                current.append(Span(cut, tone))
-                rest = rest[len(cut) :]
+                if width(cut) <= room:
+                    current.append(Span(cut, tone))
+                    rest = rest[len(cut) :]
             out.append(tuple(current))
             current, room = [Span(" " * HANGING)], cells - HANGING
             if rest.isspace():
