@@ -7,7 +7,7 @@ the cursor stays, shown as gone, until the cursor leaves it: the cursor never sl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from msgspec import Struct
@@ -47,7 +47,7 @@ class Pane(Struct, frozen=True, kw_only=True):
     name: str
     title: str
     columns: tuple[Column, ...]
-    keys: Callable[[Store], Iterable[str]]
+    keys: Callable[[Store], Collection[str]]
     row: Callable[[Store, str], Any]
     """The row behind a key; None when it does not exist (any more)."""
     touched: Callable[[Store, dict[str, set[str]]], set[str]]

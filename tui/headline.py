@@ -201,11 +201,7 @@ def clusters_line(context: Context, cells_wide: int) -> Line:
 def board_line(board: Board, cells_wide: int) -> Line:
     """Above the table: what is shown, how it is ordered, what is marked and held back."""
     look = board.context.look
-    total = (
-        sum(1 for _ in board.pane.keys(board.context.store))
-        if board.pane.name != "queue"
-        else len(board.order)
-    )
+    total = len(board.pane.keys(board.context.store)) if board.pane.name != "queue" else len(board.order)
     shown = len(board.order)
     line: list[Span] = [Span(f" {board.pane.title} ", "bar"), Span(" ")]
     line.append(Span(f"{shown:,} of {total:,}" if board.filter and total >= shown else f"{shown:,}"))
