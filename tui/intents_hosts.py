@@ -51,18 +51,7 @@ def plan_sheet(plan: DrainPlan, host: Host, context: Context, *, dead: bool) -> 
         ),
     ]
     body += _drain_risk(context, dead=dead)
-    if plan.stays:
-        body.append((Span(f"What stays: {len(plan.stays)}", "warn"),))
-        for stays in plan.stays:
-            fix = f"  fix: {clean(stays.fix, look.ascii_only)}" if stays.fix else ""
-            body.append(
-                (
-                    Span(f"  {look.glyph('off')} "),
-                    Span(clean(stays.name, look.ascii_only), "title"),
-                    Span(f"  {clean(stays.vm, look.ascii_only)}", "dim"),
-                    Span(f"  {clean(stays.why, look.ascii_only)}{fix}"),
-                )
-            )
+    body += _stays(plan, context)
     usual = max((action.verb for action in moves), key=[action.verb for action in moves].count, default="")
     body += [
         _action_line(action, context, usual) for action in plan.actions if isinstance(action, HostAction)
@@ -78,6 +67,24 @@ def plan_sheet(plan: DrainPlan, host: Host, context: Context, *, dead: bool) -> 
         fields=_plan_fields(plan, host, context, dead=dead),
         run=submit(plan.title, plan.actions, empties=plan.empties),
     )
+
+
+def _stays(plan: DrainPlan, context: Context) -> list[Line]:
+    look = context.look
+    body: list[Line] = []
+    if plan.stays:
+        body.append((Span(f"What stays: {len(plan.stays)}", "warn"),))
+        for stays in plan.stays:
+            fix = f"  fix: {clean(stays.fix, look.ascii_only)}" if stays.fix else ""
+            body.append(
+                (
+                    Span(f"  {look.glyph('off')} "),
+                    Span(clean(stays.name, look.ascii_only), "title"),
+                    Span(f"  {clean(stays.vm, look.ascii_only)}", "dim"),
+                    Span(f"  {clean(stays.why, look.ascii_only)}{fix}"),
+                )
+            )
+    return body
 
 
 def _plan_fields(plan: DrainPlan, host: Host, context: Context, *, dead: bool) -> tuple[Field, ...]:

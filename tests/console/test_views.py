@@ -22,10 +22,7 @@ from tui.source import Attached, Lost
 from tui.widgets.table import place
 
 
-def busy_fleet() -> FleetSource:
-    """A drain half done, with one move that does not converge and one of somebody else."""
-    fleet = some_fleet(vms=60)
-    vms = fleet.vms_on("prod", "cmp-02")
+def _jobs(vms: list[VM]) -> list[Job]:
     jobs = []
     for number, (vm, state) in enumerate(
         zip(
@@ -59,6 +56,14 @@ def busy_fleet() -> FleetSource:
                 reason="no host has room" if state is JobState.FAILED else "",
             )
         )
+    return jobs
+
+
+def busy_fleet() -> FleetSource:
+    """A drain half done, with one move that does not converge and one of somebody else."""
+    fleet = some_fleet(vms=60)
+    vms = fleet.vms_on("prod", "cmp-02")
+    jobs = _jobs(vms)
     fleet.publish(
         orders=[
             Order(

@@ -228,6 +228,12 @@ def _job_detail(job: Job, context: Context) -> list[Line]:
                 cells.verdict(progress, look),
             )
         )
+    return [*(line for line in lines if line), *_job_facts(job, context)]
+
+
+def _job_facts(job: Job, context: Context) -> list[Line]:
+    look = context.look
+    lines: list[Line] = []
     lines.append(age_line(job.action.cluster, context))
     lines.append(
         facts(

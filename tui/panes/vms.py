@@ -84,8 +84,13 @@ def _detail(vm: VM, context: Context) -> list[Line]:
     ]
     if vm.fault:
         lines.append((Span("fault ", "dim"), Span(cells.plain(vm.fault, look).text, "bad")))
+    lines += _properties(vm, plain)
+    return [line for line in lines if line]
+
+
+def _properties(vm: VM, plain: bool) -> list[Line]:
     disk = {True: "local disk (a live migration copies it)", False: "shared storage", None: ""}[vm.local_disk]
-    lines += [
+    return [
         facts(
             ("memory", cells.size(vm.memory)),
             ("vCPU", "" if vm.vcpus is None else str(vm.vcpus)),
@@ -112,7 +117,6 @@ def _detail(vm: VM, context: Context) -> list[Line]:
             look_ascii=plain,
         ),
     ]
-    return [line for line in lines if line]
 
 
 def _touched(store: Store, changes: Changes) -> set[str]:
