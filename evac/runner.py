@@ -89,16 +89,20 @@ class Runner:
         if not can(backend, job.action):
             self._fail(job, f"{job.action.cluster} cannot {job.action.verb}; nothing was done")
             return None
+        seen: Ground | Problem
         try:
-            ground = await self._read(backend, job)
+            seen = await self._read(backend, job)
         except BackendError as error:
-            ground, seen = None, error.problem
+            seen = error.problem
         job = self._board.jobs[job_id]
         if job.state is not JobState.CHECKING:
             return None  # cancelled meanwhile
-        if ground is None:
+        if isinstance(seen, Problem):
             self._hold(job, f"cannot see it: {seen.happened}", seen.next_step)
             return None
+        return self._admitted(job, seen)
+
+    def _admitted(self, job: Job, ground: Ground) -> Ground | None:
         obstacle = admit(job.action, ground)
         if obstacle is not None:
             self._stopped_by(job, obstacle)

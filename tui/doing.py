@@ -206,12 +206,12 @@ class Doing(Showing):
         if isinstance(row, Migration) and not self.console.board.marks:
             self._on_migration(row, "abort")
             return
-        whole = isinstance(row, Order) and not self.console.board.marks
-        jobs = [job for job in self._jobs() if (job.state.waiting if whole else not job.state.ended)]
+        order = row if isinstance(row, Order) and not self.console.board.marks else None
+        jobs = [job for job in self._jobs() if (job.state.waiting if order else not job.state.ended)]
         if not jobs:
             self.console.say("There is no job here that could be cancelled.", "warn")
             return
-        whose = f"what waits of {row.title}" if whole else ""
+        whose = f"what waits of {order.title}" if order else ""
         self.confirm(intents_hosts.cancel_sheet(jobs, self.console.context, whose=whose))
 
     def _abort_vms(self) -> None:

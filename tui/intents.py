@@ -26,7 +26,6 @@ from evac.actions import (
     StartVM,
     StopVM,
     VMAction,
-    kind_of,
 )
 from evac.api import OrderRequest
 from evac.model import VM, Host, HostState, VMState
@@ -333,8 +332,8 @@ def _ages(clusters: Sequence[str], context: Context) -> list[Line]:
 def _vm_line(vm: VM, action: Action, context: Context) -> Line:
     look = context.look
     where = clean(vm.host, look.ascii_only) or "no host"
-    if hasattr(action, "to") and kind_of(action) != "reset_state":
-        target = clean(str(action.to), look.ascii_only) or "(scheduler)"
+    if isinstance(action, LiveMigrate | ColdMigrate | Evacuate):
+        target = clean(action.to, look.ascii_only) or "(scheduler)"
         where = f"{where} {look.glyph('arrow')} {target}"
     elif isinstance(action, ResetState):
         where = f"on {where}, to {action.to}"

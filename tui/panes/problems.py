@@ -13,10 +13,11 @@ from tui.store import Changes, Store
 
 def _words(state: ClusterState, context: Context) -> Span:
     look = context.look
-    if not state.problems:
+    first = next(iter(state.problems), None)
+    if first is None:
         return Span("no problem", "dim")
     more = f" (and {len(state.problems) - 1} more)" if len(state.problems) > 1 else ""
-    return Span(cells.plain(state.problems[0].happened, look).text + more)
+    return Span(cells.plain(first.happened, look).text + more)
 
 
 def _fresh(state: ClusterState, context: Context) -> Span:
