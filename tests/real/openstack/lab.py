@@ -33,6 +33,7 @@ from tests.real.openstack.processes import (
     memory,
     pid_of,
     recorded,
+    refuse_taken_ports,
     run,
     say,
     signal_only,
@@ -46,12 +47,15 @@ BIN = SVC / "bin"
 _DATABASES = ("keystone", "placement", "glance", "nova_api", "nova_cell0", "nova_cell1")
 _LAST = ("rabbitmq", "epmd", "mariadbd")
 """Ended after everything that talks to them."""
+_OWNERS = {"mysql": "mariadbd", "amqp": "rabbitmq", "edist": "rabbitmq"}
+"""Port → process, where their names differ."""
 
 
 def up() -> None:
     """Install, initialise, start: whatever of it is missing."""
     began = time.monotonic()
     install.install()
+    refuse_taken_ports({port: _OWNERS.get(port, port) for port in PORTS})
     if not READY.exists():
         down()
         shutil.rmtree(LAB, ignore_errors=True)

@@ -123,15 +123,26 @@ def wait(what: str, ready: Callable[[], bool], *, process: str, seconds: float =
     raise LabError(f"{what}: not within {seconds:.0f} s\n{_logs(process)}")
 
 
+def refuse_taken_ports(owners: Mapping[str, str]) -> None:
+    """Raise LabError when somebody else listens on a port of ours. `owners`: port's name → process that has it."""
+    taken = [
+        f"{PORTS[port]} (for {port})"
+        for port, process in owners.items()
+        if pid_of(process) is None and _listens(PORTS[port])
+    ]
+    if taken:
+        raise LabError(f"another program has port {', '.join(taken)}; EVAC_LAB_PORTS moves ours")
+
+
+def _listens(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+        return True
+    return False
+
+
 def wait_port(name: str, process: str) -> None:
     """Until something listens on the named port."""
-
-    def ready() -> bool:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", PORTS[name]), 1):
-            return True
-        return False
-
-    wait(f"port {PORTS[name]}", ready, process=process)
+    wait(f"port {PORTS[name]}", lambda: _listens(PORTS[name]), process=process)
 
 
 def wait_http(name: str, path: str = "/") -> None:
