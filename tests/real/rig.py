@@ -15,10 +15,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from evac.client import EngineClient, EngineGone
-
 from evac.actions import Action
 from evac.api import Delta, OrderReply, OrderRequest
+from evac.client import EngineClient, EngineGone
 from evac.jobs import Job, JobState, Order, OrderState
 from evac.model import VM, Host
 from evac.paths import Paths, paths
