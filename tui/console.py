@@ -7,6 +7,7 @@ import contextlib
 import locale
 import os
 import signal
+import threading
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -95,17 +96,20 @@ async def _run(console: Console, *, mouse: bool) -> int:
     """As App.run, with the terminal's end understood as the console's end."""
     loop = asyncio.get_running_loop()
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        loop.add_signal_handler(signal.SIGHUP, _hang_up, console)
+        # Not the loop's own handler: the loop may be blocked in a write that the dead terminal will never take.
+        signal.signal(signal.SIGHUP, lambda *_: _hang_up(console, loop))
     loop.add_signal_handler(signal.SIGTERM, console.exit, 0)
     code = await console.run_async(mouse=mouse)
     return code or console.return_code or 0
 
 
-def _hang_up(console: Console) -> None:
+def _hang_up(console: Console, loop: asyncio.AbstractEventLoop) -> None:
     """The terminal is gone: leave in the ordinary way, writing to nowhere, so that whoever started us can clean up."""
     nowhere = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         with contextlib.suppress(OSError):
             os.dup2(nowhere, descriptor)
-    console.exit(0)
-    asyncio.get_running_loop().call_later(UNWIND, os._exit, 0)
+    last_resort = threading.Timer(UNWIND, os._exit, (0,))
+    last_resort.daemon = True
+    last_resort.start()
+    loop.call_soon_threadsafe(console.exit, 0)
