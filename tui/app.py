@@ -242,6 +242,7 @@ class Console(App[int], inherit_bindings=False):
         try:
             await call()
         except Refused as refused:
+            self.say("")  # "Planning …" is no longer true
             self.doing.problem(refused.problem)
 
     async def on_event(self, event: events.Event) -> None:

@@ -2,8 +2,9 @@
 
 Words are separated by spaces and must all match; `!` before a word inverts it; `host:`, `state:`, `cluster:`, `tag:`,
 `name:` and `id:` look in one field, everything else in the whole row. Ids are searched by words of eight
-letters and more, such as a pasted UUID: short ones ("db", "fe") occur in too many of them. Quotes keep spaces. Nothing is an error: a
-half-typed filter is what a person looks at while typing.
+letters and more, such as a pasted UUID: short ones ("db", "fe") occur in too many of them. Quotes keep spaces, and a
+field's value in quotes is matched whole: `host:"cmp-1"` does not find cmp-10. Nothing is an error: a half-typed filter is
+what a person looks at while typing.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from msgspec import Struct
 
 FIELDS = ("host", "state", "cluster", "tag", "name", "id")
 
-_WORD = re.compile(r'(!?)(?:([a-zA-Z]+):)?(?:"([^"]*)"?|(\S*))')
+_WORD = re.compile(r'(!?)(?:([a-zA-Z]+):)?(?:"([^"]*)("?)|(\S*))')
 
 
 class Haystack(Struct, frozen=True):
@@ -43,9 +44,13 @@ class Term(Struct, frozen=True, kw_only=True):
     text: str
     field: str = "whole"
     inverse: bool = False
+    whole: bool = False
+    """The text with nothing but blanks around it."""
 
     def matches(self, hay: Haystack) -> bool:
         """Whether the row passes this word."""
+        if self.whole:
+            return (f" {self.text} " in f" {getattr(hay, self.field)} ") is not self.inverse
         found = self.text in getattr(hay, self.field)
         if not found and self.field == "whole" and len(self.text) >= DEEP:
             found = self.text in hay.deep
@@ -57,13 +62,14 @@ def parse(text: str) -> tuple[Term, ...]:
     """The words of a filter; a word without content is still being typed and matches everything."""
     terms: list[Term] = []
     for match in _WORD.finditer(text):
-        bang, field, quoted, bare = match.groups()
+        bang, field, quoted, closed, bare = match.groups()
         content = (quoted if quoted is not None else bare or "").lower()
         name = (field or "").lower()
         if field and name not in FIELDS:
             content, name = f"{name}:{content}", ""
         if content:
-            terms.append(Term(text=content, field=name or "whole", inverse=bool(bang)))
+            exact = bool(name and closed)
+            terms.append(Term(text=content, field=name or "whole", inverse=bool(bang), whole=exact))
     return tuple(terms)
 
 

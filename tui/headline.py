@@ -82,14 +82,16 @@ def _work(context: Context) -> list[Line]:
     if not orders:
         return [(_calm(context),)]
     order = orders[0]
+    more = f" +{len(orders) - 1} more" if len(orders) > 1 else ""
     parts: list[Line] = [
         (
             Span(f"{clean(order.title, look.ascii_only)} ", "title"),
             Span(f"{order.done}/{order.jobs}", "busy"),
+            Span(more, "busy"),
         ),
-        (_fine(order, context),),
+        (_fine(orders, context),),
     ]
-    jobs = store.jobs_of(order.id)
+    jobs = [job for each in orders for job in store.jobs_of(each.id)]
     held = next((job for job in jobs if job.state is JobState.HELD), None)
     slow = next((job for job in jobs if job.state.in_flight and job.progress and job.progress.verdict), None)
     flying = sum(job.state.in_flight for job in jobs)
@@ -103,17 +105,15 @@ def _work(context: Context) -> list[Line]:
         )
     parts.append((Span(time_left(store, jobs)),))
     parts.append((Span(f"{flying} moving, {waiting} waiting"),))
-    if len(orders) > 1:
-        parts.append((Span(f"then {len(orders) - 1} more", "dim"),))
     return parts
 
 
-def _fine(order: Order, context: Context) -> Span:
+def _fine(orders: list[Order], context: Context) -> Span:
+    """Of all open orders: the second one's failures must not hide behind the first one's success."""
     look = context.look
+    failed, unknown = sum(order.failed for order in orders), sum(order.unknown for order in orders)
     trouble = [
-        f"{count} {word}"
-        for count, word in ((order.failed, "failed"), (order.unknown, "UNKNOWN, needs you"))
-        if count
+        f"{count} {word}" for count, word in ((failed, "failed"), (unknown, "UNKNOWN, needs you")) if count
     ]
     if trouble:
         return Span(f"{look.glyph('bad')} {', '.join(trouble)}", "bad")
@@ -201,10 +201,14 @@ def clusters_line(context: Context, cells_wide: int) -> Line:
 def board_line(board: Board, cells_wide: int) -> Line:
     """Above the table: what is shown, how it is ordered, what is marked and held back."""
     look = board.context.look
-    total = len(board.pane.keys(board.context.store)) if board.pane.name != "queue" else len(board.order)
     shown = len(board.order)
+    count = f"{shown:,}"
+    if board.filter:
+        # The queue's keys hold moves that are shown with their jobs, so they are no total.
+        total = len(board.pane.keys(board.context.store)) if board.pane.name != "queue" else -1
+        count = f"{shown:,} of {total:,}" if total >= shown else f"{shown:,} match{'es' * (shown == 1)}"
     line: list[Span] = [Span(f" {board.pane.title} ", "bar"), Span(" ")]
-    line.append(Span(f"{shown:,} of {total:,}" if board.filter and total >= shown else f"{shown:,}"))
+    line.append(Span(count))
     if board.filter:
         line += [Span("  filter ", "dim"), Span(clean(board.filter, look.ascii_only), "key")]
     marked = board.marked()

@@ -40,7 +40,7 @@ from tui.text import clean
 
 FENCE = Field(
     key="fenced",
-    prompt="How was the host fenced (in your words)",
+    prompt="How was the host fenced",
     least=8,
 )
 """Two running copies of one guest destroy its disk, so whoever evacuates says how the host was made sure to be dead."""

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from evac.actions import Action, EnterMaintenance, ForceDown, HostAction, LeaveMaintenance, describe
 from evac.api import DrainPlan
 from evac.jobs import Job
-from evac.model import Host, HostState
+from evac.model import Host, HostState, Problem
 from tui import cells
 from tui.board import Context
 from tui.intents import FENCE, moved, submit
 from tui.look import Line, Span
 from tui.panes.common import label_of
 from tui.sheet import Answers, Field, Sheet
-from tui.source import Source
+from tui.source import Refused, Source
 from tui.text import clean
 
 
@@ -24,7 +24,7 @@ def host_line(host: Host, context: Context) -> Line:
     return (
         Span("Host ", "dim"),
         Span(clean(host.name, look.ascii_only), "title"),
-        Span(f"  {clean(host.id, look.ascii_only)}  cluster "),
+        Span(f"  {'' if host.id == host.name else clean(host.id, look.ascii_only) + '  '}cluster "),
         Span(label_of(host.cluster, context), "label"),
         Span("  "),
         cells.host_state(host, look),
@@ -205,6 +205,23 @@ def force_down_sheet(host: Host, context: Context) -> Sheet:
     )
 
 
+async def _each(jobs: Sequence[Job], call: Callable[[str], Awaitable[None]], done: str) -> str:
+    """One call for each job. A refused one, such as a job that has ended meanwhile, does not keep the others from it."""
+    refused: list[Problem] = []
+    for job in jobs:
+        try:
+            await call(job.id)
+        except Refused as error:
+            if len(jobs) == 1:
+                raise
+            refused.append(error.problem)
+    count = len(jobs) - len(refused)
+    if not refused:
+        return f"{count} job{'s' * (count != 1)} {done}."
+    words = f"{count} of {len(jobs)} jobs {done}; {len(refused)} refused: {refused[0].happened}"
+    raise Refused(Problem(happened=words, next_step=refused[0].next_step))
+
+
 def cancel_sheet(jobs: Sequence[Job], context: Context, *, whose: str = "") -> Sheet:
     """Cancel what waits, abort what is in flight."""
     look = context.look
@@ -234,11 +251,10 @@ def cancel_sheet(jobs: Sequence[Job], context: Context, *, whose: str = "") -> S
     subject = whose or (jobs[0].id if count == 1 else f"{count} jobs")
 
     async def run(source: Source, _: Answers) -> str:
-        for job in jobs:
-            await source.cancel(job.id)
-        return f"{count} job{'s' * (count != 1)} asked to end."
+        return await _each(jobs, source.cancel, "asked to end")
 
-    return Sheet(title=f"Cancel {subject}?", body=tuple(body), ok="Cancel the job", fields=fields, run=run)
+    ok = "Cancel the job" if count == 1 else f"Cancel {count} jobs"
+    return Sheet(title=f"Cancel {subject}?", body=tuple(body), ok=ok, no="Leave it", fields=fields, run=run)
 
 
 def retry_sheet(jobs: Sequence[Job], context: Context) -> Sheet:
@@ -262,9 +278,7 @@ def retry_sheet(jobs: Sequence[Job], context: Context) -> Sheet:
     )
 
     async def run(source: Source, _: Answers) -> str:
-        for job in jobs:
-            await source.retry(job.id)
-        return f"{count} job{'s' * (count != 1)} queued again."
+        return await _each(jobs, source.retry, "queued again")
 
     return Sheet(
         title=f"Retry {jobs[0].id if count == 1 else f'{count} jobs'}?",

@@ -32,7 +32,7 @@ class Field(Struct, frozen=True, kw_only=True):
         if self.expect and typed.strip() != self.expect:
             return f"type {self.expect}"
         if len(typed.strip()) < self.least:
-            return f'say in words: "{self.prompt}"'
+            return f"say in {self.least} letters or more: {self.prompt}"
         return ""
 
 
@@ -43,6 +43,8 @@ class Sheet(Struct, frozen=True, kw_only=True):
     body: tuple[Line, ...]
     ok: str
     """The button, with its verb: "Drain"."""
+    no: str = "Cancel"
+    """The other button; another word where the verb itself is "cancel"."""
     fields: tuple[Field, ...] = ()
     run: Run
 

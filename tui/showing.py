@@ -50,10 +50,17 @@ class Showing:
         dialog = Pick(console.palette, title, options, monotonic=console.monotonic, deaf=console.deaf)
         self._push(dialog, lambda value: done(value) if value is not None else None)
 
-    def read(self, title: str, lines: list[Line], *, tone: str = "title") -> None:
-        """Something to read."""
+    def read(
+        self,
+        title: str,
+        lines: list[Line],
+        *,
+        tone: str = "title",
+        again: Callable[[], list[Line]] | None = None,
+    ) -> None:
+        """Something to read; `again` gives the text as it is now."""
         console = self.console
-        console.push_screen(Reader(console.palette, title, lines, self.copy, tone=tone))
+        console.push_screen(Reader(console.palette, title, lines, self.copy, tone=tone, again=again))
 
     def problem(self, problem: Problem) -> None:
         """What happened, what is unaffected, what to do next."""
@@ -81,12 +88,12 @@ class Showing:
 
     def detail(self) -> None:
         """Everything known of the row."""
-        main = self.console.main
-        row = self.console.board.current()
-        if main.detail_lines():
-            title = self.console.board.pane.title.rstrip("s")
-            label = self.console.board.pane.label(row) if row is not None else "gone"
-            self.read(clean(f"{title}: {label}", self.console.palette.look.ascii_only), main.detail_lines())
+        main, board = self.console.main, self.console.board
+        row, key = board.current(), board.cursor
+        if key is not None and main.detail_lines():
+            label = board.pane.label(row) if row is not None else "gone"
+            title = clean(f"{board.pane.title.rstrip('s')}: {label}", self.console.palette.look.ascii_only)
+            self.read(title, main.detail_lines(), again=lambda: main.detail_of(board, key))
 
     def help(self) -> None:
         """What the keys do here and now."""

@@ -32,6 +32,10 @@ ROWS = {
         ("nosuch:field", ""),
         ("name:db", "b"),
         ("id:3", "c"),
+        ('host:"cmp-0"', ""),
+        ('host:"cmp-0', "abc"),
+        ('host:"cmp-07" !name:"web-01"', "c"),
+        ('tag:"prod"', "a"),
     ],
 )
 def test_the_grammar(text: str, found: str) -> None:

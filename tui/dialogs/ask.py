@@ -45,7 +45,7 @@ class Ask(Guarded[Answers | None]):
         self._title = Lines(palette, id="asked")
         self._body = Scroll(palette, sheet.body, id="body")
         self._hint = Lines(palette, id="hint")
-        self._cancel = Choice(palette, "Cancel", id="cancel")
+        self._cancel = Choice(palette, sheet.no, id="cancel")
         self._ok = Choice(palette, sheet.ok, id="ok", tone="strong_bad")
         self._inputs = {
             field.key: LineInput(id=f"field-{field.key}", takes_paste=False) for field in sheet.fields

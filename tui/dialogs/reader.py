@@ -38,6 +38,7 @@ class Reader(ModalScreen[None], inherit_bindings=False):
         copy: Callable[[str], None],
         *,
         tone: str = "title",
+        again: Callable[[], Sequence[Line]] | None = None,
     ) -> None:
         super().__init__()
         self._head = Lines(palette, id="asked")
@@ -45,6 +46,8 @@ class Reader(ModalScreen[None], inherit_bindings=False):
         self.body = Scroll(palette, lines, id="body")
         self._hint = Lines(palette, id="hint")
         self._copy = copy
+        self._again = again
+        """Asked once a second for the text as it is now: an age or a byte count must not stand still."""
 
     def compose(self) -> ComposeResult:
         """Title, text, hint."""
@@ -61,6 +64,14 @@ class Reader(ModalScreen[None], inherit_bindings=False):
         """Fill in."""
         self._head.show([(self._title_span,)])
         self._hint.show([(Span("Esc: close   y: copy   PageDown, PageUp: scroll", "dim"),)])
+        if self._again is not None:
+            self.set_interval(1.0, self.renew)
+
+    def renew(self) -> None:
+        """The text as it is now, where the reader is in it."""
+        lines = self._again() if self._again is not None else []
+        if lines:
+            self.body.renew(lines)
 
     def action_scroll(self, step: int) -> None:
         """Up or down."""

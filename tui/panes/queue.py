@@ -205,14 +205,12 @@ def _job_detail(job: Job, context: Context) -> list[Line]:
             cells.plain(describe(job.action), look),
         )
     ]
-    if job.reason or job.next_step:
-        lines.append(
-            (
-                Span(cells.plain(job.reason, look).text),
-                Span("  next: ", "dim"),
-                cells.plain(job.next_step, look),
-            )
-        )
+    reason = "" if job.reason == job.state.value else cells.plain(job.reason, look).text
+    words: list[Span] = [Span(reason)] if reason else []
+    if job.next_step:
+        words += [Span("  next: " if reason else "next: ", "dim"), cells.plain(job.next_step, look)]
+    if words:
+        lines.append(tuple(words))
     if progress is not None:
         lines.append(
             (

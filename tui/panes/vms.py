@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from evac.jobs import Job
-from evac.model import VM, VMState
+from evac.model import VM, HostState, VMState
 from tui import cells
 from tui.board import Column, Context, Pane
 from tui.filter import Haystack
@@ -70,11 +70,14 @@ def _detail(vm: VM, context: Context) -> list[Line]:
     look = context.look
     plain = look.ascii_only
     where = cells.plain(vm.host, look).text or "on no host"
+    host = context.store.hosts.get(f"{vm.cluster}/{vm.host}")
+    dead = host is not None and (host.forced_down or host.state is HostState.DOWN)
     head: Line = (
         Span(cells.plain(vm.name, look).text, "title"),
         Span("  "),
         cells.vm_state(vm, look),
         Span(f"  on {where}" if vm.host else f"  {where}"),
+        Span(", which is DOWN: it may not run at all" if dead else "", "bad"),
         Span("  "),
         doing(vm, context),
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.css.scalar import Scalar
 from textual.screen import Screen
 from textual.widgets import Input
 
@@ -17,7 +18,7 @@ from tui.keys import key_name
 from tui.look import Line, Span
 from tui.panes import PANES
 from tui.text import width
-from tui.widgets.lines import Lines
+from tui.widgets.lines import Lines, folded
 from tui.widgets.prompt import Prompt
 from tui.widgets.table import Table
 
@@ -144,21 +145,29 @@ class MainScreen(Screen[None], inherit_bindings=False):
     def detail_lines(self) -> list[Line]:
         """Everything known of the row under the cursor."""
         board = self.board
-        if board.cursor is None:
+        return [] if board.cursor is None else self.detail_of(board, board.cursor)
+
+    @staticmethod
+    def detail_of(board: Board, key: str) -> list[Line]:
+        """Everything known of a row, as it is now; nothing once it is forgotten."""
+        row = board.row(key)
+        if row is None:
             return []
-        row = board.row(board.cursor)
         lines = board.pane.detail(row, board.context)
-        if board.gone(board.cursor):
+        if board.gone(key):
             glyph = board.context.look.glyph("cancelled")
             return [(Span(f"{glyph} GONE: the cluster no longer has it. Last known:", "warn"),), *lines]
         return lines
 
     def draw_footer(self) -> None:
-        """The notice if there is one, else the keys that do something here and now."""
+        """The notice if there is one, whole, on up to three lines; else the keys that do something here and now."""
         notice = self.console.notice
         wide = self.size.width
-        if notice is not None:
-            self.line_footer.show([(Span(" "), notice)])
+        said = folded((Span(" "), notice), max(20, wide))[:3] if notice is not None else []
+        if self.line_footer.styles.height != (height := Scalar.from_number(max(1, len(said)))):
+            self.line_footer.styles.height = height
+        if said:
+            self.line_footer.show(said)
             return
         line: list[Span] = [Span(" ")]
         room = wide - 1

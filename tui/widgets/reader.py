@@ -38,6 +38,17 @@ class Scroll(Widget):
         self.top = 0
         self.refresh(layout=True)
 
+    def renew(self, lines: Sequence[Line]) -> None:
+        """The same text, newer: the place in it stays."""
+        if tuple(lines) == tuple(self._given):
+            return
+        before = len(self._lines(self.size.width))
+        self._given = lines
+        self._folded_at = -1
+        after = len(self._lines(self.size.width))
+        self.top = max(0, min(after - self.size.height, self.top))
+        self.refresh(layout=after != before)
+
     def _lines(self, cells: int) -> list[Line]:
         if self._folded_at != cells:
             self._folded = [piece for line in self._given for piece in folded(line, max(10, cells))]

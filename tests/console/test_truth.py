@@ -1,0 +1,123 @@
+"""What a tired person is told: nothing cut off that matters, nothing that has stopped being true, nothing hidden."""
+
+from __future__ import annotations
+
+import msgspec
+
+from evac.actions import LiveMigrate
+from evac.jobs import Job, JobState, Order
+from evac.model import HostState, Problem
+from tests.console.fleetsource import ADMIN, FleetSource, some_fleet
+from tests.console.harness import running, until
+from tests.console.test_views import busy_fleet
+from tui.dialogs.reader import Reader
+from tui.source import Refused
+
+
+async def test_a_refused_plan_is_not_still_being_planned() -> None:
+    source = FleetSource(some_fleet())
+    source.refuse = Problem(happened="The host is down.")
+    async with running(source) as run:
+        await run.press("d")
+        await until(lambda: isinstance(run.console.screen, Reader), "the refusal was not shown")
+        assert run.console.notice is None
+
+
+async def test_a_long_notice_is_folded_and_not_cut_off() -> None:
+    async with running() as run:
+        words = "Cannot force-complete the migration of: db-orders-21: no migration of it is reported by its cluster."
+        run.console.say(words, "warn")
+        await run.pilot.pause()
+        assert "by its cluster." in run.text()
+        run.console.say("")
+        await run.pilot.pause()
+        assert run.console.main.line_footer.size.height == 1
+
+
+async def test_a_second_orders_failures_are_not_hidden_behind_the_first() -> None:
+    source = busy_fleet()
+    source.fleet.publish(
+        orders=[
+            msgspec.structs.replace(source.fleet.table("orders")["O1"], failed=0, unknown=0),
+            Order(id="O2", title="evacuate cmp-09", by=ADMIN, created=1e9, jobs=9, failed=3),
+        ]
+    )
+    async with running(source) as run:
+        await until(lambda: "+1 more" in run.text(), "the second order is not in the header")
+        assert "3 failed" in run.text().splitlines()[1]
+
+
+async def test_an_open_detail_goes_on_telling_the_truth() -> None:
+    """An age or a byte count that stands still in an open dialog looks fresh for ever."""
+    async with running(busy_fleet()) as run:
+        board = run.console.board
+        assert board.cursor is not None
+        await run.press("enter")
+        await until(lambda: isinstance(run.console.screen, Reader), "no detail")
+        reader = run.console.screen
+        assert isinstance(reader, Reader)
+        host = run.console.store.hosts[board.cursor]
+        run.fleet.publish(hosts=[msgspec.structs.replace(host, state=HostState.DOWN)])
+        await run.caught_up()
+        reader.renew()
+        assert "down" in reader.body.plain.splitlines()[0]
+
+
+async def test_its_vms_are_not_those_of_a_host_whose_name_begins_alike() -> None:
+    fleet = some_fleet()
+    one = next(vm for vm in fleet.table("vms").values() if vm.host == "cmp-01")
+    fleet.publish(vms=[msgspec.structs.replace(one, id="other", host="cmp-010")])
+    async with running(fleet) as run:
+        assert run.console.board.go_to("prod/cmp-01")
+        await run.press("v")
+        hosts = {run.console.store.vms[key].host for key in run.console.board.order}
+        assert hosts == {"cmp-01"}
+
+
+async def test_a_vm_on_a_dead_host_is_not_simply_called_running() -> None:
+    async with running(busy_fleet()) as run:
+        vm = next(vm for vm in run.console.store.vms.values() if vm.host)
+        host = run.console.store.hosts[f"{vm.cluster}/{vm.host}"]
+        run.fleet.publish(hosts=[msgspec.structs.replace(host, state=HostState.DOWN)])
+        await run.caught_up()
+        run.console.show_pane("vms")
+        run.console.board.go_to(vm.key)
+        run.console.main.redraw()
+        await run.pilot.pause()
+        assert "which is DOWN" in run.text()
+
+
+class Ended(FleetSource):
+    """Refuses to cancel one job, as the engine does for one that has ended meanwhile."""
+
+    async def cancel(self, job: str) -> None:
+        if job == "J1":
+            raise Refused(Problem(happened="J1 has ended."))
+        await super().cancel(job)
+
+
+async def test_one_job_that_ended_does_not_keep_the_others_from_being_cancelled() -> None:
+    source = Ended(some_fleet())
+    vms = list(source.fleet.table("vms").values())[:3]
+    jobs = [
+        Job(
+            id=f"J{number}",
+            order="O1",
+            action=LiveMigrate(cluster=vm.cluster, vm=vm.id, name=vm.name, host=vm.host),
+            state=JobState.QUEUED,
+            by=ADMIN,
+            created=1e9,
+        )
+        for number, vm in enumerate(vms, 1)
+    ]
+    source.fleet.publish(orders=[Order(id="O1", title="t", by=ADMIN, created=1e9, jobs=3)], jobs=jobs)
+    async with running(source) as run:
+        await run.press("3", "g", "a")
+        await run.dialog()
+        await run.press("3", "tab", "tab")
+        assert "[Leave it]" in run.text()
+        await run.press("enter")
+        await until(lambda: isinstance(run.console.screen, Reader), "the refusal was not shown")
+        assert source.calls == [("cancel", "J2"), ("cancel", "J3")]
+        await run.pilot.pause()
+        assert "2 of 3 jobs asked to end; 1 refused: J1 has ended." in run.text()
