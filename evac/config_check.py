@@ -286,7 +286,14 @@ def _plain(error: str) -> str:
     text = (
         text.replace("Expected str", "expected a text")
         .replace("got str", "got a text")
+        .replace("Expected list", "expected a list")
+        .replace("Expected table", "expected a table")
+        .replace("Expected float", "expected a number")
+        .replace("Expected int", "expected a whole number")
+        .replace("Expected bool", "expected true or false")
         .replace("got int", "got a number")
+        .replace("got float", "got a number")
+        .replace("got bool", "got true or false")
     )
     return text[:1].lower() + text[1:]
 

@@ -31,9 +31,9 @@ def verify_command(ctx: click.Context, /, as_json: bool) -> None:
         show.say(f"{found.records} records, none changed. Head: {found.head or '(none yet)'}")
     else:
         place = (
-            f" Record {found.broken_at} is the first that does not fit."
+            f". Record {found.broken_at} is the first that does not fit."
             if found.broken_at is not None
-            else ""
+            else "."
         )
         show.say(f"The audit record is NOT intact: {found.why}{place} {found.records} records before it are.")
     ctx.exit(int(Code.DONE if found.ok else Code.FAILED))

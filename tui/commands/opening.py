@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,9 @@ from tui.commands.reach import configured
 if TYPE_CHECKING:
     from tui.commands.start import Start
     from tui.first_run import FirstRun
+
+BARE = frozenset({"dumb", "unknown"})
+"""Terminals by name on which a screen cannot be drawn."""
 
 
 def open_console(start: Start) -> int:
@@ -30,6 +34,12 @@ def open_console(start: Start) -> int:
 def need_terminal() -> None:
     """The console draws on a terminal; into a pipe it would only write noise."""
     if sys.stdin.isatty() and sys.stdout.isatty():
+        if os.environ.get("TERM", "") in BARE:
+            raise Stop(
+                f"The console must move the cursor, and TERM={os.environ.get('TERM', '')} says that this terminal cannot.",
+                Code.USAGE,
+                next_step="If it can: TERM=xterm evac. Without the console: `evac hosts`, `evac queue`, `evac --help`.",
+            )
         return
     side = "output" if sys.stdin.isatty() else "input"
     raise Stop(
