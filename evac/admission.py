@@ -101,6 +101,8 @@ def _unfenced(name: str) -> Obstacle:
 def _same_vm(action: VMAction, vm: VM | None) -> Obstacle | None:
     if vm is None or vm.state is VMState.DELETED:
         return Obstacle(reason=f"{action.name} no longer exists on the cluster; nothing was done")
+    if vm.id != action.vm:
+        return _changed(f"the cluster answered about VM {vm.id}, confirmed was {action.vm}")
     if vm.name != action.name:
         return _changed(f"VM {action.vm} is now called {vm.name}, confirmed was {action.name}")
     if vm.host != action.host:

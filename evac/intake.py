@@ -221,7 +221,10 @@ class Intake:
 
     async def retry(self, job_id: str, actor: Actor) -> Job:
         """See `Queue.retry`."""
-        job = self._job(job_id, actor)
+        async with self._one_by_one:  # a second retry must not set back a job that has begun meanwhile
+            return await self._retry(self._job(job_id, actor), actor)
+
+    async def _retry(self, job: Job, actor: Actor) -> Job:
         if job.state not in (JobState.FAILED, JobState.CANCELLED):
             word = (
                 "it is not known whether it was carried out"
@@ -247,7 +250,7 @@ class Intake:
             attempt=job.attempt + 1,
         )
         await self._put(replace(fresh, note=f"tried again by {actor.user}"), actor)
-        return self._board.jobs[job_id]
+        return self._board.jobs[job.id]
 
     async def _reopen(self, order_id: str) -> None:
         order = self._board.orders[order_id]

@@ -34,6 +34,9 @@ __all__ = ["LimitRules", "Pace", "Queue", "QueueRefusal"]
 
 log = logging.getLogger(__name__)
 
+MOST_AT_ONCE = 10_000
+"""No cluster has more servers, and a number of any size would be sent to every console."""
+
 READOPTED = "re-adopted after an engine restart"
 
 
@@ -196,9 +199,11 @@ class Queue:
         """Change how many moves may be in flight; what is in flight stays.
 
         Raises:
-            QueueRefusal: a viewer asked, or a limit is negative.
+            QueueRefusal: a viewer asked, or a limit is negative or beyond `MOST_AT_ONCE`.
         """
         self._intake.only_admins(actor)
+        if max(msgspec.structs.astuple(limits)) > MOST_AT_ONCE:
+            raise refuse("bad-request", f"A limit is at most {MOST_AT_ONCE}.", "Use 0 for no limit.")
         if min(msgspec.structs.astuple(limits)) < 0:
             raise refuse("bad-request", "A limit cannot be negative.", "Use 0 for no limit.")
         board = self._board

@@ -160,6 +160,8 @@ class Runner:
             needed=True,
         )
         job = board.jobs[job_id]
+        if job.state is not JobState.SUBMITTING:
+            return False
         if trouble:
             self._hold(replace(job, submitted=None), f"the intent could not be written down: {trouble}")
             return False

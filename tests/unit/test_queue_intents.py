@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import msgspec
+
+from backends.simulation.direct import DirectBackend
 from backends.simulation.faults import Fault, Kind
 from evac.actions import (
     Abort,
@@ -13,7 +18,9 @@ from evac.actions import (
     ForceDown,
 )
 from evac.api import OrderRequest
+from evac.backend import Receipt
 from evac.jobs import JobState, Limits, OrderState
+from evac.model import Sighting
 from tests.unit.rig import ADMIN, VIEWER, Rig, first, live, refused, small
 from tests.virtualtime import run
 
@@ -248,3 +255,64 @@ def test_a_black_hole_delays_no_other_cluster(tmp_path: Path) -> None:
             assert all(len(dark.moved(vm)) == 1 for vm in dark.vms)
 
     run(main)
+
+
+def test_two_admins_who_retry_at_once_make_one_attempt(tmp_path: Path) -> None:
+    """The second is told so, even while the first waits for the disk: else the call could be made twice."""
+
+    async def main() -> None:
+        sim = small(vms=1)
+        sim.faults.order(Fault(kind=Kind.FAILS, on="live_migrate"))
+        async with Rig(tmp_path, {"sim": sim}) as rig:
+            reply = await rig.order(live(sim, first(sim)))
+            job = await rig.ended(reply.jobs[0].id)
+            await rig.idle()
+            both = (rig.queue.retry(job.id, ADMIN), rig.queue.retry(job.id, ADMIN))
+            answers = await asyncio.gather(*both, return_exceptions=True)
+            assert [type(answer).__name__ for answer in answers] == ["Job", "QueueRefusal"]
+            assert (await rig.ended(job.id)).attempt == 2
+
+    run(main)
+
+
+def test_limits_beyond_all_reason_are_refused(tmp_path: Path) -> None:
+    """A number that no console can be told would silence every console."""
+
+    async def main() -> None:
+        async with Rig(tmp_path, {"sim": small(vms=1)}) as rig:
+            assert (await refused(rig.queue.set_limits(Limits(total=2**70), ADMIN)))[0] == "bad-request"
+            assert rig.fleet.queue.limits == Limits()
+
+    run(main)
+
+
+def test_another_spelling_of_an_id_is_not_the_vm_that_was_confirmed(tmp_path: Path) -> None:
+    """A cluster may answer to an id in another spelling; under two names one VM could be moved twice at once."""
+
+    async def main() -> None:
+        sim = small(vms=1)
+        vm = first(sim)
+        async with Rig(tmp_path, {"sim": sim}, wrap=AnswersToAll) as rig:
+            move = msgspec.structs.replace(live(sim, vm), vm=f"x/../{vm}")
+            job = await rig.ended((await rig.order(move)).jobs[0].id)
+            assert job.state is JobState.FAILED
+            assert sim.moved(vm) == []
+
+    run(main)
+
+
+class AnswersToAll:
+    """A backend whose cluster takes "x/../ID" for ID."""
+
+    def __init__(self, backend: DirectBackend) -> None:
+        self._backend = backend
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._backend, name)
+
+    async def look(self, vms: Sequence[str]) -> Mapping[str, Sighting]:
+        seen = await self._backend.look([vm.rpartition("/")[2] for vm in vms])
+        return {vm: seen[vm.rpartition("/")[2]] for vm in vms}
+
+    async def live_migrate(self, vm: str, to: str) -> Receipt:
+        return await self._backend.live_migrate(vm.rpartition("/")[2], to)
