@@ -151,9 +151,11 @@ class Fleet:
 
     def absorb(self, state: ClusterState, inventory: Inventory, *, began: float) -> None:
         """Take in one poll's answer, begun at boot-clock stamp `began`, with the cluster's new state."""
-        newer = {key for key, at in self._looked.items() if at >= began}
-        self._looked = {key: at for key, at in self._looked.items() if at >= began}
         cluster = state.name
+        own = {key: at for key, at in self._looked.items() if key.startswith(f"{cluster}/")}
+        newer = {key for key, at in own.items() if at >= began}
+        for key in own.keys() - newer:  # another cluster's slower poll may still be under way
+            del self._looked[key]
         vms = [vm for vm in inventory.vms if vm.key not in newer]
         gone: dict[str, list[str]] = {
             "vms": [key for vm in inventory.gone if (key := f"{cluster}/{vm}") not in newer]
@@ -202,7 +204,10 @@ class Fleet:
 
     def _rehome(self, key: str, old: VM | None, new: VM | None) -> None:
         if old is not None and (new is None or old.host != new.host):
-            self._on_host.get((old.cluster, old.host), set()).discard(key)
+            there = self._on_host.get((old.cluster, old.host), set())
+            there.discard(key)
+            if not there:
+                self._on_host.pop((old.cluster, old.host), None)
         if new is not None:
             self._on_host.setdefault((new.cluster, new.host), set()).add(key)
 

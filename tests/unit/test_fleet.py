@@ -168,3 +168,15 @@ async def test_a_reader_is_woken_when_something_changes_and_only_then() -> None:
         assert not waiter.done()
         fleet.publish(vms=[vm("v1")])
         assert await asyncio.wait_for(waiter, 5) == fleet.rev
+
+
+def test_a_slow_clusters_poll_does_not_bring_back_what_was_seen_since_however_fast_the_others_are() -> None:
+    """Another cluster's newer poll must not make us forget that this VM was looked at during the slow one."""
+    fleet = Fleet()
+    north, south = (ClusterState(name=name, kind="test") for name in CLUSTERS)
+    fleet.looked([vm("v1", "h2")], at=50.0)  # north's poll began at 45 and is still under way
+    fleet.absorb(south, Inventory(), began=60.0)
+    fleet.absorb(north, Inventory(vms=(vm("v1", "h1"),)), began=45.0)
+    seen = fleet.vm("north", "v1")
+    assert seen is not None
+    assert seen.host == "h2"
