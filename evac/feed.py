@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from evac import wire
 from evac.api import Hello
 from evac.fleet import Fleet
+
+log = logging.getLogger(__name__)
 
 PERIOD = 0.2
 """Seconds between two deltas to one console: five a second are as many as an eye can follow."""
@@ -57,6 +60,9 @@ class Feed:
                     await asyncio.sleep(self.period)
         except ConnectionError:
             await socket.close()
+        except Exception:  # the boundary of one console: one that is told nothing more must see that it is so
+            log.exception("telling a console")
+            await socket.close(code=WSCloseCode.INTERNAL_ERROR, message=b"evac made a mistake")
 
     @staticmethod
     async def _put(socket: web.WebSocketResponse, body: bytes, as_json: bool) -> None:

@@ -18,6 +18,8 @@ from evac.api import TABLES, Delta
 CHUNK = 500
 """Rows per turn; about 0.3 ms."""
 
+LARGEST = 2**63 - 1
+
 MSGPACK = "application/msgpack"
 JSON = "application/json"
 
@@ -27,7 +29,30 @@ _json = msgspec.json.Encoder()
 
 def encode(value: Any, *, as_json: bool) -> bytes:
     """Anything small, at once."""
-    return _json.encode(value) if as_json else _msgpack.encode(value)
+    encoder = _json if as_json else _msgpack
+    try:
+        return encoder.encode(value)
+    except (OverflowError, UnicodeEncodeError):
+        return encoder.encode(sendable(value))
+
+
+def sendable(value: Any) -> Any:
+    """The same with what no message can carry made to fit: numbers beyond 64 bits, surrogates.
+
+    A cluster may say such things in one row; they must not keep the others from being shown.
+    """
+    match value:
+        case msgspec.Struct():
+            value = sendable(msgspec.to_builtins(value))
+        case str():
+            value = value.encode(errors="replace").decode()
+        case int() if not isinstance(value, bool):
+            value = max(-LARGEST, min(value, LARGEST))
+        case dict():
+            value = {sendable(key): sendable(held) for key, held in value.items()}
+        case list() | tuple():
+            value = [sendable(held) for held in value]
+    return value
 
 
 async def encode_delta(delta: Delta, *, as_json: bool) -> bytes:
@@ -44,7 +69,8 @@ async def encode_rows(rows: Sequence[Any], *, as_json: bool) -> bytes:
     parts: list[bytes] = []
     for start in range(0, len(rows), CHUNK):
         chunk = rows[start : start + CHUNK]
-        parts.append(_json.encode(chunk)[1:-1] if as_json else _msgpack.encode(chunk)[_header(len(chunk)) :])
+        encoded = encode(chunk, as_json=as_json)
+        parts.append(encoded[1:-1] if as_json else encoded[_header(len(chunk)) :])
         await asyncio.sleep(0)
     if as_json:
         return b"[" + b",".join(parts) + b"]"

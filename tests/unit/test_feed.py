@@ -237,3 +237,18 @@ async def test_encoding_ten_thousand_vms_lets_the_event_loop_have_its_turn() -> 
     await wire.encode_delta(delta, as_json=False)
     task.cancel()
     assert turns >= 10_000 // wire.CHUNK
+
+
+async def test_figures_that_no_message_can_carry_silence_no_console(tmp_path: Path) -> None:
+    """msgpack ends at 64 bits and UTF-8 has no surrogates; a cluster may say either, and the others are still shown."""
+    async with house(tmp_path) as here:
+        good, odd = vms("north", 2)
+        odd = msgspec.structs.replace(odd, memory=2**80, fault="\ud800 bad", addresses=("\udc80",))
+        here.engine.fleet.publish(vms=[good, odd])
+        reader = Reader()
+        async with here.client() as client:
+            await reader.follow(client, lambda: len(reader.tables["vms"]) == 2)
+            assert reader.tables["vms"][good.key] == good
+            assert len((await client.snapshot()).vms) == 2
+        status, raw = await here.http("GET", "/v1/vms")
+        assert (status, len(json.loads(raw))) == (200, 2)
