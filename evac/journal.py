@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from evac import audit, clock, store
 from evac.audit import AuditRecord
 from evac.jobs import Job, Order
@@ -42,6 +44,10 @@ _POISON = (
     sqlite3.InterfaceError,
     sqlite3.DataError,
     sqlite3.NotSupportedError,
+    ValueError,
+    TypeError,
+    OverflowError,
+    msgspec.MsgspecError,
 )
 """Errors of the entry, not of the disk: the entry is set aside, the others are written."""
 

@@ -105,7 +105,7 @@ def write(db: sqlite3.Connection, batch: Iterable[Rows], head: tuple[int, str]) 
     """One transaction; returns the audit chain's new head (number, seal).
 
     Raises:
-        sqlite3.Error: nothing of the batch was written.
+        sqlite3.Error, and whatever a row that cannot be encoded raises: nothing of the batch was written.
     """
     seq, prev = head
     try:
@@ -119,7 +119,7 @@ def write(db: sqlite3.Connection, batch: Iterable[Rows], head: tuple[int, str]) 
                 prev = sealed
         db.execute("INSERT OR REPLACE INTO meta VALUES ('audit_head', ?)", (f"{seq}:{prev}",))
         db.execute("COMMIT")
-    except sqlite3.Error:
+    except BaseException:
         if db.in_transaction:
             db.rollback()
         raise

@@ -150,6 +150,25 @@ async def test_an_entry_that_makes_no_sense_harms_no_other(tmp_path: Path) -> No
 # --- opening -------------------------------------------------------------------------------------
 
 
+async def test_words_that_cannot_be_written_harm_nobody_and_leave_nobody_waiting(tmp_path: Path) -> None:
+    """A lone surrogate cannot be written as UTF-8: its own entry fails in words, and the journal goes on."""
+    made = await Journal.open(tmp_path / "j.db")
+    odd = msgspec.structs.replace(job(2), note="\ud800")
+    entries = [
+        made.save(orders=[(order(), "t")]),
+        made.save(jobs=[(odd, Trail())], needed=True),
+        made.save(jobs=[(job(), Trail())], needed=True),
+    ]
+    async with asyncio.timeout(5):
+        answers = await asyncio.gather(*entries)
+        assert [bool(answer) for answer in answers] == [False, True, False]
+        assert not made.refusing
+        assert not await made.save(jobs=[(job(3), Trail())], needed=True)
+    assert [one.id for one, _ in (await made.load()).jobs] == ["J1", "J3"]
+    await made.close()
+    assert audit.verify(tmp_path / "j.db").ok
+
+
 async def test_a_newer_journal_is_not_opened(tmp_path: Path) -> None:
     made = await Journal.open(tmp_path / "j.db")
     await run_in(made, lambda db: db.execute(f"PRAGMA user_version = {store.SCHEMA + 1}"))
