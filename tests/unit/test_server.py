@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
+from evac import store
 from evac.access import AccessRules
 from evac.api import EvacuatePlanRequest, PlanRequest
 from evac.assembly import Engine
@@ -254,3 +256,22 @@ async def test_what_the_audit_record_gets_from_us_holds_no_secret(
         raw = msgspec.json.encode(await client.audit()).decode()
         assert '"kind":"call"' in raw
         assert "s3cr3t-value" not in raw
+
+
+@pytest.mark.parametrize("query", ["limit=-1", "limit=-1&since=-5", f"since={2**70}", f"limit={2**70}"])
+async def test_a_question_for_the_audit_record_is_bounded_whatever_it_says(
+    tmp_path: Path, query: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A viewer must not be able to have years of records read in the thread that writes intents down."""
+    asked: list[tuple[int, int]] = []
+    read = store.read_audit
+
+    def watched(db: Any, since: int, limit: int) -> Any:
+        asked.append((since, limit))
+        return read(db, since, limit)
+
+    monkeypatch.setattr(store, "read_audit", watched)
+    async with house(tmp_path) as here:
+        status, _ = await here.http("GET", f"/v1/audit?{query}")
+        assert status in (200, 400)
+        assert all(0 <= limit <= 5_000 for _, limit in asked)
