@@ -63,3 +63,13 @@ def test_the_kernel_tells_who_connected() -> None:
     with ours, theirs:
         assert peer_uid(ours) == os.getuid()
     assert peer_uid(None) is None
+
+
+def test_the_owner_needs_no_name_service_for_its_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An LDAP server that hangs must not keep the owner from stopping its own engine."""
+
+    def hangs(_user: str, _group: int) -> list[int]:
+        raise AssertionError("the owner's groups were asked for")
+
+    monkeypatch.setattr(os, "getgrouplist", hangs)
+    assert identify(os.getuid(), AccessRules(admins=("@ops",)), os.getuid()).role == ADMIN
