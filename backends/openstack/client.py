@@ -7,6 +7,7 @@ live migrations synchronous (2.30) and evacuated servers arrive stopped (2.100).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -21,6 +22,11 @@ from evac.errors import BadAnswer, Refused, Unreachable
 from evac.model import Problem
 
 T = TypeVar("T")
+
+NATIVE_ID = re.compile(r"[\w-]+", re.ASCII)
+"""What Nova's ids are made of, UUIDs and numbers. Anything else never gets into a path."""
+
+_PLAIN_PATH = re.compile(r"(?:/[\w-]+)+", re.ASCII)
 
 READ: Version = (2, 96)
 """Reads ask for the newest they understand up to here; nothing we use was added later."""
@@ -141,6 +147,14 @@ class Client:
             Refused, ReadOnly, AuthFailed, Forbidden, NotFound: certainly nothing was done.
             Uncertain: it was sent and may have been done.
         """
+        if not _PLAIN_PATH.fullmatch(path):
+            raise Refused(
+                Problem(
+                    happened=f"{self.cluster}: {what} names an id that is none; it was not sent.",
+                    unaffected="Nothing was changed.",
+                    next_step="Look the id up again.",
+                )
+            )
         api = self.before_change(lambda: self.api, what)
         if api.newest < lowest or api.oldest > best:
             raise Refused(too_old(self.cluster, what, lowest, api))

@@ -97,7 +97,7 @@ def region_config(settings: Settings, session_constructor: Callable[..., Any]) -
     except Exception as error:  # the SDK raises its own, keystoneauth's and plain KeyErrors for a bad entry
         raise AuthFailed(
             Problem(
-                happened=f"{settings.name}: the login in {place or 'the config'} cannot be used: {error}",
+                happened=f"{settings.name}: the login in {place or 'the config'} cannot be used: {_why(error)}",
                 unaffected="Other clusters are not affected.",
                 next_step="Try it with: openstack --os-cloud NAME token issue",
             )
@@ -116,16 +116,10 @@ def _check(cluster: str, options: Options, place: Path | None) -> None:
                 next_step="Set clouds_file, or OS_CLIENT_CONFIG_FILE before evac starts.",
             )
         )
-    try:
-        content = yaml.safe_load(place.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise AuthFailed(
-            Problem(
-                happened=f"{cluster}: {place} cannot be read: {' '.join(str(error).split())}",
-                unaffected=calm,
-                next_step="Correct the file.",
-            )
-        ) from error
+    content = _content(cluster, place)
+    secure = place.with_name("secure.yaml")
+    if secure.is_file():
+        _content(cluster, secure)  # the SDK would pass over a broken one, and log the line with the password
     known = content.get("clouds") if isinstance(content, dict) else None
     names = sorted(str(name) for name in known) if isinstance(known, dict) else []
     if options.cloud not in names:
@@ -136,6 +130,30 @@ def _check(cluster: str, options: Options, place: Path | None) -> None:
                 next_step="Correct cloud in the config, or the entry's name in clouds.yaml.",
             )
         )
+
+
+def _content(cluster: str, place: Path) -> object:
+    try:
+        return yaml.safe_load(place.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise AuthFailed(
+            Problem(
+                happened=f"{cluster}: {place} cannot be read: {_why(error)}",
+                unaffected="Other clusters are not affected.",
+                next_step="Correct the file.",
+            )
+        ) from None
+
+
+def _why(error: Exception) -> str:
+    """In words. A YAML parser's own quote the line it stumbled over, and that may be the password's."""
+    if isinstance(error, yaml.MarkedYAMLError):
+        mark = error.problem_mark or error.context_mark
+        where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
+        return f"this is not YAML{where}"
+    if isinstance(error, yaml.YAMLError | UnicodeError):
+        return "this is not YAML in UTF-8"
+    return " ".join(str(error).split())
 
 
 def _overrides(settings: Settings) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from backends.openstack import mapping, payload
-from backends.openstack.client import Client
+from backends.openstack.client import NATIVE_ID, Client
 from backends.openstack.login import Version
 from evac.errors import BadAnswer, Forbidden, NotFound
 from evac.model import VM, Host, Migration, MigrationKind, Problem, TaskRecord, VMState
@@ -154,11 +154,19 @@ class Reader:
         self._flavors = {flavor.id: flavor for flavor in answer.flavors}
 
     def server(self, vm: str) -> VM | None:
-        """One server; None when it does not exist."""
+        """One server; None when it does not exist.
+
+        Raises:
+            BadAnswer: the answer is about another one; a mixed-up cache must not have the wrong VM acted upon.
+        """
+        if not NATIVE_ID.fullmatch(vm):
+            return None  # it stands in a path, and must not lead anywhere else
         try:
             answer = self._client.read(payload.OneServer, f"/servers/{vm}", what=f"server {vm}")
         except NotFound:
             return None
+        if answer.server.id != vm:
+            raise self._client.nonsense(f"server {vm}", f"is about another server, {answer.server.id}")
         if answer.server.flavor and answer.server.flavor.vcpus is None and self._flavors is None:
             self._read_flavors()
         return mapping.vm(self.cluster, answer.server, self._flavors)

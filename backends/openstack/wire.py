@@ -7,17 +7,19 @@ and version discovery included, so nothing the SDK does can go round it.
 from __future__ import annotations
 
 import re
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import urljoin, urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError as Urllib3Error
-from urllib3.exceptions import MaxRetryError, NewConnectionError
+from urllib3.exceptions import NewConnectionError
 
 from backends.openstack import tls, words
 from backends.openstack.guard import Verdict, judge
@@ -155,6 +157,7 @@ class Wire(HTTPAdapter):
             body = self._body(response, time.monotonic() + self._timeout[1] * _WHOLE)
         finally:
             response.close()
+        _stay_here(response)
         response._content = body  # noqa: SLF001 - the documented way to hand over a body is to read it without a cap
         response._content_consumed = True  # type: ignore[attr-defined]  # noqa: SLF001
         self.traffic.count(len(body), _skew(response.headers.get("Date"), arrived))
@@ -287,9 +290,34 @@ def _never_connected(error: BaseException) -> bool:
     for one in words.causes(error):
         if isinstance(one, NewConnectionError):
             return True
-        if isinstance(one, MaxRetryError) and isinstance(error, requests.exceptions.SSLError):
+        if isinstance(one, ssl.SSLError) and _in_handshake(one):
             return True
     return isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.InvalidHeader)
+
+
+def _in_handshake(error: ssl.SSLError) -> bool:
+    """True when it came from the handshake: a connection may break inside TLS with the request sent, too."""
+    frame = error.__traceback__
+    while frame is not None:
+        if frame.tb_frame.f_code.co_name == "do_handshake":  # ssl.SSLSocket's own
+            return True
+        frame = frame.tb_next
+    return False
+
+
+def _stay_here(response: requests.Response) -> None:
+    """Forget a redirect to another origin: keystoneauth would carry the password or the token there."""
+    location = response.headers.get("Location")
+    if location is None:
+        return
+    try:
+        here, there = urlsplit(response.url), urlsplit(urljoin(response.url, location))
+        same = (there.scheme, there.hostname, there.port) == (here.scheme, here.hostname, here.port)
+        safer = (here.scheme, there.scheme, there.hostname) == ("http", "https", here.hostname)
+    except ValueError:
+        same = safer = False
+    if not (same or safer):
+        del response.headers["Location"]
 
 
 def _path(request: requests.PreparedRequest) -> str:

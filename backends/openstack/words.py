@@ -38,6 +38,10 @@ _ERRNO = {
 }
 
 
+class _Fault(msgspec.Struct):
+    message: str
+
+
 def unaffected(cluster: str) -> str:
     """The sentence for a read that failed."""
     return f"Its VMs keep running and other clusters are not affected; what is shown of {cluster} is from its last answer."
@@ -175,9 +179,21 @@ def read_failed(
     said = f' and said "{text}"' if text else ""
     pause = f" and asks to wait {wait:.0f} s" if wait is not None else ""
     kind, happened, step = _read_failure(status, what, pause)
+    if kind is NotFound and not _of_nova(body):
+        kind, happened = BadAnswer, f"{what} was answered with HTTP 404, but not by Nova itself"
+        step = "A proxy before the API does so while that is restarted or moved; evac asks again."
     return kind(
         Problem(happened=f"{cluster}: {happened}{said}.", unaffected=unaffected(cluster), next_step=step)
     )
+
+
+def _of_nova(body: bytes) -> bool:
+    """Whether an error has the shape Nova gives it, such as {"itemNotFound": {"code": 404, "message": "…"}}."""
+    try:
+        fault = msgspec.json.decode(body, type=dict[str, _Fault])
+    except msgspec.MsgspecError:
+        return False
+    return len(fault) == 1
 
 
 def _read_failure(status: int, what: str, pause: str) -> tuple[type[BackendError], str, str]:

@@ -7,7 +7,9 @@ request that reached it.
 from __future__ import annotations
 
 import json
+import os
 import re
+import socket
 import ssl
 import threading
 import time
@@ -50,6 +52,8 @@ class Reply:
     reset: bool = False
     drip: float = 0.0
     """Seconds between single bytes of the body."""
+    garble: bool = False
+    """Break off inside TLS: the next record makes no sense."""
 
     @property
     def raw(self) -> bytes:
@@ -286,7 +290,11 @@ class _Handler(BaseHTTPRequestHandler):
         reply = self.stub.answer(request)
         if reply.hang:
             self.stub.over.wait(reply.hang)
-        if reply.reset:
+        if reply.garble:
+            raw_socket = socket.socket(fileno=os.dup(self.connection.fileno()))
+            raw_socket.sendall(b"HTTP/1.1 502 Bad Gateway\r\n\r\n")
+            raw_socket.close()
+        if reply.reset or reply.garble:
             self.close_connection = True
             return
         raw = reply.raw

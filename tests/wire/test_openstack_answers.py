@@ -313,3 +313,34 @@ async def test_a_failing_list_of_hypervisors_costs_the_capacity_only(stub: Stub)
         answer = await backend.inventory()
     assert len(answer.vms) == len(answer.hosts) == 2
     assert "capacity is not known" in answer.problems[0].happened
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Reply(404, b"<html><h1>404 Not Found</h1>nginx</html>"),
+        Reply(404, b""),
+        Reply(404, b'{"message": "no Route matched with those values"}'),
+    ],
+)
+async def test_a_404_that_is_not_novas_own_does_not_make_a_vm_vanish(stub: Stub, answer: Reply) -> None:
+    """While an API is deployed anew the proxy before it says 404 to everything; the VMs run on."""
+    vm = server(1)["id"]
+    async with opened(settings(stub)) as backend:
+        await backend.inventory()
+        stub.say("GET", f"/v2.1/servers/{vm}", answer)
+        with pytest.raises(BadAnswer) as error:
+            await backend.look([vm])
+        assert "404" in error.value.problem.happened
+        stub.say("GET", f"/v2.1/servers/{vm}", fault(404, "Instance could not be found.", "itemNotFound"))
+        assert (await backend.look([vm]))[vm].vm is None
+
+
+async def test_an_answer_about_another_vm_is_not_believed(stub: Stub) -> None:
+    """A cache that mixes up its answers must not have the wrong VM compared with what was confirmed."""
+    vm = server(1)["id"]
+    stub.say("GET", f"/v2.1/servers/{vm}", {"server": server(2)})
+    async with opened(settings(stub)) as backend:
+        with pytest.raises(BadAnswer) as error:
+            await backend.look([vm])
+    assert "another server" in error.value.problem.happened

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -15,6 +16,7 @@ from backends.openstack import PLUGIN
 from evac.backend import Call, Settings
 from evac.errors import AuthFailed, BackendError, Forbidden, NotFound, ReadOnly, Refused, Uncertain
 from tests.contract.changes import CHANGES
+from tests.wire.certificates import authority
 from tests.wire.stub_openstack import Reply, Stub, fault, policy, serve, server, settings
 
 VM = server(1)["id"]
@@ -319,3 +321,31 @@ async def test_a_netrc_file_adds_nothing_to_a_request(
     async with opened(settings(stub)) as backend:
         await backend.inventory()
     assert [one for one in stub.requests if "authorization" in one.headers] == []
+
+
+async def test_a_connection_that_breaks_inside_tls_after_the_call_is_uncertain(tmp_path: Path) -> None:
+    """Only a failed handshake proves that nothing was sent; a load balancer may die with the request in its hands."""
+    ca, context = authority(tmp_path)
+    with serve(context) as stub:
+
+        def breaks(request: Any) -> Reply:
+            return Reply(garble=True)
+
+        stub.say("POST", ACTION, breaks)
+        async with opened(settings(stub, cacert=str(ca))) as backend:
+            with pytest.raises(Uncertain):
+                await backend.live_migrate(VM, "cmp02")
+        assert len(stub.changing) == 1
+
+
+@pytest.mark.parametrize("vm", ["x/../" + VM, VM.upper().replace("-", "%2D") + "?", "..", "a b", ""])
+async def test_an_id_that_is_none_is_neither_found_nor_sent(stub: Stub, vm: str) -> None:
+    """What stands in an order is put into a path: it must not lead anywhere else."""
+    async with opened(settings(stub)) as backend:
+        await backend.inventory()
+        stub.requests.clear()
+        assert (await backend.look([vm]))[vm].vm is None
+        with pytest.raises(Refused):
+            await backend.stop(vm)
+    assert stub.changing == []
+    assert not [one for one in stub.requests if one.path.startswith("/v2.1/servers")]

@@ -15,7 +15,7 @@ import pytest
 
 from backends.openstack import PLUGIN
 from evac.backend import Settings
-from evac.errors import AuthFailed, BackendError, NotFound, Unreachable
+from evac.errors import AuthFailed, BackendError, BadAnswer, NotFound, Unreachable
 from tests.wire.certificates import authority
 from tests.wire.opening import opened, trouble, until
 from tests.wire.stub_openstack import Reply, Stub, fault, policy, serve, server, settings
@@ -292,3 +292,31 @@ async def test_the_doctor_wants_a_clouds_yaml_that_others_cannot_read(stub: Stub
             finding = (await backend.examine())[0]
         assert (finding.check, finding.ok) == ("clouds.yaml", ok)
         assert ok or finding.fix == f"chmod 600 {file}"
+
+
+@pytest.mark.parametrize("name", ["clouds.yaml", "secure.yaml"])
+async def test_a_password_in_a_broken_clouds_yaml_is_not_shown(
+    tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The parser quotes the line it stumbles over, and that is the password's own as often as not."""
+    good = "clouds:\n  lab:\n    auth:\n      auth_url: http://127.0.0.1:9/v3\n"
+    (tmp_path / "clouds.yaml").write_text(good)
+    (tmp_path / name).write_text(good + "      password: @hunter2\n")
+    options = PLUGIN.options_type(cloud="lab", clouds_file="clouds.yaml")
+    given = Settings(name="lab", options=options, read_only=True, config_dir=tmp_path)
+    problem = await trouble(given, AuthFailed)
+    assert "hunter2" not in str(problem) + caplog.text
+    assert name in problem.happened
+    assert "line 5" in problem.happened
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+async def test_a_login_is_not_carried_to_another_address(stub: Stub, status: int) -> None:
+    """Neither the password nor the token goes where a redirect points."""
+    with serve() as elsewhere:
+        stub.say(
+            "POST", "/v3/auth/tokens", Reply(status, b"", {"Location": f"{elsewhere.url}/v3/auth/tokens"})
+        )
+        problem = await trouble(settings(stub), BadAnswer)
+        assert elsewhere.requests == []
+    assert "logging in at" in problem.happened
