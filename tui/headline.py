@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from evac.jobs import Job, JobState, Order, OrderState
+from evac.model import HostState
 from tui import cells
 from tui.board import Board, Context, Pane
 from tui.look import Line, Span
@@ -80,7 +81,7 @@ def _work(context: Context) -> list[Line]:
         key=lambda o: number(o.id),
     )
     if not orders:
-        return [(_calm(context),)]
+        return [(_calm(context),), *_dead(context)]
     order = orders[0]
     more = f" +{len(orders) - 1} more" if len(orders) > 1 else ""
     parts: list[Line] = [
@@ -134,6 +135,22 @@ def _calm(context: Context) -> Span:
     active = sum(move.phase.active for move in store.migrations.values())
     others = f", {active} moves of others under way" if active else ""
     return Span(f"{look.glyph('good')} Nothing of ours is running{others}", "plain")
+
+
+def _dead(context: Context) -> list[Line]:
+    """Hosts that are down with VMs on them: nothing of ours runs, but it is not fine."""
+    store, look = context.store, context.look
+    dead = [
+        host
+        for host in store.hosts.values()
+        if (host.forced_down or host.state is HostState.DOWN) and store.count_on(host.key)
+    ]
+    if not dead:
+        return []
+    name = clean(dead[0].name, look.ascii_only)
+    words = f"{name} is down" if len(dead) == 1 else f"{len(dead)} hosts are down"
+    vms = sum(store.count_on(host.key) for host in dead)
+    return [(Span(f"{look.glyph('bad')} {words} with {vms} VM{'s' * (vms != 1)}", "bad"),)]
 
 
 def time_left(store: Store, jobs: list[Job]) -> str:

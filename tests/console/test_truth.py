@@ -87,6 +87,19 @@ async def test_a_vm_on_a_dead_host_is_not_simply_called_running() -> None:
         assert "which is DOWN" in run.text()
 
 
+async def test_a_dead_host_is_in_the_header_when_nothing_runs() -> None:
+    async with running(some_fleet()) as run:
+        for host in run.console.store.hosts.values():
+            run.fleet.publish(hosts=[msgspec.structs.replace(host, state=HostState.UP)])
+        await run.caught_up()
+        run.console.main.draw_header()
+        assert "down" not in run.console.main.line_state.plain
+        run.fleet.publish(hosts=[msgspec.structs.replace(host, state=HostState.DOWN)])
+        await run.caught_up()
+        run.console.main.draw_header()
+        assert f"{host.name} is down with" in run.console.main.line_state.plain
+
+
 class Ended(FleetSource):
     """Refuses to cancel one job, as the engine does for one that has ended meanwhile."""
 
