@@ -27,6 +27,9 @@ log = logging.getLogger(__name__)
 LARGEST_BODY = 32 * 1024 * 1024
 """Bytes. An order for 10,000 VMs is about 2 MB."""
 
+REFUSALS = 60
+"""Of one user, recorded per minute; more are counted."""
+
 STATUS = {
     "bad-request": 400,
     "forbidden": 403,
@@ -51,6 +54,23 @@ class Refuse(Exception):
         self.refusal = Refusal(code=code, problem=Problem(happened=happened, next_step=next_step))
 
 
+class Refusals:
+    """How many refusals of each user are recorded: who may only look must not be able to fill the disk."""
+
+    def __init__(self) -> None:
+        self._seen: dict[int, tuple[float, int]] = {}
+
+    def more(self, uid: int) -> int | None:
+        """How many were left out before this one, which is to be recorded; None: leave it out and count it."""
+        at = clock.stamp()
+        began, count = self._seen.get(uid, (at, 0))
+        left_out = 0
+        if at - began >= 60.0:
+            left_out, began, count = max(0, count - REFUSALS), at, 0
+        self._seen[uid] = (began, count + 1)
+        return left_out if count < REFUSALS else None
+
+
 class Server:
     """Routes over one engine."""
 
@@ -58,6 +78,7 @@ class Server:
         self._engine = engine
         self.feed = Feed(engine.fleet)
         self._runner: web.AppRunner | None = None
+        self._refusals = Refusals()
         self.used = clock.stamp()
         """Boot-clock stamp of the last request's end."""
         self.app = web.Application(middlewares=[self._boundary], client_max_size=LARGEST_BODY)
@@ -162,10 +183,14 @@ class Server:
         """A change that was asked for and not allowed belongs in the audit record too."""
         if request.method == "GET":
             return
-        body = {"request": f"{request.method} {request.path}", "code": refusal.code}
+        body = {"request": f"{request.method} {request.path[:100]}", "code": refusal.code}
         actor = request.get(ACTOR)
+        more = self._refusals.more(-1 if actor is None else actor.uid)
+        if more is None:
+            return
         by = msgspec.to_builtins(actor) if actor is not None else {}
-        self._engine.record("refused", {**body, "why": refusal.problem.happened, "by": by})
+        before = {"before": f"{more} more, not recorded"} if more else {}
+        self._engine.record("refused", {**body, "why": refusal.problem.happened, "by": by, **before})
 
     def _admin(self, request: web.Request) -> Actor:
         """The actor, if it may change anything at all."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from evac import clock
 from evac.access import AccessRules
 from evac.client import EngineClient, EngineRefusal
 from evac.jobs import Limits
@@ -55,6 +56,27 @@ async def test_a_viewers_intent_is_refused_by_the_engine_and_recorded(
         records = await client.audit()
         assert records[-1].kind == "refused"
         assert records[-1].body["by"]["user"] == STRANGER.pw_name
+
+
+async def test_a_viewer_cannot_fill_the_disk_with_refusals(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk stops all work: of what one user is refused within a minute, 60 are recorded and the rest counted."""
+    async with house(tmp_path, rules=AccessRules(viewers=(STRANGER.pw_name,))) as here:
+        played_as(monkeypatch, STRANGER.pw_uid)
+        for _ in range(80):
+            assert (await here.http("POST", f"/v1/jobs/{'x' * 4000}/retry"))[0] == 403
+        records = [one for one in await here.engine.audit(0, 500) if one.kind == "refused"]
+        assert len(records) == 60
+        assert max(len(str(one.body)) for one in records) < 1000
+        now = clock.stamp()
+        monkeypatch.setattr(clock, "stamp", lambda: now + 61)
+        assert (await here.http("POST", "/v1/queue/pause"))[0] == 403
+        last = (await here.engine.audit(0, 500))[-1]
+        assert (last.body["request"], last.body["before"]) == (
+            "POST /v1/queue/pause",
+            "20 more, not recorded",
+        )
 
 
 @pytest.mark.parametrize("intent", INTENTS)
