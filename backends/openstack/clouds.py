@@ -99,7 +99,9 @@ def region_config(settings: Settings, session_constructor: Callable[..., Any]) -
             Problem(
                 happened=f"{settings.name}: the login in {place or 'the config'} cannot be used: {_why(error)}",
                 unaffected="Other clusters are not affected.",
-                next_step="Try it with: openstack --os-cloud NAME token issue",
+                next_step=f"Try it with: openstack --os-cloud {options.cloud} token issue"
+                if options.cloud
+                else f"Correct it in the config or where the engine is started, then: evac doctor {settings.name}",
             )
         ) from error
 
