@@ -105,6 +105,13 @@ class Goals:
         inventory = await backend.inventory()
         return {vm.id for vm in inventory.vms if vm.host == host}
 
+    def _unseen(self, cluster: str) -> str:
+        """A caution where the cluster's answers were not whole: VMs that may not be seen would leave any host empty."""
+        state = self._board.fleet.cluster(cluster)
+        problems = state.problems if state is not None else ()
+        words = " ".join(f"{problem.happened} {problem.unaffected}".strip() for problem in problems)
+        return f", as far as can be seen: {words}" if words else ""
+
     def _say(self, order_id: str, reason: str) -> None:
         order = self._board.orders[order_id]
         if order.reason != reason:
@@ -119,6 +126,7 @@ class Goals:
             fresh = replace(fresh, state=OrderState.INCOMPLETE, reason=reason, left=left)
         elif host:
             reason = f"{host} is empty" + (f", though {fresh.reason}" if fresh.reason else "")
+            reason += self._unseen(order.empties.partition("/")[0])
             fresh = replace(fresh, reason=reason, left=())
         self._board.put_order(replace(fresh, ended=self._board.wall()))
         good = fresh.state is OrderState.DONE

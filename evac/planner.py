@@ -310,6 +310,8 @@ def _about_cluster(cluster: ClusterState, actions: Sequence[Action]) -> list[str
     if cluster.read_only:
         why = f" ({cluster.read_only_why})" if cluster.read_only_why else ""
         words.append(f"{cluster.name} is read-only{why}: this plan cannot be carried out")
+    # What cannot be seen cannot be planned for: other projects' VMs, servers of a cell that is down.
+    words += [f"{problem.happened} {problem.unaffected}".strip() for problem in cluster.problems]
     kinds = {str(action.__struct_config__.tag): action.verb for action in actions}
     refused: list[Capability] = [one for one in cluster.capabilities if one.action in kinds and not one.able]
     words += [f"{cluster.name} cannot {kinds[one.action]}: {one.why_not}" for one in refused]

@@ -17,10 +17,11 @@ from evac.actions import (
     Evacuate,
     ForceDown,
 )
-from evac.api import OrderRequest
+from evac.api import OrderRequest, PlanRequest
 from evac.backend import Receipt
 from evac.jobs import JobState, Limits, OrderState
-from evac.model import Sighting
+from evac.model import Problem, Sighting
+from evac.planner import plan_drain
 from tests.unit.rig import ADMIN, VIEWER, Rig, first, live, refused, small
 from tests.virtualtime import run
 
@@ -316,3 +317,24 @@ class AnswersToAll:
 
     async def live_migrate(self, vm: str, to: str) -> Receipt:
         return await self._backend.live_migrate(vm.rpartition("/")[2], to)
+
+
+def test_a_host_is_not_called_empty_without_saying_what_could_not_be_seen(tmp_path: Path) -> None:
+    """An account that sees its own project's VMs only would find every host empty."""
+
+    async def main() -> None:
+        sim = small(vms=1)
+        async with Rig(tmp_path, {"sim": sim}, polls=False) as rig:
+            state = rig.fleet.cluster("sim")
+            assert state is not None
+            half = Problem(happened="sim: only its own project's VMs are shown", severity="warning")
+            rig.fleet.publish(clusters=[msgspec.structs.replace(state, problems=(half,))])
+            plan = plan_drain(rig.fleet, PlanRequest(cluster="sim", host="h0"), now=0.0)
+            assert half.happened in plan.warnings
+            order = (await rig.drain("h0")).order.id
+            await rig.idle()
+            reason = rig.the_order(order).reason
+            assert "as far as can be seen" in reason
+            assert half.happened in reason
+
+    run(main)
