@@ -54,6 +54,15 @@ def _locale_set() -> bool:
     return True
 
 
+def measure_the_terminal() -> None:
+    """Forget exported COLUMNS and LINES, before Textual copies the environment.
+
+    It believes them in one place and the terminal in another, and where the two differ it resizes back and forth for ever.
+    """
+    for name in ("COLUMNS", "LINES"):
+        os.environ.pop(name, None)
+
+
 def run_console(
     where: Paths,
     *,
@@ -66,6 +75,7 @@ def run_console(
 ) -> int:
     """The console until it is quit; returns its exit code. With `first_run` only that screen, which records a choice."""
     os.environ.setdefault("TEXTUAL_FPS", "120")
+    measure_the_terminal()
     chosen = configured(where.config)
     wanted = "mono" if os.environ.get("NO_COLOR") else theme or _text(chosen.get("theme"))
     name, complaint = theme_or_default(wanted)
@@ -86,9 +96,6 @@ def run_console(
 
 def run_app(console: Console, *, mouse: bool) -> int:
     """Run a console to its end."""
-    for name in ("COLUMNS", "LINES"):
-        # shutil.get_terminal_size, which Textual asks, believes these before the terminal: no resize would be seen.
-        os.environ.pop(name, None)
     return asyncio.run(_run(console, mouse=mouse))
 
 

@@ -14,7 +14,7 @@ from evac import clock
 from evac.fleet import Fleet
 from tests.console.fleetsource import FleetSource, cluster, hello, some_hosts, some_vms
 from tui.app import Console
-from tui.console import run_app
+from tui.console import measure_the_terminal, run_app
 from tui.look import Look
 from tui.source import News
 
@@ -69,6 +69,7 @@ def main() -> None:
     )
     source = Stirred(fleet, hello(read_only=options.read_only))
     source.share = options.share
+    measure_the_terminal()
     console = Console(
         source,
         look=Look(ascii_only=options.ascii, theme="mono" if os.environ.get("NO_COLOR") else options.theme),

@@ -140,7 +140,7 @@ def test_a_hang_up_ends_the_console(how: str) -> None:
 
 
 def test_resizing_is_seen_whatever_the_environment_says_of_the_size() -> None:
-    with terminal(APP, COLUMNS="80", LINES="24") as screen:
+    with terminal(APP, COLUMNS="100", LINES="50") as screen:
         screen.wait_for("cmp-01")
         for wide, high in ((60, 20), (80, 24)):
             fcntl.ioctl(screen.fd, termios.TIOCSWINSZ, struct.pack("HHHH", high, wide, 0, 0))
