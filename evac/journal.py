@@ -192,13 +192,14 @@ class Journal:
                 body = audit.canonical({"lost": self._lost, "why": "the disk was full and memory ran out"})
                 batch.append(_Entry(Rows(audit=((clock.wall(), "gap", body),))))
                 self._lost = 0
-        trouble, poisoned = await self._loop.run_in_executor(self._pool, self._write, batch)
+        trouble, told = await self._loop.run_in_executor(self._pool, self._write, batch)
         self._set_refusing(trouble)
         if trouble:
             with self._lock:
-                self._pending.extendleft(reversed([entry for entry in batch if not entry.needed]))
+                left = [entry for at, entry in enumerate(batch) if at not in told and not entry.needed]
+                self._pending.extendleft(reversed(left))
         for at, entry in enumerate(batch):
-            _tell(entry, trouble or poisoned.get(at, ""))
+            _tell(entry, told.get(at, trouble))
         return not trouble
 
     def _set_refusing(self, trouble: str) -> None:
@@ -209,7 +210,7 @@ class Journal:
             callback()
 
     def _write(self, batch: list[_Entry]) -> tuple[str, dict[int, str]]:
-        """In the journal's thread. Why nothing can be written, or ""; and entries (by place) that make no sense."""
+        """In the journal's thread. Why nothing can be written, or ""; and what entries (by place) are told besides."""
         try:
             self._head = store.write(self._db, [entry.rows for entry in batch], self._head)
         except _POISON:
@@ -219,16 +220,17 @@ class Journal:
         return "", {}
 
     def _write_singly(self, batch: list[_Entry]) -> tuple[str, dict[int, str]]:
-        poisoned: dict[int, str] = {}
+        told: dict[int, str] = {}
         for at, entry in enumerate(batch):
             try:
                 self._head = store.write(self._db, [entry.rows], self._head)
+                told[at] = ""  # on disk, whatever happens to the next
             except _POISON as error:
                 log.exception("an entry of the journal makes no sense")
-                poisoned[at] = f"the journal did not take it ({error}); this is a fault of evac"
+                told[at] = f"the journal did not take it ({error}); this is a fault of evac"
             except sqlite3.Error as error:
-                return store.explain(error, self.path), poisoned
-        return "", poisoned
+                return store.explain(error, self.path), told
+        return "", told
 
     # --- reading ---------------------------------------------------------------------------------
 
@@ -245,7 +247,7 @@ class Journal:
         return await self._loop.run_in_executor(self._pool, store.read_order, self._db, order)
 
     async def audit(self, since: int = 0, limit: int = 500) -> list[AuditRecord]:
-        """Records with a number above `since`, oldest first; what was recorded before is among them."""
+        """Records with a number above `since`, or (-1) the newest, oldest first; what was recorded before is among them."""
         if self._writer is not None:
             await asyncio.wait([self._writer])
         return await self._loop.run_in_executor(self._pool, store.read_audit, self._db, since, limit)

@@ -133,6 +133,8 @@ async def test_records_from_other_threads_keep_their_order(tmp_path: Path) -> No
         seen.setdefault(body["thread"], []).append(body["number"])
     assert seen == {name: list(range(100)) for name in range(4)}
     assert [record.seq for record in await made.audit(since=390)] == list(range(391, 401))
+    assert [record.seq for record in await made.audit(since=-1, limit=3)] == [398, 399, 400]
+    assert len(await made.audit(since=-1, limit=5000)) == 400
     await made.close()
     assert audit.verify(tmp_path / "j.db").records == 400
 
@@ -167,6 +169,28 @@ async def test_words_that_cannot_be_written_harm_nobody_and_leave_nobody_waiting
     assert [one.id for one, _ in (await made.load()).jobs] == ["J1", "J3"]
     await made.close()
     assert audit.verify(tmp_path / "j.db").ok
+
+
+async def test_what_is_on_disk_is_never_called_refused(tmp_path: Path) -> None:
+    """The disk fails between two entries that are written singly: an order told "refused" must not run after a restart."""
+    made = await Journal.open(tmp_path / "j.db")
+
+    def breaks(db: sqlite3.Connection) -> None:
+        db.create_function("broken", 0, lambda: 1 / 0)
+        db.execute(
+            "CREATE TEMP TRIGGER t BEFORE INSERT ON jobs WHEN new.id = 'J9' BEGIN SELECT broken(); END"
+        )
+
+    await run_in(made, breaks)
+    answers = await asyncio.gather(
+        made.save(orders=[(order(), "t")], records=[(1.0, "order", {})], needed=True),
+        made.save(jobs=[(msgspec.structs.replace(job(2), note="\ud800"), Trail())], needed=True),
+        made.save(jobs=[(job(9), Trail())], needed=True),
+    )
+    assert [bool(answer) for answer in answers] == [False, True, True]
+    assert [one.id for one in (await made.load()).orders] == ["O1"]
+    assert [record.kind for record in await made.audit()].count("order") == 1
+    await made.close()
 
 
 async def test_a_newer_journal_is_not_opened(tmp_path: Path) -> None:
