@@ -92,7 +92,7 @@ class EngineClient:
         return await self._get("snapshot", Delta)
 
     async def audit(self, since: int = 0, limit: int = 500) -> list[AuditEntry]:
-        """Audit records with a number above `since`, oldest first."""
+        """Audit records with a number above `since`, oldest first; -1: the newest `limit` of them."""
         return await self._get(f"audit?since={since}&limit={limit}", list[AuditEntry])
 
     async def follow(self, epoch: str = "", rev: int = -1) -> AsyncIterator[Hello | Delta]:

@@ -255,7 +255,7 @@ class Server:
         return _answer(request, found)
 
     async def _audit(self, request: web.Request) -> web.StreamResponse:
-        since = min(max(_number(request, "since", 0), 0), 2**62)
+        since = min(max(_number(request, "since", 0), -1), 2**62)
         limit = min(max(_number(request, "limit", 500), 0), 5_000)  # SQLite takes -1 for "all there are"
         return _answer(request, await self._engine.audit(since, limit))
 

@@ -233,7 +233,10 @@ def read_order(db: sqlite3.Connection, order: str) -> tuple[Order, tuple[Job, ..
 
 
 def read_audit(db: sqlite3.Connection, since: int, limit: int) -> list[AuditRecord]:
-    """Audit records with a number above `since`, oldest first."""
+    """Audit records with a number above `since`, oldest first; `since` below 0: the newest `limit` of them."""
+    if since < 0:
+        row = db.execute("SELECT max(seq) FROM audit").fetchone()
+        since = max(0, (row[0] or 0) - limit)
     rows = db.execute(
         "SELECT seq, at, kind, body, prev, hash FROM audit WHERE seq > ? ORDER BY seq LIMIT ?", (since, limit)
     )

@@ -123,7 +123,7 @@ class Showing:
         """The audit record's last lines."""
 
         async def fetch() -> None:
-            records = await self.console.source.audit()
+            records = await self.console.source.audit(since=-1)
             self.read(
                 "Audit record (evac audit verify checks the chain)",
                 audit_lines(records, self.console.palette.look),

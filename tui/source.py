@@ -80,7 +80,7 @@ class Source(Protocol):
         ...
 
     async def audit(self, since: int = 0, limit: int = 500) -> Sequence[Any]:
-        """The audit record."""
+        """The audit record above a number; -1: its newest records."""
         ...
 
     async def close(self) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import msgspec
 
 from evac.actions import LiveMigrate
@@ -89,8 +92,9 @@ async def test_a_vm_on_a_dead_host_is_not_simply_called_running() -> None:
 
 async def test_a_dead_host_is_in_the_header_when_nothing_runs() -> None:
     async with running(some_fleet()) as run:
-        for host in run.console.store.hosts.values():
-            run.fleet.publish(hosts=[msgspec.structs.replace(host, state=HostState.UP)])
+        hosts = list(run.console.store.hosts.values())
+        run.fleet.publish(hosts=[msgspec.structs.replace(host, state=HostState.UP) for host in hosts])
+        host = hosts[0]
         await run.caught_up()
         run.console.main.draw_header()
         assert "down" not in run.console.main.line_state.plain
@@ -98,6 +102,25 @@ async def test_a_dead_host_is_in_the_header_when_nothing_runs() -> None:
         await run.caught_up()
         run.console.main.draw_header()
         assert f"{host.name} is down with" in run.console.main.line_state.plain
+
+
+class Long(FleetSource):
+    """An audit record of more lines than are shown at once."""
+
+    async def audit(self, since: int = 0, limit: int = 500) -> Sequence[Any]:
+        first = 2000 - limit if since < 0 else since
+        return [
+            {"seq": number, "at": 1e9, "kind": "job", "body": {"job": f"J{number}"}}
+            for number in range(first + 1, first + limit + 1)
+        ]
+
+
+async def test_the_audit_record_begins_with_what_happened_last() -> None:
+    async with running(Long(some_fleet())) as run:
+        await run.press("4", "A")
+        await until(lambda: isinstance(run.console.screen, Reader), "the record was not shown")
+        await run.pilot.pause()
+        assert "J2000" in run.text()
 
 
 class Ended(FleetSource):
