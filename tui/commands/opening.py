@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from tui.first_run import FirstRun
 
 BARE = frozenset({"dumb", "unknown"})
-"""Terminals by name on which a screen cannot be drawn."""
+"""Terminals by name on which a screen cannot be drawn. For these Rich makes every screen 80x25, and Textual resizes
+without end between that and the true size (seen: half a core, and deaf to every key)."""
 
 
 def open_console(start: Start) -> int:
