@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from msgspec.structs import replace
 
 from evac.actions import HostAction, LiveMigrate, VMAction
-from evac.adopt import since, trace
+from evac.adopt import UNSURE, since, trace
 from evac.backend import Backend, RemembersTasks, StopsMigrations
 from evac.board import Board, Notes, Pace
 from evac.errors import BackendError, Uncertain
@@ -86,9 +86,7 @@ class Watcher:
         if self.blind_since is not None:
             return min(pace.blind_max, max(pace.tick_max, self._now() - self.blind_since))
         if not self._jobs(*(WATCHED - {JobState.UNKNOWN})):
-            return (
-                pace.tick_max
-            )  # what is unknown takes its time, and each look at it reads the cluster's log, too
+            return pace.tick_max  # only unknown ones, and each look at them reads the cluster's log too
         calm = min(pace.tick_max, max(pace.tick, 2 * took))
         soon = [
             job.progress.eta
@@ -142,27 +140,33 @@ class Watcher:
             return Look(host=hosts[action.host])
         sight = sights[action.vm]
         look = Look(vm=sight.vm, migrations=sight.migrations)
-        if sight.vm is None or not self._wants_log(job, look) or not isinstance(backend, RemembersTasks):
+        age = self._log_age(job, look)
+        if sight.vm is None or age is None or not isinstance(backend, RemembersTasks):
             return look
-        return replace(look, tasks=await self._log_of(backend, job, action.vm))
+        return replace(look, tasks=await self._log_of(backend, job, action.vm, age))
 
-    def _wants_log(self, job: Job, look: Look) -> bool:
-        """The log is asked only to find a lost call, or to say why something failed."""
+    def _log_age(self, job: Job, look: Look) -> float | None:
+        """How old the log may be: None when it is not needed, 0 when a call is lost or a reason is to be given.
+
+        A log that was read while the cluster was still at it does not have the reason yet.
+        """
         trail, notes = self._board.trail(job.id), self._board.notes(job.id)
         if job.state is JobState.UNKNOWN and not trail.accepted:
-            return True
+            return 0.0
         verdict = judge(job, trail, look, odd_for=_since(notes.odd_since, self._now()))
-        return verdict.state in (JobState.FAILED, JobState.UNKNOWN) or (
-            verdict.odd and notes.odd_since is not None
-        )
+        if verdict.state in (JobState.FAILED, JobState.UNKNOWN):
+            return 0.0
+        return LOG_AGE if verdict.odd and notes.odd_since is not None else None
 
-    async def _log_of(self, backend: RemembersTasks, job: Job, vm: str) -> tuple[TaskRecord, ...]:
+    async def _log_of(self, backend: RemembersTasks, job: Job, vm: str, age: float) -> tuple[TaskRecord, ...]:
         notes, at = self._board.notes(job.id), self._now()
         fresh_needed = not self._board.trail(job.id).accepted
-        if notes.tasks_at is not None and at - notes.tasks_at < LOG_AGE and not fresh_needed:
+        if notes.tasks_at is not None and at - notes.tasks_at < age:
             return notes.tasks
         state = self._board.fleet.cluster(self.cluster)
         start = since(job.submitted or self._board.wall(), state.skew if state else None)
+        if job.task:
+            start -= UNSURE  # its id tells it from others, so a clock that was set meanwhile need not hide it
         async with self._logs:
             try:
                 notes.tasks = tuple(await backend.tasks(vm, start))
