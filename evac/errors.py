@@ -56,4 +56,9 @@ class ReadOnly(Refused):
 
 
 class Uncertain(BackendError):
-    """Sent, and perhaps done."""
+    """Sent, and perhaps done; or, if `pending`, perhaps still to be done."""
+
+    def __init__(self, problem: Problem, *, pending: bool = False) -> None:
+        """`pending`: nobody hung up, the answer only did not come in time. The call may wait inside the API."""
+        super().__init__(problem)
+        self.pending = pending

@@ -16,7 +16,7 @@ from evac.admission import Ground, Obstacle, admit
 from evac.backend import Backend
 from evac.board import Board, Pace
 from evac.calls import call, can
-from evac.errors import AuthFailed, BackendError, Forbidden, NotFound, Refused
+from evac.errors import AuthFailed, BackendError, Forbidden, NotFound, Refused, Uncertain
 from evac.jobs import Job, JobState
 from evac.journal import Trail
 from evac.model import Host, Problem
@@ -137,9 +137,10 @@ class Runner:
     def _fail(self, job: Job, reason: str, next_step: str = "") -> None:
         self._board.put(replace(job, state=JobState.FAILED, reason=reason, next_step=next_step))
 
-    def _unknown(self, job: Job, reason: str) -> None:
+    def _unknown(self, job: Job, reason: str, *, pending: bool = False) -> None:
         words = f"{reason}; looking whether the call arrived"
-        self._board.put(replace(job, state=JobState.UNKNOWN, reason=words, next_step=""))
+        trail = replace(self._board.trail(job.id), pending=pending)
+        self._board.put(replace(job, state=JobState.UNKNOWN, reason=words, next_step=""), trail=trail)
 
     # --- calling ---------------------------------------------------------------------------------
 
@@ -183,7 +184,8 @@ class Runner:
         except CERTAIN as error:
             self._fail(board.jobs[job_id], f"refused: {error.problem.happened}", error.problem.next_step)
         except BackendError as error:
-            self._unknown(board.jobs[job_id], error.problem.happened)
+            pending = isinstance(error, Uncertain) and error.pending
+            self._unknown(board.jobs[job_id], error.problem.happened, pending=pending)
         else:
             job = board.jobs[job_id]
             trail = replace(board.trail(job_id), accepted=True)

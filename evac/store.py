@@ -59,6 +59,8 @@ class Trail(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Entries of the cluster's log that belong to earlier calls of ours on the VM."""
     accepted: bool = False
     """The cluster said yes, or a trace of our call was found: it can never be "the call did not arrive"."""
+    pending: bool = False
+    """The call got no answer in time and may still wait inside the API: its absence proves nothing."""
     given_up: bool = False
     """An admin closed it while it was unknown: it is never tried again."""
 

@@ -257,8 +257,21 @@ class Watcher:
         if at - notes.clean_since < self._pace.settle:
             board.put(replace(job, reason="no trace of the call so far; looking again"))
             return None
-        self._never_arrived(job)
+        if trail.pending and not job.cancel_by:
+            self._may_still_come(job)
+        else:
+            self._never_arrived(job)
         return None
+
+    def _may_still_come(self, job: Job) -> None:
+        """No trace, and yet no proof: sending it again could move the VM twice."""
+        self._board.put(
+            replace(
+                job,
+                reason="no trace of the call on the cluster; it got no answer and may still wait inside the API",
+                next_step="evac does not send it again by itself. If nothing comes of it: cancel it, then retry it.",
+            )
+        )
 
     def _never_arrived(self, job: Job) -> None:
         lost = "the call never reached the cluster"

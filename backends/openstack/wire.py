@@ -235,7 +235,8 @@ class Wire(HTTPAdapter):
                 happened=f"{why.happened} {what} had been sent.",
                 unaffected="Whether it was carried out is not known.",
                 next_step="evac looks at the VM before anything else is done to it.",
-            )
+            ),
+            pending=isinstance(error, requests.Timeout),
         )
 
     def _note(

@@ -254,7 +254,8 @@ def change_failed(
                 happened=f"{cluster}: HTTP {status} for {what}{said}",
                 unaffected="Whether it was carried out is not known.",
                 next_step="evac looks at the VM before anything else is done to it.",
-            )
+            ),
+            pending=status == 504,  # a gateway that waited in vain: the API behind it may still be at it
         )
     pause = f" It asks to wait {wait:.0f} s." if wait is not None else ""
     return Refused(
