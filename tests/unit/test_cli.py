@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,22 +29,6 @@ def commands(group: click.Group = cli, prefix: str = "evac") -> Iterator[tuple[s
         yield f"{prefix} {name}", command
         if isinstance(command, click.Group):
             yield from commands(command, f"{prefix} {name}")
-
-
-def seconds_to_import(module: str) -> float:
-    """Beyond a bare interpreter, best of five."""
-    code = f"import time; began = time.perf_counter(); import {module}; print(time.perf_counter() - began)"
-    command = [sys.executable, "-c", code]
-    return min(
-        float(subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout)
-        for _ in range(5)
-    )
-
-
-def test_importing_the_command_line_is_quick() -> None:
-    """First paint waits for it: below 60 ms; on a machine that is busy with other things, below twice click alone."""
-    took = seconds_to_import("tui.cli")
-    assert took < 0.060 or took < 2 * seconds_to_import("click")
 
 
 def test_every_command_and_every_option_has_help() -> None:
