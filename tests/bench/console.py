@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import fcntl
+import math
 import os
 import pty
 import re
@@ -117,7 +118,7 @@ def rss(pid: int) -> float:
 def spread(values: Sequence[float]) -> tuple[float, float, float]:
     """p50, p99, max."""
     ordered = sorted(values)
-    return statistics.median(ordered), ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))], ordered[-1]
+    return statistics.median(ordered), ordered[max(0, math.ceil(len(ordered) * 0.99) - 1)], ordered[-1]
 
 
 @contextlib.contextmanager
@@ -177,7 +178,12 @@ def keys(screen: Screen, servers: int, presses: int) -> list[list[object]]:
     at, rows = 1, []
     for name, key, step, count in (
         ("Down", DOWN, 1, presses),
-        ("PageDown", PAGE_DOWN, 0, presses // 2),
+        (
+            "PageDown",
+            PAGE_DOWN,
+            0,
+            min(presses // 2, (servers - presses) // ROWS),
+        ),  # at the end nothing moves
         ("Up", UP, -1, presses),
     ):
         took, sizes = [], []
