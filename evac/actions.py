@@ -135,6 +135,18 @@ class ForceDown(HostAction, frozen=True, kw_only=True, tag="force_down"):
     """As for Evacuate; needed when `down` is true."""
 
 
+class SetNoout(HostAction, frozen=True, kw_only=True, tag="set_noout"):
+    """Tell a storage cluster to keep this host's OSDs in while they are down: no data moves for a short stop."""
+
+    verb: ClassVar[str] = "set noout for"
+
+
+class UnsetNoout(HostAction, frozen=True, kw_only=True, tag="unset_noout"):
+    """Take it back: an OSD that stays down is marked out again, and its data is copied elsewhere."""
+
+    verb: ClassVar[str] = "unset noout for"
+
+
 Action = (
     LiveMigrate
     | ColdMigrate
@@ -149,6 +161,8 @@ Action = (
     | EnterMaintenance
     | LeaveMaintenance
     | ForceDown
+    | SetNoout
+    | UnsetNoout
 )
 """Any intent; msgspec decodes the union by its `kind`."""
 

@@ -22,6 +22,7 @@ from typing import Any, Protocol, runtime_checkable
 from msgspec import Struct
 
 from evac.model import Capability, Finding, Host, Inventory, Sighting, TaskRecord
+from evac.storage import PG, StopVerdict
 
 
 class Call(Struct, frozen=True, kw_only=True):
@@ -191,6 +192,37 @@ class ForcesDown(Protocol):
 
     async def force_down(self, host: str, down: bool) -> Receipt:
         """Declare (or take back)."""
+        ...
+
+
+@runtime_checkable
+class FlagsHosts(Protocol):
+    """A storage cluster that can be told to leave a host's OSDs in while they are down."""
+
+    async def set_noout(self, host: str) -> Receipt:
+        """For exactly this host."""
+        ...
+
+    async def unset_noout(self, host: str) -> Receipt:
+        """Take it back."""
+        ...
+
+
+@runtime_checkable
+class PlacesGroups(Protocol):
+    """A storage cluster that can say which placement groups lie on an OSD."""
+
+    async def groups(self, osd: int, pool: int | None = None) -> Sequence[PG]:
+        """Those with the OSD in "up" or in "acting", by id; of one pool or of all. Raises NotFound for an unknown OSD."""
+        ...
+
+
+@runtime_checkable
+class JudgesStop(Protocol):
+    """A storage cluster that can say whether the OSDs of a host may stop."""
+
+    async def may_stop(self, host: str) -> StopVerdict:
+        """A fresh look, never from a cache. Raises NotFound for a host that is not in the CRUSH map."""
         ...
 
 

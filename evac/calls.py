@@ -18,13 +18,16 @@ from evac.actions import (
     LiveMigrate,
     ResetState,
     RevertMove,
+    SetNoout,
     StartVM,
     StopVM,
+    UnsetNoout,
 )
 from evac.backend import (
     Backend,
     ControlsPower,
     Evacuates,
+    FlagsHosts,
     ForcesDown,
     HasMaintenance,
     MigratesCold,
@@ -51,6 +54,8 @@ _CALLS: dict[type, tuple[type, _Make]] = {
     EnterMaintenance: (HasMaintenance, lambda on, do: on.enter_maintenance(do.host, do.reason)),
     LeaveMaintenance: (HasMaintenance, lambda on, do: on.leave_maintenance(do.host)),
     ForceDown: (ForcesDown, lambda on, do: on.force_down(do.host, do.down)),
+    SetNoout: (FlagsHosts, lambda on, do: on.set_noout(do.host)),
+    UnsetNoout: (FlagsHosts, lambda on, do: on.unset_noout(do.host)),
 }
 
 

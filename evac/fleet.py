@@ -18,6 +18,7 @@ import msgspec
 from evac.api import TABLES, Delta
 from evac.jobs import Event, Job, Order, QueueState
 from evac.model import VM, ClusterState, Host, Inventory, Migration, Noun
+from evac.storage import OSD, Pool, Storage
 
 TOMBSTONES = 50_000
 """Deleted keys remembered. A console that was away for longer than these reach back gets a full snapshot."""
@@ -120,13 +121,17 @@ class Fleet:
         orders: Iterable[Order] = (),
         jobs: Iterable[Job] = (),
         events: Iterable[Event] = (),
+        storages: Iterable[Storage] = (),
+        pools: Iterable[Pool] = (),
+        osds: Iterable[OSD] = (),
         queue: QueueState | None = None,
         gone: Mapping[str, Iterable[str]] | None = None,
     ) -> int:
         """Store rows; those equal to what is held change nothing. Returns the revision afterwards."""
         rev = self.rev + 1
         moved = False
-        for table, rows in zip(TABLES, (clusters, hosts, vms, migrations, orders, jobs, events), strict=True):
+        given = (clusters, hosts, vms, migrations, orders, jobs, events, storages, pools, osds)
+        for table, rows in zip(TABLES, given, strict=True):
             for row in rows:
                 moved = self._put(table, row, rev) or moved
         for table, keys in (gone or {}).items():
@@ -165,8 +170,19 @@ class Fleet:
             gone["vms"] = [key for key in self._keys("vms", cluster) if key not in kept]
         gone["hosts"] = self._missing("hosts", cluster, {host.key for host in inventory.hosts})
         gone["migrations"] = self._missing("migrations", cluster, {move.key for move in inventory.migrations})
+        storages = (inventory.storage,) if inventory.storage is not None else ()
+        gone["storages"] = self._missing("storages", cluster, {row.key for row in storages})
+        gone["pools"] = self._missing("pools", cluster, {pool.key for pool in inventory.pools})
+        gone["osds"] = self._missing("osds", cluster, {osd.key for osd in inventory.osds})
         self.publish(
-            clusters=(state,), hosts=inventory.hosts, vms=vms, migrations=inventory.migrations, gone=gone
+            clusters=(state,),
+            hosts=inventory.hosts,
+            vms=vms,
+            migrations=inventory.migrations,
+            storages=storages,
+            pools=inventory.pools,
+            osds=inventory.osds,
+            gone=gone,
         )
 
     def _missing(self, table: str, cluster: str, kept: set[str]) -> list[str]:
@@ -174,13 +190,13 @@ class Fleet:
 
     def _keys(self, table: str, cluster: str) -> list[str]:
         prefix = f"{cluster}/"
-        return [key for key in self._rows[table] if key.startswith(prefix)]
+        return [key for key in self._rows[table] if key.startswith(prefix) or key == cluster]
 
     def _put(self, table: str, row: Any, rev: int) -> bool:
         key: str = row.key
         rows = self._rows[table]
         old = rows.get(key)
-        if old == row:
+        if old is row or old == row:
             return False
         if table == "vms":
             self._rehome(key, old, row)

@@ -11,11 +11,28 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from msgspec import Struct
+from evac.noun import Finding, Noun
+from evac.storage import OSD, Pool, Storage
 
-
-class Noun(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A value that crosses layers. Never changed; replaced."""
+__all__ = [
+    "ACTIVE_PHASES",
+    "VM",
+    "Capability",
+    "ClusterState",
+    "Finding",
+    "Host",
+    "HostState",
+    "Inventory",
+    "Migration",
+    "MigrationKind",
+    "Noun",
+    "Phase",
+    "Problem",
+    "Progress",
+    "Sighting",
+    "TaskRecord",
+    "VMState",
+]
 
 
 class VMState(StrEnum):
@@ -106,6 +123,8 @@ class Host(Noun, frozen=True, kw_only=True):
     """Guests the cluster counts here; None where it does not say."""
     zone: str = ""
     aggregates: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
+    """Switches set on the host itself. Ceph: "noout"."""
 
     @property
     def key(self) -> str:
@@ -219,6 +238,10 @@ class Inventory(Noun, frozen=True, kw_only=True):
     """False: `vms` holds only what changed since `since`, and `gone` what disappeared."""
     gone: tuple[str, ...] = ()
     """Ids of VMs that no longer exist (incremental answers only)."""
+    storage: Storage | None = None
+    """The storage cluster as a whole, with all its pools and OSDs in the next two; None for a system without."""
+    pools: tuple[Pool, ...] = ()
+    osds: tuple[OSD, ...] = ()
     problems: tuple[Problem, ...] = ()
     """Parts that could not be read, or data that makes no sense; the rest is good."""
     mark: str = ""
@@ -237,16 +260,6 @@ class Sighting(Noun, frozen=True, kw_only=True):
     """None: the cluster says it does not exist."""
     migrations: tuple[Migration, ...] = ()
     """Its migrations, newest first, with byte counts where one is running."""
-
-
-class Finding(Noun, frozen=True, kw_only=True):
-    """One line of `evac doctor`."""
-
-    check: str
-    ok: bool | None
-    """None: could not be determined."""
-    detail: str
-    fix: str = ""
 
 
 class Progress(Noun, frozen=True, kw_only=True):

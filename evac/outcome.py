@@ -22,7 +22,9 @@ from evac.actions import (
     LiveMigrate,
     ResetState,
     RevertMove,
+    SetNoout,
     StartVM,
+    UnsetNoout,
     VMAction,
 )
 from evac.admission import Ground, Obstacle, admit
@@ -128,5 +130,8 @@ def _host_reached(action: HostAction, host: Host) -> tuple[bool, str]:
         return host.maintenance, "in maintenance"
     if isinstance(action, LeaveMaintenance):
         return not host.maintenance, "out of maintenance"
+    if isinstance(action, SetNoout | UnsetNoout):
+        wanted = isinstance(action, SetNoout)
+        return ("noout" in host.flags) is wanted, "flagged noout" if wanted else "free of noout"
     assert isinstance(action, ForceDown)
     return host.forced_down is action.down, "forced down" if action.down else "no longer forced down"

@@ -9,6 +9,7 @@ from evac import clock
 from evac.api import TABLES, Delta, Hello
 from evac.jobs import Event, Job, Order, QueueState
 from evac.model import VM, ClusterState, Host, Migration, Problem
+from evac.storage import OSD, Pool, Storage
 
 Changes = dict[str, set[str]]
 """Table → keys that were put or dropped."""
@@ -34,6 +35,9 @@ class Store:
         self.orders: dict[str, Order] = {}
         self.jobs: dict[str, Job] = {}
         self.events: dict[str, Event] = {}
+        self.storages: dict[str, Storage] = {}
+        self.pools: dict[str, Pool] = {}
+        self.osds: dict[str, OSD] = {}
         self.queue = QueueState()
         self._vms_on: dict[str, set[str]] = {}
         self._jobs_of: dict[str, set[str]] = {}
