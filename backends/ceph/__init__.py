@@ -1,0 +1,1 @@
+"""Ceph, by librados or the `ceph` command. Importing this package is cheap."""
