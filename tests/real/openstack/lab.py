@@ -12,6 +12,7 @@ import signal
 import subprocess
 import time
 
+from tests.real.daemons import LabError, run, say, tail
 from tests.real.openstack import configs, install
 from tests.real.openstack.configs import environment, rabbit_environment
 from tests.real.openstack.layout import (
@@ -28,17 +29,12 @@ from tests.real.openstack.layout import (
     database,
 )
 from tests.real.openstack.processes import (
-    LabError,
     end,
-    memory,
-    pid_of,
     recorded,
     refuse_taken_ports,
-    run,
-    say,
     signal_only,
     spawn,
-    tail,
+    status,
     wait_http,
     wait_port,
 )
@@ -79,17 +75,6 @@ def destroy() -> None:
     """End it and forget its state; what was installed stays."""
     down()
     shutil.rmtree(LAB, ignore_errors=True)
-
-
-def status() -> None:
-    """One line per process with its memory."""
-    total = 0
-    for name in recorded():
-        pid = pid_of(name)
-        used = memory(pid) if pid else 0
-        total += used
-        say(f"{name:16} {pid or 'down':>8} {used / 1024:8.1f} MiB")
-    say(f"{'total':16} {'':8} {total / 1024:8.1f} MiB")
 
 
 def compute_start(host: str) -> None:
