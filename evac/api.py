@@ -17,6 +17,9 @@ from evac.storage import OSD, Pool, Storage
 
 API = "v1"
 
+ENDING = "ending"
+"""Code of the refusal that an engine gives to whatever reaches it after it began to end: nothing was done."""
+
 
 class Hello(Noun, frozen=True, kw_only=True):
     """First message of the WebSocket, and GET /v1/hello."""
@@ -129,7 +132,7 @@ class Refusal(Struct, frozen=True, kw_only=True):
 
     problem: Problem
     code: str
-    """"forbidden", "not-found", "bad-request", "refusing", "conflict", "read-only", "internal"."""
+    """"forbidden", "not-found", "bad-request", "refusing", "conflict", "read-only", "internal", "ending"."""
 
 
 class AuditEntry(Struct, frozen=True, kw_only=True):

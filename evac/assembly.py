@@ -97,6 +97,11 @@ class Engine:
             self._watch(cluster)
         return cluster in self._config.clusters
 
+    @property
+    def ending(self) -> bool:
+        """True from the moment it was told to stop, or found itself not needed."""
+        return self._stopped.is_set()
+
     def stop(self, why: str) -> None:
         """Begin to end. What is in flight on the clusters goes on there."""
         self._why_stopped = self._why_stopped or why
@@ -152,7 +157,7 @@ class Engine:
         busy_until = clock.stamp()
         while True:
             await asyncio.sleep(min(1.0, limit / 4))
-            if self.server.consoles or self.queue.busy:
+            if self.server.asked or self.queue.busy:
                 busy_until = clock.stamp()
             if clock.stamp() - max(busy_until, self.server.used) >= limit:
                 self.stop(f"nobody needed it for {limit:g} s")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import msgspec
 
 from evac.api import (
+    ENDING,
     AuditEntry,
     Delta,
     DrainPlan,
@@ -41,25 +43,38 @@ class EngineRefusal(Exception):
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(str(refusal.problem))
         self.refusal = refusal
+        self.again = refusal.code == ENDING
+        """True: it came too late for this engine, which did nothing about it; the next one may be asked."""
 
 
 class EngineGone(Exception):
     """No engine answers."""
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, *, again: bool = False) -> None:
         super().__init__(str(problem))
         self.problem = problem
+        self.again = again
+        """True: asking once more cannot do anything twice."""
 
 
 class EngineClient:
     """One client, used as an async context manager.
 
-    `via` says what the client is ("console", "cli"); `read_only` asks the engine to treat it as a viewer.
-    Every call raises EngineRefusal or EngineGone.
+    `via` says what the client is ("console", "cli"); `read_only` asks the engine to treat it as a viewer. `attach`
+    brings an engine back: it is used once, when the one that answered before has gone or is about to, and nothing
+    that may have reached it is then asked again. Every call raises EngineRefusal or EngineGone, or what `attach` raises.
     """
 
-    def __init__(self, socket: Path, *, via: str, read_only: bool = False) -> None:
+    def __init__(
+        self,
+        socket: Path,
+        *,
+        via: str,
+        read_only: bool = False,
+        attach: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         self._socket = socket
+        self._attach = attach
         self._headers = {"Accept": _MSGPACK, "Content-Type": _MSGPACK, "X-Evac-Via": _via(via)}
         if ssh := os.environ.get("SSH_CLIENT", "").split(" ")[0]:
             self._headers["X-Evac-SSH"] = ssh
@@ -97,8 +112,20 @@ class EngineClient:
 
     async def follow(self, epoch: str = "", rev: int = -1) -> AsyncIterator[Hello | Delta]:
         """First Hello, then a snapshot or what was missed since `rev` of `epoch`, then deltas. Raises EngineGone."""
+        while True:
+            try:
+                async with aclosing(self._follow(epoch, rev)) as items:
+                    async for item in items:
+                        yield item
+            except (EngineGone, EngineRefusal) as lost:
+                await self._anew(lost)
+            epoch, rev = "", -1
+
+    async def _follow(self, epoch: str, rev: int) -> AsyncGenerator[Hello | Delta, None]:
+        """One WebSocket to its end, which is an EngineGone."""
         import aiohttp  # noqa: PLC0415  # 0.3 s, not before the first paint
 
+        code: int | None = None
         try:
             async with self._open().ws_connect(
                 f"http://evac/v1/ws?epoch={epoch}&rev={rev}", heartbeat=20.0, max_msg_size=0
@@ -108,17 +135,16 @@ class EngineClient:
                     if message.type is aiohttp.WSMsgType.BINARY:
                         yield msgspec.msgpack.decode(message.data, type=kind)
                         kind = Delta
+                code = socket.close_code
         except msgspec.MsgspecError as error:
             raise EngineGone(_foreign(error)) from None
         except aiohttp.WSServerHandshakeError as error:
             # The body of a refused upgrade is not kept by aiohttp; hello is refused for the same reason.
-            await self.hello()
-            raise EngineGone(self._gone(error)) from None
+            await self._once("GET", "hello", Hello)
+            raise EngineGone(self._gone(error), again=True) from None
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise EngineGone(self._gone(error)) from None
-        raise EngineGone(
-            Problem(happened="The engine has ended.", unaffected=LOST, next_step="Start evac again.")
-        )
+            raise EngineGone(self._gone(error), again=True) from None
+        raise EngineGone(_closed(code), again=True)
 
     # --- asking ----------------------------------------------------------------------------------
 
@@ -168,6 +194,22 @@ class EngineClient:
         return await self._send("GET", path, kind)
 
     async def _send(self, method: str, path: str, kind: type[T], body: Any = None) -> T:
+        try:
+            return await self._once(method, path, kind, body)
+        except (EngineGone, EngineRefusal) as lost:
+            await self._anew(lost)
+        return await self._once(method, path, kind, body)
+
+    async def _anew(self, lost: EngineGone | EngineRefusal) -> None:
+        """Have an engine that can be asked once more; raises `lost` where that is not possible or could repeat something."""
+        attach = self._attach if lost.again else None
+        if attach is None:
+            raise lost
+        self._attach = None
+        await self.close()
+        await attach()
+
+    async def _once(self, method: str, path: str, kind: type[T], body: Any = None) -> T:
         import aiohttp  # noqa: PLC0415  # see follow
 
         data = msgspec.msgpack.encode(body) if body is not None else None
@@ -175,7 +217,9 @@ class EngineClient:
             async with self._open().request(method, f"http://evac/v1/{path}", data=data) as answer:
                 raw, status = await answer.read(), answer.status
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            raise EngineGone(self._gone(error)) from None
+            # Without a connection nothing was sent; a question may be asked twice.
+            unsent = isinstance(error, aiohttp.ClientConnectorError)
+            raise EngineGone(self._gone(error), again=unsent or method == "GET") from None
         try:
             if status >= 400:
                 raise EngineRefusal(msgspec.msgpack.decode(raw, type=Refusal))
@@ -200,6 +244,12 @@ class EngineClient:
             unaffected=LOST,
             next_step="Start evac again; it starts an engine if none runs.",
         )
+
+
+def _closed(code: int | None) -> Problem:
+    """Why a WebSocket was closed; 1001 is "going away" (RFC 6455, 7.4.1)."""
+    happened = "The engine has ended." if code in (1001, None) else f"The engine broke off (code {code})."
+    return Problem(happened=happened, unaffected=LOST, next_step="Start evac again.")
 
 
 def _foreign(error: Exception) -> Problem:

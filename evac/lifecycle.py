@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import enum
 import fcntl
 import json
 import os
@@ -24,6 +25,7 @@ import msgspec
 from msgspec import Struct
 
 from evac.access import AccessRules
+from evac.api import ENDING
 from evac.model import Problem
 from evac.paths import Paths
 
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
     from evac.config import Config
 
 WRITABLE = "Check the owner, the mode and the free space of the state folder."
+GREETING = 2.0
+"""Seconds for a hello."""
+
 NOTHING_LOST = "Nothing was changed on any cluster."
 
 
@@ -60,6 +65,14 @@ class Report(Struct, frozen=True, kw_only=True):
     problem: Problem | None = None
 
 
+class Found(enum.Enum):
+    """What is behind the socket."""
+
+    NONE = "none"
+    READY = "ready"
+    ENDING = "ending"
+
+
 # --- starting one --------------------------------------------------------------------------------
 
 
@@ -77,10 +90,13 @@ async def ensure_engine(
     """
     deadline = time.monotonic() + timeout
     report = Report()
-    while not await _answers(where):
+    while (found := await _answers(where)) is not Found.READY:
         left = deadline - time.monotonic()
         if left <= 0:
             raise EngineTrouble(report.problem or _silent(where, timeout), held=report.held)
+        if found is Found.ENDING:
+            await asyncio.sleep(0.05)  # it is gone within a second, and holds the lock until then
+            continue
         if report.held:
             # Two consoles that start together start two engines; the one that lost the race is not needed.
             await asyncio.sleep(0.1)
@@ -89,22 +105,39 @@ async def ensure_engine(
             raise EngineTrouble(report.problem)
 
 
-async def _answers(where: Paths) -> bool:
-    """Whether an engine accepts on the socket."""
+async def _answers(where: Paths) -> Found:
+    """Whether an engine accepts on the socket, and goes on to live."""
     path = where.socket
     try:
         _check_owner(where)
-        _, writer = await asyncio.wait_for(asyncio.open_unix_connection(str(path)), 2)
+        reader, writer = await asyncio.wait_for(asyncio.open_unix_connection(str(path)), 2)
     except PermissionError as error:
         step = "Ask the engine's owner to add you to [access] in its config.toml, and to the socket's group."
         problem = Problem(happened=f"You may not open {path}: {error.strerror}.", next_step=step)
         raise EngineTrouble(problem) from None
     except (OSError, TimeoutError):
-        return False
-    writer.close()
-    with contextlib.suppress(OSError):
-        await writer.wait_closed()
-    return True
+        return Found.NONE
+    try:
+        return await _greet(reader, writer)
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
+
+async def _greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Found:
+    """Ask for hello: the kernel accepts for an engine that has stopped to listen to anyone. HTTP by hand, aiohttp is slow to import."""
+    try:
+        async with asyncio.timeout(GREETING):
+            writer.write(b"GET /v1/hello HTTP/1.1\r\nHost: evac\r\nConnection: close\r\n\r\n")
+            answer = await reader.read()
+    except TimeoutError:
+        return Found.READY  # busy, or another program: the first real question will tell
+    except OSError:
+        return Found.ENDING
+    if not answer:
+        return Found.ENDING
+    return Found.ENDING if f'"code":"{ENDING}"'.encode() in answer else Found.READY
 
 
 def _check_owner(where: Paths) -> None:

@@ -12,7 +12,7 @@ import msgspec
 from aiohttp import web
 
 from evac import access, clock, wire
-from evac.api import EvacuatePlanRequest, Hello, LimitsRequest, OrderRequest, PlanRequest, Refusal
+from evac.api import ENDING, EvacuatePlanRequest, Hello, LimitsRequest, OrderRequest, PlanRequest, Refusal
 from evac.feed import Feed
 from evac.jobs import Actor
 from evac.model import Noun, Problem
@@ -38,6 +38,7 @@ STATUS = {
     "conflict": 409,
     "refusing": 503,
     "internal": 500,
+    ENDING: 503,
 }
 
 ACTOR: web.RequestKey[Actor] = web.RequestKey("actor", Actor)
@@ -81,6 +82,8 @@ class Server:
         self._refusals = Refusals()
         self.used = clock.stamp()
         """Boot-clock stamp of the last request's end."""
+        self.asked = 0
+        """Requests under way."""
         self.app = web.Application(middlewares=[self._boundary], client_max_size=LARGEST_BODY)
         self.app.add_routes(self._routes())
 
@@ -140,8 +143,11 @@ class Server:
     @web.middleware
     async def _boundary(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Lets in who may come in, and turns whatever goes wrong into words."""
+        self.asked += 1
         try:
+            self._not_ending()
             request[ACTOR] = await self._actor(request)
+            self._not_ending()
             return await handler(request)
         except Refuse as refuse:
             refusal = refuse.refusal
@@ -158,8 +164,14 @@ class Server:
             refusal = Refusal(code="internal", problem=Problem(happened=happened, next_step=step))
         finally:
             self.used = clock.stamp()
+            self.asked -= 1
         self._note_refusal(request, refusal)
         return _answer(request, refusal, status=STATUS.get(refusal.code, 400))
+
+    def _not_ending(self) -> None:
+        """Nothing is begun that might be cut off; whoever comes too late may safely ask the next engine."""
+        if self._engine.ending:
+            raise Refuse(ENDING, "This engine is ending and did nothing.", "Start evac again.")
 
     async def _actor(self, request: web.Request) -> Actor:
         transport = request.transport
@@ -181,7 +193,7 @@ class Server:
 
     def _note_refusal(self, request: web.Request, refusal: Refusal) -> None:
         """A change that was asked for and not allowed belongs in the audit record too."""
-        if request.method == "GET":
+        if request.method == "GET" or refusal.code == ENDING:
             return
         body = {"request": f"{request.method} {request.path[:100]}", "code": refusal.code}
         actor = request.get(ACTOR)

@@ -8,7 +8,7 @@ import time
 import click
 
 from evac.api import Hello
-from evac.client import EngineClient, EngineGone
+from evac.client import EngineClient, EngineGone, EngineRefusal
 from tui.commands import show
 from tui.commands.exits import Code, Stop
 from tui.commands.session import run
@@ -86,6 +86,9 @@ def stop_command(ctx: click.Context) -> None:
                     await client.hello()
                 except EngineGone:
                     return
+                except EngineRefusal as refused:
+                    if not refused.again:
+                        raise
                 await asyncio.sleep(0.1)
             raise Stop(
                 "The engine was told to end and still answers.", Code.FAILED, next_step=f"Log: {where.log}"

@@ -45,6 +45,7 @@ REFUSALS = {
     "not-found": Code.USAGE,
     "bad-request": Code.USAGE,
     "internal": Code.FAILED,
+    "ending": Code.UNREACHABLE,
 }
 """`evac.api.Refusal.code` → exit code."""
 

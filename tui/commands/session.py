@@ -59,7 +59,11 @@ async def engine(start: Start) -> AsyncIterator[EngineClient]:
 
         load_config(where.config)  # its mistakes, one on each line, are the better answer
         raise
-    async with EngineClient(where.socket, via="cli", read_only=start.read_only) as client:
+
+    async def attach() -> None:
+        await ensure_engine(where, read_only=start.read_only)
+
+    async with EngineClient(where.socket, via="cli", read_only=start.read_only, attach=attach) as client:
         yield client
 
 
