@@ -30,8 +30,10 @@ class Reply(Struct, frozen=True, kw_only=True):
 class Carrier(Protocol):
     """One way to a cluster, used by one worker process. Asks may overlap."""
 
-    async def ask(self, target: Target, command: Command) -> Reply:
-        """Send one command; "format": "json" is added unless it is given. Raises CarrierError when no answer came.
+    async def ask(self, target: Target, command: Command, *, write: bool = False) -> Reply:
+        """Send one command; "format": "json" is added unless it is given. `write`: with the key for changing calls.
+
+        Raises CarrierError when no answer came.
 
         Cancelling is allowed at any time. It gives up waiting; whether Ceph carried the command out is then unknown.
         """

@@ -1,0 +1,70 @@
+"""From the config's options to what a worker needs to know."""
+
+from __future__ import annotations
+
+import ctypes.util
+import os
+from pathlib import Path
+
+from backends.ceph.frames import Setup
+from backends.ceph.options import SSH, Options
+from evac.backend import Settings
+
+
+def setup_of(settings: Settings) -> Setup:
+    """Paths on this machine become absolute ones; paths for another host stay as written. Reads no file."""
+    options = settings.options
+    assert isinstance(options, Options)
+    carrier = carrier_of(options)
+    ssh = options.ssh or SSH(host="localhost")
+
+    def place(path: str) -> str:
+        return str(settings.config_dir / Path(path).expanduser()) if path else ""
+
+    def far(path: str) -> str:
+        return path if carrier == "ssh" else place(path)
+
+    return Setup(
+        cluster=settings.name,
+        carrier=carrier,
+        read_only=settings.read_only,
+        connect_timeout=settings.connect_timeout,
+        read_timeout=settings.read_timeout,
+        conf=far(options.conf),
+        keyring=far(options.keyring),
+        user=options.user,
+        write_user=options.write_user,
+        write_keyring=far(options.write_keyring),
+        command=tuple(options.command),
+        socket=place(options.socket),
+        host=ssh.host if carrier == "ssh" else "",
+        port=ssh.port,
+        login=ssh.user,
+        known_hosts=place(ssh.known_hosts),
+        identity=place(ssh.identity),
+        agent=ssh.agent,
+        jump=ssh.jump,
+        sudo=ssh.sudo,
+    )
+
+
+def carrier_of(options: Options) -> str:
+    """The one that is named, else the best this machine can do."""
+    if options.carrier:
+        return options.carrier
+    if options.ssh is not None:
+        return "ssh"
+    if options.socket:
+        return "socket"
+    return "librados" if has_library() and (options.conf or found_conf()) else "command"
+
+
+def has_library() -> bool:
+    """librados.so.2 can be loaded here, as far as the loader's cache knows; it is not loaded."""
+    return ctypes.util.find_library("rados") is not None
+
+
+def found_conf() -> str:
+    """Where Ceph itself would look: $CEPH_CONF, /etc/ceph/ceph.conf, ~/.ceph/ceph.conf."""
+    places = (os.environ.get("CEPH_CONF", ""), "/etc/ceph/ceph.conf", str(Path.home() / ".ceph/ceph.conf"))
+    return next((place for place in places if place and Path(place).is_file()), "")

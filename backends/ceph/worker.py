@@ -1,0 +1,192 @@
+"""The process that talks to one Ceph cluster: `python -m backends.ceph.worker`, a child of the engine.
+
+librados may hang or abort() its process, and a dump of 129 MB takes a second of CPU to count: neither may happen in the
+engine. The first frame on stdin is the setup; the process ends when stdin closes, and with its parent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import gc
+import os
+import signal
+import sys
+import time
+from contextlib import suppress
+
+from backends.ceph import frames, trouble
+from backends.ceph.carrier import Carrier, CarrierError, Command, Reply, Target
+from backends.ceph.counting import Counter
+from backends.ceph.guard import Verdict, judge
+from evac.model import Problem
+
+ABANDONED = 3
+"""Calls into librados that never came back, from which on it is better to start anew: each holds a thread."""
+
+_PR_SET_PDEATHSIG = 1
+
+
+class Worker:
+    """Answers frames. Every ask runs by itself, so that a slow one holds up no other."""
+
+    def __init__(self, setup: frames.Setup, carrier: Carrier, out: asyncio.StreamWriter) -> None:
+        self._setup = setup
+        self._carrier = carrier
+        self._out = out
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._counter = Counter()
+        self._counting = asyncio.Lock()
+        self._own = tuple(filter(None, (setup.user, setup.write_user)))
+
+    async def serve(self, inbox: asyncio.StreamReader) -> None:
+        """Until stdin ends."""
+        await self._send(frames.Ready(pid=os.getpid(), how=self._setup.carrier))
+        try:
+            while (frame := await _next(inbox)) is not None:
+                self._take(frame)
+        finally:
+            for task in self._tasks.values():
+                task.cancel()
+            await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+            await self._carrier.close()
+
+    def _take(self, frame: frames.Request) -> None:
+        match frame:
+            case frames.Cancel(id=number):
+                if task := self._tasks.get(number):
+                    task.cancel()
+            case frames.Ask() | frames.Place():
+                task = asyncio.create_task(self._answer(frame))
+                self._tasks[frame.id] = task
+                task.add_done_callback(lambda _: self._tasks.pop(frame.id, None))
+            case frames.Setup():
+                raise frames.FrameError("a second setup")
+
+    async def _answer(self, frame: frames.Ask | frames.Place) -> None:
+        try:
+            if isinstance(frame, frames.Ask):
+                await self._ask(frame)
+            else:
+                async with self._counting:
+                    await self._place(frame)
+        except CarrierError as error:
+            failed = frames.Failed(id=frame.id, kind=error.kind, problem=error.problem, sent=error.sent)
+            await self._send(failed)
+        except Exception as error:  # noqa: BLE001 - the one boundary: whatever it is, the engine must hear of it
+            problem = Problem(
+                happened=f"evac's worker made a mistake: {error!r}.", next_step="Please report it."
+            )
+            await self._send(frames.Failed(id=frame.id, kind="bad", problem=problem, sent=True))
+
+    async def _ask(self, frame: frames.Ask) -> None:
+        began = time.monotonic()
+        reply = await self._carry(frame.target, frame.command, write=frame.write)
+        view = memoryview(reply.out)
+        for start in range(0, len(view), frames.PART):
+            await self._send(frames.Part(id=frame.id, data=bytes(view[start : start + frames.PART])))
+        took = time.monotonic() - began
+        await self._send(frames.Done(id=frame.id, code=reply.code, err=reply.err, took=took))
+
+    async def _place(self, frame: frames.Place) -> None:
+        began = time.monotonic()
+        reply = await self._carry("mgr", {"prefix": "pg dump", "dumpcontents": ["pgs_brief"]})
+        fetched = time.monotonic() - began
+        if reply.code:
+            await self._send(frames.Done(id=frame.id, code=reply.code, err=reply.err, took=fetched))
+            return
+        placement, rows = self._counter.count(reply, fetched=fetched, whole=frame.whole)
+        for start in range(0, len(rows), frames.ROWS):
+            some = dict(rows[start : start + frames.ROWS])
+            await self._send(frames.Rows(id=frame.id, rows=some))
+        await self._send(frames.Placed(id=frame.id, placement=placement))
+
+    async def _carry(self, target: Target, command: Command, *, write: bool = False) -> Reply:
+        """Below the guard nothing but what it knows is ever sent."""
+        verdict = judge(command, self._own)
+        if verdict is Verdict.FOREIGN or (verdict is Verdict.CHANGES) != write:
+            raise CarrierError("refused", _foreign(command), sent=False)
+        if write and self._setup.read_only:
+            raise CarrierError("readonly", _read_only(command), sent=False)
+        try:
+            async with asyncio.timeout(self._setup.read_timeout):
+                return await self._carrier.ask(target, command, write=write)
+        except TimeoutError:
+            raise trouble.slow(self._setup.read_timeout, target, write=write) from None
+
+    async def _send(self, frame: frames.Answer) -> None:
+        self._out.write(frames.pack(frame))
+        await self._out.drain()
+
+
+def _foreign(command: Command) -> Problem:
+    return Problem(
+        happened=f"{str(command.get('prefix'))[:80]!r} with these arguments is not among the commands evac sends.",
+        unaffected="Nothing was changed.",
+    )
+
+
+def _read_only(command: Command) -> Problem:
+    return Problem(
+        happened=f"The cluster is read-only here: {command['prefix']} was not sent.",
+        unaffected="Nothing was changed.",
+        next_step="Remove read_only from the config, or start without --read-only, to allow changes.",
+    )
+
+
+def carrier_of(setup: frames.Setup) -> Carrier:
+    """The one the setup names; its library is imported now. Raises CarrierError."""
+    match setup.carrier:
+        case "command":
+            from backends.ceph.local import CommandCarrier  # noqa: PLC0415 - only the carrier in use is imported
+
+            return CommandCarrier(setup)
+        case _:
+            from backends.ceph.unixsocket import SocketCarrier  # noqa: PLC0415 - as above
+
+            return SocketCarrier(setup)
+
+
+async def _next(inbox: asyncio.StreamReader) -> frames.Request | None:
+    """None: stdin has ended, which is how the engine says good-bye."""
+    try:
+        head = await inbox.readexactly(4)
+        return frames.request(await inbox.readexactly(frames.length(head)))
+    except (asyncio.IncompleteReadError, ConnectionError):
+        return None
+
+
+async def _main(out_fd: int) -> None:
+    loop = asyncio.get_running_loop()
+    inbox = asyncio.StreamReader(limit=1 << 20)
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(inbox), sys.stdin)
+    transport, protocol = await loop.connect_write_pipe(
+        asyncio.streams.FlowControlMixin, os.fdopen(out_fd, "wb", 0)
+    )
+    out = asyncio.StreamWriter(transport, protocol, None, loop)
+    setup = await _next(inbox)
+    if not isinstance(setup, frames.Setup):
+        return
+    main = asyncio.current_task()
+    assert main is not None
+    loop.add_signal_handler(signal.SIGTERM, main.cancel)
+    with suppress(asyncio.CancelledError):
+        await Worker(setup, carrier_of(setup), out).serve(inbox)
+
+
+def main() -> None:
+    """Run until stdin ends. What a library prints goes to stderr: stdout belongs to the frames."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    out = os.dup(1)
+    os.dup2(2, 1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    gc.collect()
+    gc.freeze()
+    asyncio.run(_main(out))
+    # Not sys.exit: a thread that hangs in librados would be waited for.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
