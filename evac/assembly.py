@@ -7,6 +7,7 @@ import gc
 import logging
 import logging.handlers
 import os
+import sqlite3
 from collections.abc import Coroutine, Mapping
 from typing import Any
 
@@ -29,6 +30,10 @@ from evac.secret import REDACTOR
 from evac.server import Server
 
 log = logging.getLogger("evac.engine")
+
+
+LOOK_FOR_OLD = 6 * 3600.0
+"""Seconds between two looks for what is too old for the working journal."""
 
 
 class Engine:
@@ -117,6 +122,10 @@ class Engine:
         await self.queue.start()
         for name in self._config.clusters:
             self._watch(name)
+        if self._config.engine.keep_days:
+            self._tasks[""] = asyncio.create_task(
+                self._grow_old(self._config.engine.keep_days), name="retention"
+            )
 
     async def run(self, *, idle_exit: float | None) -> None:
         """Until stopped, or until nobody has needed us for `idle_exit` seconds."""
@@ -136,6 +145,24 @@ class Engine:
         await _within(0.3, self._journal.close())
         self._linker.close()
         self.access.close()
+
+    async def _grow_old(self, days: int) -> None:
+        while True:
+            before = clock.wall() - days * 86_400
+            try:
+                orders = await self.queue.forget_before(before)
+                files = await self._journal.rotate(before)
+            except (OSError, sqlite3.Error) as error:
+                log.warning("old records stay in the journal for now: %s", error)
+            else:
+                if orders or files:
+                    log.info(
+                        "%d order(s) older than %d days forgotten, %d audit file(s) closed",
+                        orders,
+                        days,
+                        files,
+                    )
+            await asyncio.sleep(LOOK_FOR_OLD)
 
     def _watch(self, name: str) -> None:
         task = asyncio.create_task(self._link_and_poll(name), name=f"cluster {name}")

@@ -202,7 +202,20 @@ class Board:
     def _trim(self) -> None:
         """Ended orders beyond the newest stay on disk only: an engine that runs for months must not grow."""
         ended = [order.id for order in self.orders.values() if order.state is not OrderState.OPEN]
-        for order in ended[:-ORDERS_LOADED]:
+        self._drop(ended[:-ORDERS_LOADED])
+
+    def forget_before(self, before: float) -> None:
+        """Let go of orders that ended before `before` (Unix seconds), so that none of them is tried again."""
+        self._drop(
+            [
+                order.id
+                for order in self.orders.values()
+                if order.state is not OrderState.OPEN and (order.ended or order.created) < before
+            ]
+        )
+
+    def _drop(self, orders: Iterable[str]) -> None:
+        for order in orders:
             jobs = self.of_order.pop(order)
             for job in jobs:
                 action = self.jobs.pop(job).action

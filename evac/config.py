@@ -30,6 +30,8 @@ class EngineRules(_Table, frozen=True, kw_only=True):
 
     idle_exit: Annotated[float, Meta(ge=1, le=86_400)] = 60.0
     """Seconds after the last console left and the last work ended; not used when run as a service."""
+    keep_days: Annotated[int, Meta(ge=0, le=36_500)] = 90
+    """Days after which ended orders are forgotten and audit records move into closed files; 0: never."""
 
 
 class ConsoleRules(_Table, frozen=True, kw_only=True):

@@ -23,7 +23,7 @@ from typing import Any
 
 import msgspec
 
-from evac import audit, clock, store
+from evac import archive, audit, clock, store
 from evac.audit import AuditRecord
 from evac.jobs import Job, Order
 from evac.store import JournalError, Rows, Saved, Trail
@@ -231,6 +231,22 @@ class Journal:
             except sqlite3.Error as error:
                 return store.explain(error, self.path), told
         return "", told
+
+    # --- growing old -----------------------------------------------------------------------------
+
+    async def forget_orders(self, before: float) -> int:
+        """Take out orders that ended before `before` (Unix seconds); how many. Raises sqlite3.Error."""
+        return await self._loop.run_in_executor(self._pool, store.forget_orders, self._db, before)
+
+    async def rotate(self, before: float) -> int:
+        """Move audit records older than `before` into closed segments; how many segments. Raises OSError, sqlite3.Error."""
+        closed = 0
+        # The segment is read and packed beside the journal's thread, which jobs wait for.
+        while cut := await asyncio.to_thread(archive.close_segment, self.path, before):
+            if not await self._loop.run_in_executor(self._pool, store.cut_audit, self._db, cut):
+                break
+            closed += 1
+        return closed
 
     # --- reading ---------------------------------------------------------------------------------
 

@@ -109,6 +109,11 @@ class Queue:
         await asyncio.gather(*(watcher.stop() for watcher in self._watchers.values()))
         await self._goals.stop()
 
+    async def forget_before(self, before: float) -> int:
+        """Let go of orders that ended before `before` (Unix seconds), here and on disk; how many. Raises sqlite3.Error."""
+        self._board.forget_before(before)
+        return await self._journal.forget_orders(before)
+
     def _restore(self, meta: Mapping[str, str]) -> None:
         state = replace(self._board.state, limits=self._rules.default)
         with contextlib.suppress(KeyError, msgspec.MsgspecError):

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from evac import audit
 from evac.actions import subject_of
+from evac.archive import Cut
 from evac.audit import AuditRecord
 from evac.jobs import Job, Order
 from evac.model import Problem
@@ -215,7 +216,58 @@ def load(db: sqlite3.Connection) -> Saved:
     )
     last = db.execute("SELECT (SELECT max(n) FROM orders), (SELECT max(n) FROM jobs)").fetchone()
     meta = {str(key): str(value) for key, value in db.execute("SELECT key, value FROM meta")}
-    return Saved(orders=orders, jobs=jobs, meta=meta, last_order=last[0] or 0, last_job=last[1] or 0)
+    return Saved(
+        orders=orders,
+        jobs=jobs,
+        meta=meta,
+        last_order=max(last[0] or 0, int(meta.get("last_order", 0))),
+        last_job=max(last[1] or 0, int(meta.get("last_job", 0))),
+    )
+
+
+def forget_orders(db: sqlite3.Connection, before: float) -> int:
+    """Take out orders that ended before `before` (Unix seconds), with their jobs; how many orders that were.
+
+    Their numbers are never given again: the audit record speaks of them.
+    """
+    old = """
+        SELECT id FROM orders WHERE state <> 'open'
+        AND coalesce(json_extract(CAST(body AS TEXT), '$.ended'), json_extract(CAST(body AS TEXT), '$.created')) < ?
+        AND id NOT IN (SELECT "order" FROM jobs WHERE state NOT IN ('done', 'failed', 'cancelled'))
+    """
+    try:
+        db.execute("BEGIN IMMEDIATE")
+        for key, table in (("last_order", "orders"), ("last_job", "jobs")):
+            db.execute(
+                f"INSERT OR REPLACE INTO meta SELECT ?, max(coalesce((SELECT max(n) FROM {table}), 0), coalesce("  # noqa: S608  # our own names
+                "(SELECT CAST(value AS INTEGER) FROM meta WHERE key = ?), 0))",
+                (key, key),
+            )
+        db.execute(f'DELETE FROM jobs WHERE "order" IN ({old})', (before,))  # noqa: S608  # our own text
+        gone = db.execute(f"DELETE FROM orders WHERE id IN ({old})", (before,)).rowcount  # noqa: S608  # as above
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.rollback()
+        raise
+    return gone
+
+
+def cut_audit(db: sqlite3.Connection, cut: Cut) -> bool:
+    """Take out the audit records up to a cut, if it is one of this chain: they are safe in closed segments."""
+    try:
+        db.execute("BEGIN IMMEDIATE")
+        row = db.execute("SELECT hash FROM audit WHERE seq = ?", (cut.seq,)).fetchone()
+        fits = row is not None and row[0] == cut.hash
+        if fits:
+            db.execute("DELETE FROM audit WHERE seq <= ?", (cut.seq,))
+            db.execute("INSERT OR REPLACE INTO meta VALUES ('audit_base', ?)", (f"{cut.seq}:{cut.hash}",))
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.rollback()
+        raise
+    return fits
 
 
 def find(db: sqlite3.Connection, token: str) -> str:

@@ -28,7 +28,12 @@ def verify_command(ctx: click.Context, /, as_json: bool) -> None:
     if as_json:
         show.print_json({"journal": path, **show.plain(found)})
     elif found.ok:
-        show.say(f"{found.records} records, none changed. Head: {found.head or '(none yet)'}")
+        closed = (
+            f", the oldest in {found.segments} closed file{'s' * (found.segments > 1)}"
+            if found.segments
+            else ""
+        )
+        show.say(f"{found.records} records{closed}, none changed. Head: {found.head or '(none yet)'}")
     else:
         place = (
             f". Record {found.broken_at} is the first that does not fit."

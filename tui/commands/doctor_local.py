@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import locale
 import os
 import shutil
@@ -13,6 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from evac.archive import segments
 from evac.config import Config, ConfigErrors, load, plugins
 from evac.model import Finding
 from evac.paths import Paths
@@ -122,7 +124,29 @@ def state_directory(where: Paths) -> Iterator[Finding]:
         detail=f"{size(free)} free at {folder}",
         fix="" if free >= ROOM_WANTED else "Make room: on a full disk the engine takes no new orders.",
     )
+    if where.state.exists():
+        yield _used(where)
     yield _fsync(folder)
+
+
+def _used(where: Paths) -> Finding:
+    """What evac itself has on this disk; `[engine] keep_days` bounds the journal, not the closed audit files."""
+    journal = _bytes(where.journal, where.journal.with_name(where.journal.name + "-wal"))
+    closed = [segment.path for segment in segments(where.journal)]
+    logs = _bytes(*where.state.glob(f"{where.log.name}*"))
+    parts = [f"journal {size(journal)}", f"logs {size(logs)}"]
+    parts += [f"{len(closed)} closed audit file{'s' * (len(closed) > 1)} {size(_bytes(*closed))}"] * bool(
+        closed
+    )
+    return Finding(check="used", ok=True, detail=", ".join(parts))
+
+
+def _bytes(*paths: Path) -> int:
+    total = 0
+    for path in paths:
+        with contextlib.suppress(OSError):
+            total += path.stat().st_size
+    return total
 
 
 def _rights(folder: Path) -> Finding:
