@@ -50,6 +50,7 @@ class Ask(Guarded[Answers | None]):
         self._inputs = {
             field.key: LineInput(id=f"field-{field.key}", takes_paste=False) for field in sheet.fields
         }
+        self._leads = {field.key: Lines(palette) for field in sheet.fields}
 
     def compose(self) -> ComposeResult:
         """Title, the world by name, what to type, Cancel and OK."""
@@ -58,9 +59,8 @@ class Ask(Guarded[Answers | None]):
             yield self._body
             for field in self.sheet.fields:
                 with Horizontal(classes="field"):
-                    lead = Lines(self.palette)
-                    lead.styles.width = min(56, len(field.prompt) + 2)
-                    lead.show([(Span(field.prompt, "title"), Span(": "))])
+                    lead = self._leads[field.key]
+                    lead.styles.width = min(58, len(field.prompt) + 4)
                     yield lead
                     yield self._inputs[field.key]
             yield self._hint
@@ -79,7 +79,20 @@ class Ask(Guarded[Answers | None]):
         self._title.show([(Span(self.sheet.title, "title"),)])
         for field in self.sheet.fields:
             self._inputs[field.key].value = field.value
+        self._point()
         self._check()
+
+    def on_descendant_focus(self) -> None:
+        """Another field or button."""
+        self._point()
+
+    def _point(self) -> None:
+        """The field that takes the keys is pointed at: an empty one shows its focus by nothing but a cursor."""
+        for field in self.sheet.fields:
+            here = self._inputs[field.key].has_focus
+            self._leads[field.key].show(
+                [(Span("> " if here else "  ", "title"), Span(field.prompt, "title"), Span(": "))]
+            )
 
     @property
     def typed(self) -> Answers:
