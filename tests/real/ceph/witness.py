@@ -12,9 +12,8 @@ from typing import Any, Self
 from tests.real.ceph.layout import ADMIN, CONF, LAB, SERVICES
 from tests.real.daemons import LabError
 
-MON_COMMANDS = ("status", "health", "osd", "mon", "config", "auth", "quorum_status", "versions")
-MGR_COMMANDS = ("pg", "osd df", "osd perf", "osd pool stats", "osd ok-to-stop", "progress", "balancer")
-"""Which daemon answers a command, by how it begins; the longest match decides."""
+MGR_COMMANDS = ("pg ", "osd df", "osd perf", "osd pool stats", "osd ok-to-stop", "progress", "balancer")
+"""What the manager answers, by how it begins; the rest is the monitor's."""
 
 
 class Refused(Exception):
@@ -75,7 +74,8 @@ class Witness:
     def text(self, prefix: str, **args: object) -> str:
         """One answer as it came. Raises Refused with Ceph's own words."""
         assert self._process.stdin is not None
-        question = {"target": _target(prefix), "command": {"prefix": prefix, **args}}
+        target = "mgr" if prefix.startswith(MGR_COMMANDS) else "mon"
+        question = {"target": target, "command": {"prefix": prefix, **args}}
         self._process.stdin.write(json.dumps(question) + "\n")
         self._process.stdin.flush()
         answer = self._answer()
@@ -121,8 +121,3 @@ class Witness:
         """Health code → its summary."""
         checks = self.ask("health", detail="detail")["checks"]
         return {code: one["summary"]["message"] for code, one in checks.items()}
-
-
-def _target(prefix: str) -> str:
-    found = max((one for one in MON_COMMANDS + MGR_COMMANDS if prefix.startswith(one)), key=len)
-    return "mgr" if found in MGR_COMMANDS else "mon"
