@@ -12,9 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
+from rich.console import RenderableType
 from textual import events
 from textual.app import App
 from textual.binding import Binding, BindingType
+from textual.screen import Screen
 
 from evac.api import Delta
 from evac.model import Problem
@@ -24,7 +26,7 @@ from tui.board import Board, Context
 from tui.commandline import completions, run_command
 from tui.doing import Doing
 from tui.look import Look, Span
-from tui.paint import quiet_gc
+from tui.paint import Painter, quiet_gc
 from tui.panes import PANES
 from tui.screens.main import MainScreen
 from tui.screens.small import TooSmall, fits
@@ -69,6 +71,7 @@ class Console(App[int], inherit_bindings=False):
         self.source = source
         self.store = store or Store()
         self.palette = Palette(look)
+        self.painter = Painter()
         self.context = Context(self.store, look)
         self.boards = {pane.name: Board(pane, self.context) for pane in PANES}
         self.board = self.boards["hosts"]
@@ -213,6 +216,10 @@ class Console(App[int], inherit_bindings=False):
         self._notice_until = self.monotonic() + seconds
         if self.main.is_attached:
             self.main.draw_footer()
+
+    def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:
+        """Textual's last step before the terminal (tests/console/test_paint.py)."""
+        super()._display(screen, self.painter.frame(renderable))
 
     def write_terminal(self, sequence: str) -> None:
         """Something for the terminal itself, such as its clipboard."""

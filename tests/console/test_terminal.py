@@ -25,16 +25,16 @@ PATIENCE = 30.0
 
 
 class Terminal:
-    """A program in a pty of 80x24, and what its screen shows."""
+    """A program in a pty, and what its screen shows."""
 
-    def __init__(self, argv: list[str], **environ: str) -> None:
+    def __init__(self, argv: list[str], size: tuple[int, int] = (80, 24), **environ: str) -> None:
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
-            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
             os.chdir(ROOT)
             os.execvpe(argv[0], argv, {**os.environ, "TERM": "xterm-256color", "PS1": "ready$ ", **environ})  # noqa: S606  # the program under test, from a list
         self.raw = b""
-        self._screen = pyte.Screen(80, 24)
+        self._screen = pyte.Screen(*size)
         self._stream = pyte.ByteStream(self._screen)
 
     @property
@@ -51,6 +51,14 @@ class Terminal:
                 data = os.read(self.fd, 65536)
                 self.raw += data
                 self._stream.feed(re.sub(rb"\x1b\[[>=<][0-9;]*[a-zA-Z]|\x1b\[\?[0-9;$]*p", b"", data))
+
+    def quiet(self) -> None:
+        """Read until nothing has come for a while: frames may arrive in pieces."""
+        deadline = time.monotonic() + PATIENCE
+        seen = -1
+        while seen != len(self.raw) and time.monotonic() < deadline:
+            seen = len(self.raw)
+            self.read(0.2)
 
     def wait_for(self, pattern: str, *, gone: bool = False) -> None:
         deadline = time.monotonic() + PATIENCE
@@ -91,8 +99,8 @@ class Terminal:
 
 
 @contextlib.contextmanager
-def terminal(argv: list[str], **environ: str) -> Iterator[Terminal]:
-    screen = Terminal(argv, **environ)
+def terminal(argv: list[str], size: tuple[int, int] = (80, 24), **environ: str) -> Iterator[Terminal]:
+    screen = Terminal(argv, size, **environ)
     try:
         yield screen
     finally:

@@ -84,7 +84,7 @@ class MainScreen(Screen[None], inherit_bindings=False):
         self.line_state = Lines(palette, id="state")
         self.line_clusters = Lines(palette, id="clusters")
         self.line_board = Lines(palette, id="board")
-        self.table = Table(console.board, palette, self.follow_cursor)
+        self.table = Table(console.board, palette, console.painter, self.follow_cursor)
         self.strip_detail = Lines(palette, id="detail")
         self.prompt = Prompt(palette)
         self.line_footer = Lines(palette, id="footer")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import zip_longest
 
 from rich.segment import Segment
 from rich.style import Style
@@ -80,6 +81,33 @@ def folded(line: Line, cells: int) -> list[Line]:
     return out
 
 
+def _shared(one: str, other: str) -> int:
+    """How many characters two texts begin with in common."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((at for at, (left, right) in pairs if left != right), min(len(one), len(other)))
+
+
+def _differing(before: Line, after: Line, cells: int) -> tuple[int, int]:
+    """From which cell to which two lines differ, at the most; a superset where that is hard to say."""
+    left = 0
+    for old, new in zip(before, after, strict=False):
+        if old != new:
+            if old.tone == new.tone and old.text.isascii() and new.text.isascii():
+                left += _shared(old.text, new.text)
+            break
+        left += width(old.text)
+    wide = [sum(width(span.text) for span in line) for line in (before, after)]
+    if max(wide) > cells:  # where a line is cut the last cells hold the ellipsis
+        return max(0, min(left, cells - 2)), cells
+    right = max(wide)
+    if wide[0] == wide[1]:
+        for old, new in zip(reversed(before), reversed(after), strict=False):
+            if old != new:
+                break
+            right -= width(old.text)
+    return min(left, max(0, right - 1)), max(right, 1)
+
+
 class Lines(Widget):
     """Some lines of text. `show` repaints only those that differ, and never re-lays out."""
 
@@ -105,14 +133,10 @@ class Lines(Widget):
         """Show these lines; True if anything changed."""
         old, self._lines = self._lines, tuple(lines)
         wide = self.size.width
-        longest = max(len(old), len(self._lines))
-        changed = [
-            Region(0, y, wide, 1)
-            for y in range(longest)
-            if (old[y] if y < len(old) else None) != (self._lines[y] if y < len(self._lines) else None)
-        ]
+        pairs = list(enumerate(zip_longest(old, self._lines, fillvalue=())))
+        changed = [(y, *_differing(before, after, wide)) for y, (before, after) in pairs if before != after]
         if changed and wide:
-            self.refresh(*changed)
+            self.refresh(*(Region(left, y, right - left, 1) for y, left, right in changed))
         return bool(changed)
 
     def render_line(self, y: int) -> Strip:

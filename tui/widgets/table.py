@@ -20,7 +20,7 @@ from textual.widget import Widget
 
 from tui.board import Board, Column, Context
 from tui.look import Span
-from tui.paint import paint_now
+from tui.paint import Painter, drawn, paint_now, unpainted
 from tui.text import fit, width
 from tui.widgets.lines import Palette, strip_of
 
@@ -28,6 +28,9 @@ MARK = 2
 """Cells left of the first column: the mark."""
 
 SCROLLBAR = 1
+
+KEPT = 500
+"""Rows whose lines are kept drawn: some pages. Each is a hundred objects for the garbage collector."""
 
 
 class Placed(Struct, frozen=True):
@@ -75,15 +78,17 @@ class Table(Widget, can_focus=True):
         Binding("asterisk", "mark_all", "mark all shown", show=False),
     ]
 
-    def __init__(self, board: Board, palette: Palette, on_change: Callable[[], Sequence[Widget]]) -> None:
+    def __init__(
+        self, board: Board, palette: Palette, painter: Painter, on_change: Callable[[], Sequence[Widget]]
+    ) -> None:
         super().__init__(id="table")
+        self.painter = painter
         self.board = board
         self.palette = palette
         self._on_change = on_change
         """Called in the key's own action; what it changed and returns is painted in the same frame."""
         self._placed: list[Placed] = []
-        self._cache: dict[str, dict[tuple[bool, bool, bool], Strip]] = {}
-        self._shown_top = 0
+        self._cache: dict[str, dict[tuple[bool, bool, bool, bool | None], Strip]] = {}
 
     # --- what the console tells it ---------------------------------------------------------------
 
@@ -140,6 +145,10 @@ class Table(Widget, can_focus=True):
 
     # --- drawing ---------------------------------------------------------------------------------
 
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """Lines as they are cached here, by the row's key."""
+        return drawn(self, crop)
+
     def render_line(self, y: int) -> Strip:
         """Textual's Line API: line 0 is the header."""
         wide = self.size.width
@@ -152,13 +161,15 @@ class Table(Widget, can_focus=True):
         key = board.order[index]
         cursor = index == board.at and board.cursor is not None
         variant = (cursor, key in board.marks or self._in_range(index), board.gone(key))
+        thumb = self._in_thumb(y)
         strips = self._cache.setdefault(key, {})
-        strip = strips.get(variant)
+        strip = strips.get((*variant, thumb))
         if strip is None:
-            if len(self._cache) > 4_000:
+            if len(self._cache) > KEPT:
                 self._cache = {key: strips}
-            strip = strips[variant] = self._row(key, variant, wide - SCROLLBAR)
-        return Strip([*strip, self._thumb(y)], wide)
+            row = self._row(key, variant, wide - SCROLLBAR)
+            strip = strips[(*variant, thumb)] = Strip([*row, self._thumb(thumb)], wide).simplify()
+        return strip
 
     def _in_range(self, index: int) -> bool:
         board = self.board
@@ -213,43 +224,69 @@ class Table(Widget, can_focus=True):
     def _cell(column: Column, row: object, context: Context) -> Span:
         return column.cell(row, context)
 
-    def _thumb(self, y: int) -> Segment:
-        board, look, rows = self.board, self.palette.look, self.rows
-        count = len(board.order)
+    def _thumb_lines(self, top: int) -> range | None:
+        """Lines on which the scroll bar's thumb is when `top` is the first row shown; None where all rows fit."""
+        rows, count = self.rows, len(self.board.order)
         if count <= rows:
-            return Segment(" ", self.palette.styles["plain"])
+            return None
         size = max(1, rows * rows // count)
-        start = (rows - size) * board.top // max(1, count - rows)
-        inside = start <= y - 1 < start + size
-        return Segment(look.glyph("thumb" if inside else "track"), self.palette.styles["dim"])
+        start = (rows - size) * top // max(1, count - rows)
+        return range(start + 1, start + size + 1)
+
+    def _in_thumb(self, y: int) -> bool | None:
+        lines = self._thumb_lines(self.board.top)
+        return None if lines is None else y in lines
+
+    def _thumb(self, inside: bool | None) -> Segment:
+        if inside is None:
+            return Segment(" ", self.palette.styles["plain"])
+        glyph = self.palette.look.glyph("thumb" if inside else "track")
+        return Segment(glyph, self.palette.styles["dim"])
 
     # --- keys ------------------------------------------------------------------------------------
 
-    def moved(self, before: int, before_top: int) -> None:
-        """The cursor went from line `before`: repaint as little as possible, and what depends on it."""
+    def _go(self, index: int, scroll: int = 0) -> None:
+        """Put the cursor on a line of the order, the picture moved by `scroll` lines: repaint as little as possible."""
         board = self.board
+        before, top, count = board.at, board.top, len(board.order)
+        can_scroll = not unpainted(self)
+        board.move_to(index)
+        board.top = max(0, min(len(board.order) - self.rows, top + scroll)) if scroll else top
         self._fit_top()
-        if board.top != before_top or board.anchor is not None:
+        by = board.top - top
+        far = bool(by) and (not can_scroll or abs(by) > self.rows // 2)
+        if far or board.anchor is not None or len(board.order) != count:
             self.refresh()
         else:
-            wide = self.size.width
-            self.refresh(
-                *(
-                    Region(0, index - board.top + 1, wide, 1)
-                    for index in (before, board.at)
-                    if board.top <= index < board.top + self.rows
-                )
-            )
+            dirty = {before - board.top + 1, board.at - board.top + 1}
+            self.refresh(*self._lines(dirty | self._scroll(by)), *self._thumb_moved(top, by))
         paint_now(self, *self._on_change())
+
+    def _scroll(self, by: int) -> set[int]:
+        """The terminal moves the rows it shows; returns the lines that came into the picture."""
+        if not by:
+            return set()
+        self.painter.scroll(Region(0, self.region.y + 1, self.size.width, self.rows), by)
+        return set(range(self.rows - by + 1, self.rows + 1) if by > 0 else range(1, 1 - by))
+
+    def _lines(self, lines: Iterable[int]) -> list[Region]:
+        return [Region(0, line, self.size.width, 1) for line in sorted(lines) if 1 <= line <= self.rows]
+
+    def _thumb_moved(self, top: int, by: int) -> list[Region]:
+        """The cells of the scroll bar that differ after rows and thumb have moved."""
+        before, after = self._thumb_lines(top), self._thumb_lines(self.board.top)
+        if before is None or after is None:
+            return []
+        moved = {line - by for line in before}
+        return [
+            Region(self.size.width - SCROLLBAR, line, SCROLLBAR, 1)
+            for line in moved ^ set(after)
+            if 1 <= line <= self.rows
+        ]
 
     def go(self, index: int) -> None:
         """Put the cursor on a line of the order."""
-        board = self.board
-        before, top, count = board.at, board.top, len(board.order)
-        board.move_to(index)
-        if len(board.order) != count:
-            self.refresh()
-        self.moved(before, top)
+        self._go(index)
 
     def action_move(self, step: int) -> None:
         """One line; the first step puts the cursor on the first row."""
@@ -264,11 +301,7 @@ class Table(Widget, can_focus=True):
         self._leap(step * max(1, self.rows // 2))
 
     def _leap(self, lines: int) -> None:
-        board = self.board
-        before, top = board.at, board.top
-        board.move_to(board.at + lines)
-        board.top = max(0, min(len(board.order) - self.rows, top + lines))
-        self.moved(before, top)
+        self._go(self.board.at + lines, lines)
 
     def action_end(self, side: int) -> None:
         """First or last row."""
@@ -276,9 +309,13 @@ class Table(Widget, can_focus=True):
 
     def action_mark(self) -> None:
         """Mark or unmark, and go on to the next row."""
-        was_range = self.board.anchor is not None
-        self.board.toggle_mark()
-        self.refresh()
+        board = self.board
+        was_range, order = board.anchor is not None, board.order
+        board.toggle_mark()
+        if was_range or board.order is not order:
+            self.refresh()
+        else:
+            self.refresh(*self._lines([board.at - board.top + 1]))
         if was_range:
             paint_now(self, *self._on_change())
         else:
@@ -289,7 +326,7 @@ class Table(Widget, can_focus=True):
         board = self.board
         if board.cursor is not None and not board.gone(board.cursor):
             board.marks[board.cursor] = None
-        self.refresh()
+        self.refresh(*self._lines([board.at - board.top + 1]))
         self.action_move(step)
 
     def action_range(self) -> None:
