@@ -30,6 +30,16 @@ class Reply(Struct, frozen=True, kw_only=True):
 class Carrier(Protocol):
     """One way to a cluster, used by one worker process. Asks may overlap."""
 
+    @property
+    def how(self) -> str:
+        """Its name and version, for the doctor."""
+        ...
+
+    @property
+    def worn(self) -> bool:
+        """True: it has lost so much to calls that never came back that a new process is better."""
+        ...
+
     async def ask(self, target: Target, command: Command, *, write: bool = False) -> Reply:
         """Send one command; "format": "json" is added unless it is given. `write`: with the key for changing calls.
 

@@ -45,7 +45,7 @@ def _words(value: object) -> list[str]:
     return [str(one) for one in value] if isinstance(value, list | tuple) else [str(value)]
 
 
-def command_line(setup: Setup, command: Command, *, write: bool = False) -> list[str]:
+def arguments_of(setup: Setup, command: Command, *, write: bool = False) -> list[str]:
     """The whole of it. Keys stay in their files; only the files' names are here."""
     user = (setup.write_user if write else "") or setup.user
     keyring = (setup.write_keyring if write else "") or setup.keyring
@@ -63,12 +63,12 @@ def bounded(line: Sequence[str], seconds: float, timeout: str | None) -> list[st
     return [timeout, "-k", "2", f"{seconds + 5:.0f}", *line] if timeout else list(line)
 
 
-def reply(code: int, out: bytes | bytearray, err: str) -> Reply:
+def reply(code: int, out: bytes | bytearray, err: str, *, where: str = "") -> Reply:
     """What the command printed as an answer. Raises CarrierError if it never reached the cluster."""
     told = _FAILED.search(err)
     if code == 0 or told:
         return Reply(code=_errno(told[1], code) if told else 0, out=out, err=_for_people(err))
-    raise trouble.command_failed(code, err)
+    raise trouble.command_failed(code, err, where=where)
 
 
 def _errno(name: str, code: int) -> int:
@@ -90,6 +90,8 @@ class CommandCarrier:
 
     def __init__(self, setup: Setup, environment: Mapping[str, str] | None = None) -> None:
         self._setup = setup
+        self.how = f"the command {setup.command[0]}"
+        self.worn = False
         self._environment = dict(environment) if environment is not None else None
         self._timeout = shutil.which("timeout")
         self._running: set[asyncio.subprocess.Process] = set()
@@ -97,7 +99,7 @@ class CommandCarrier:
     async def ask(self, target: Target, command: Command, *, write: bool = False) -> Reply:
         """As `Carrier` says; the `ceph` command finds out by itself who answers."""
         del target
-        line = command_line(self._setup, command, write=write)
+        line = arguments_of(self._setup, command, write=write)
         process = await self._start(bounded(line, self._setup.read_timeout, self._timeout))
         self._running.add(process)
         try:

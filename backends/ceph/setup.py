@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes.util
 import os
 from pathlib import Path
 
@@ -49,19 +48,14 @@ def setup_of(settings: Settings) -> Setup:
 
 
 def carrier_of(options: Options) -> str:
-    """The one that is named, else the best this machine can do."""
+    """The one that is named; "auto" leaves it to the worker, which can see what is installed."""
     if options.carrier:
         return options.carrier
     if options.ssh is not None:
         return "ssh"
     if options.socket:
         return "socket"
-    return "librados" if has_library() and (options.conf or found_conf()) else "command"
-
-
-def has_library() -> bool:
-    """librados.so.2 can be loaded here, as far as the loader's cache knows; it is not loaded."""
-    return ctypes.util.find_library("rados") is not None
+    return "auto"
 
 
 def found_conf() -> str:

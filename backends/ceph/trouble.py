@@ -12,8 +12,11 @@ from evac.model import Problem
 READ_CAPS = "mon 'allow r' mgr 'allow r'"
 """Enough for everything evac reads; tried on 16.2.15."""
 
-WRITE_CAPS = "mon 'allow rw' mgr 'allow r'"
-"""`osd set-group` asks for the right rw on the module osd of the monitor (MonCommands.h, 16.2)."""
+WRITE_CAPS = (
+    'mon \'allow r, allow command "osd set-group" with flags=noout,'
+    " allow command \"osd unset-group\" with flags=noout' mgr 'allow r'"
+)
+"""Reading, and noout of single hosts: on 16.2.15 such a key can set no other flag. 'allow rw' would do as well."""
 
 PACKAGES = "Debian and Ubuntu: librados2; RHEL, Rocky, Alma and SUSE: librados2; Arch: ceph-libs"
 

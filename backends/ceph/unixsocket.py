@@ -32,6 +32,8 @@ class SocketCarrier:
 
     def __init__(self, setup: Setup) -> None:
         self._path = setup.socket
+        self.how = "the simulator"
+        self.worn = False
         self._connect_timeout = setup.connect_timeout
 
     async def ask(self, target: Target, command: Command, *, write: bool = False) -> Reply:

@@ -15,14 +15,14 @@ import sys
 import time
 from contextlib import suppress
 
+import msgspec
+
 from backends.ceph import frames, trouble
 from backends.ceph.carrier import Carrier, CarrierError, Command, Reply, Target
 from backends.ceph.counting import Counter
 from backends.ceph.guard import Verdict, judge
+from backends.ceph.setup import found_conf
 from evac.model import Problem
-
-ABANDONED = 3
-"""Calls into librados that never came back, from which on it is better to start anew: each holds a thread."""
 
 _PR_SET_PDEATHSIG = 1
 
@@ -41,7 +41,7 @@ class Worker:
 
     async def serve(self, inbox: asyncio.StreamReader) -> None:
         """Until stdin ends."""
-        await self._send(frames.Ready(pid=os.getpid(), how=self._setup.carrier))
+        await self._send(frames.Ready(pid=os.getpid(), how=self._carrier.how))
         try:
             while (frame := await _next(inbox)) is not None:
                 self._take(frame)
@@ -78,6 +78,9 @@ class Worker:
                 happened=f"evac's worker made a mistake: {error!r}.", next_step="Please report it."
             )
             await self._send(frames.Failed(id=frame.id, kind="bad", problem=problem, sent=True))
+        if self._carrier.worn:
+            print("too many calls never came back; a new process starts", file=sys.stderr)  # noqa: T201 - it is logged
+            os._exit(os.EX_TEMPFAIL)
 
     async def _ask(self, frame: frames.Ask) -> None:
         began = time.monotonic()
@@ -137,14 +140,63 @@ def _read_only(command: Command) -> Problem:
 def carrier_of(setup: frames.Setup) -> Carrier:
     """The one the setup names; its library is imported now. Raises CarrierError."""
     match setup.carrier:
+        case "auto":
+            return _best(setup)
+        case "librados":
+            from backends.ceph.rados import RadosCarrier  # noqa: PLC0415 - only the carrier in use is imported
+
+            return RadosCarrier(setup)
+        case "ssh":
+            from backends.ceph.ssh import SSHCarrier  # noqa: PLC0415 - as above
+
+            return SSHCarrier(setup)
         case "command":
-            from backends.ceph.local import CommandCarrier  # noqa: PLC0415 - only the carrier in use is imported
+            from backends.ceph.local import CommandCarrier  # noqa: PLC0415 - as above
 
             return CommandCarrier(setup)
         case _:
             from backends.ceph.unixsocket import SocketCarrier  # noqa: PLC0415 - as above
 
             return SocketCarrier(setup)
+
+
+def _best(setup: frames.Setup) -> Carrier:
+    """Librados if it and a ceph.conf are here, else the command."""
+    if setup.conf or found_conf():
+        with suppress(CarrierError):
+            return carrier_of(msgspec.structs.replace(setup, carrier="librados"))
+    return carrier_of(msgspec.structs.replace(setup, carrier="command"))
+
+
+class _Missing:
+    """What cannot be used here says so at every question."""
+
+    worn = False
+
+    def __init__(self, setup: frames.Setup, why: CarrierError) -> None:
+        self.how = setup.carrier
+        self._why = why
+
+    async def ask(self, target: Target, command: Command, *, write: bool = False) -> Reply:
+        """Raises."""
+        del target, command, write
+        raise self._why
+
+    async def close(self) -> None:
+        """Nothing to let go of."""
+
+
+def _carrier(setup: frames.Setup) -> Carrier:
+    try:
+        return carrier_of(setup)
+    except CarrierError as error:
+        return _Missing(setup, error)
+    except ImportError as error:
+        problem = Problem(
+            happened=f'carrier = "{setup.carrier}" needs the Python module {error.name}.',
+            next_step='Install "evac[ceph]".',
+        )
+        return _Missing(setup, CarrierError("unreachable", problem, sent=False))
 
 
 async def _next(inbox: asyncio.StreamReader) -> frames.Request | None:
@@ -171,7 +223,7 @@ async def _main(out_fd: int) -> None:
     assert main is not None
     loop.add_signal_handler(signal.SIGTERM, main.cancel)
     with suppress(asyncio.CancelledError):
-        await Worker(setup, carrier_of(setup), out).serve(inbox)
+        await Worker(setup, _carrier(setup), out).serve(inbox)
 
 
 def main() -> None:
