@@ -1,4 +1,4 @@
-"""The lab for the session, a settled world and a fresh engine for each test."""
+"""The labs, a settled world and a fresh engine for each test."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.real.ceph import lab as ceph_lab
+from tests.real.ceph import state as ceph_state
+from tests.real.ceph.rig import CephRig
+from tests.real.ceph.witness import Witness
 from tests.real.openstack import lab
 from tests.real.openstack.layout import HOSTS
 from tests.real.openstack.processes import pid_of
@@ -53,5 +57,50 @@ def world(any_world: World) -> World:
 def rig(world: World, tmp_path: Path) -> Iterator[Rig]:
     """An engine to start; it is stopped afterwards whatever happened."""
     rig = Rig(tmp_path / "evac")
+    yield rig
+    rig.stop()
+
+
+# --- Ceph -----------------------------------------------------------------------------------------------------
+
+_found: dict[str, bool] = {}
+"""Whether the Ceph lab ran already when the first test asked for it."""
+
+
+@pytest.fixture(scope="module")
+def running_ceph() -> None:
+    """Up for this file."""
+    _found.setdefault("ceph", ceph_lab.is_up())
+    ceph_lab.up()
+
+
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Twelve idle OSDs take a quarter of a core: end them as soon as the next test needs none."""
+    if _needs_ceph(item) and not _needs_ceph(nextitem) and not _found.get("ceph"):
+        ceph_lab.down()
+
+
+def _needs_ceph(item: pytest.Item | None) -> bool:
+    return isinstance(item, pytest.Function) and "running_ceph" in item.fixturenames
+
+
+@pytest.fixture(scope="module")
+def any_ceph(running_ceph: None) -> Iterator[Witness]:
+    """The witness, with the cluster in whatever state the last test left it."""
+    with Witness() as witness:
+        yield witness
+
+
+@pytest.fixture
+def ceph(any_ceph: Witness) -> Witness:
+    """Every daemon runs, everything is in, no flag is set, every PG is active+clean."""
+    ceph_state.restore(any_ceph)
+    return any_ceph
+
+
+@pytest.fixture
+def ceph_rig(ceph: Witness, tmp_path: Path) -> Iterator[CephRig]:
+    """An engine to start, with the key that may set noout; it is stopped afterwards whatever happened."""
+    rig = CephRig(tmp_path / "evac")
     yield rig
     rig.stop()

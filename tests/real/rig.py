@@ -31,24 +31,14 @@ START = 30.0
 """Seconds a start may take on two cores that five daemons share."""
 
 
-class Rig:
+class EngineRig:
     """One engine, killed and started at will. Nothing here knows what the engine is made of."""
 
-    def __init__(
-        self, folder: Path, *, clouds: Path = CLOUDS, read_only: bool = False, extra: str = ""
-    ) -> None:
+    def __init__(self, folder: Path, text: str) -> None:
+        """`text`: what stands in its config."""
         folder.mkdir(parents=True, exist_ok=True)
         config = folder / "config.toml"
-        config.write_text(
-            f"""{extra}
-[clusters.{CLUSTER}]
-kind = "openstack"
-cloud = "lab"
-clouds_file = "{clouds}"
-poll_interval = 2
-read_only = {str(read_only).lower()}
-"""
-        )
+        config.write_text(text)
         config.chmod(0o600)
         self.folder = folder
         self.where: Paths = paths(config, folder / "state")
@@ -141,13 +131,13 @@ read_only = {str(read_only).lower()}
             await asyncio.sleep(0.25)
         raise AssertionError(f"not within {seconds:.0f} s: {what}\n{_tell(last)}\n{self.words()}")
 
+    def known(self, delta: Delta) -> bool:
+        """True once the cluster has been read."""
+        return any(one.fresh_stamp is not None for one in delta.clusters)
+
     async def read(self) -> Delta:
         """The fleet once the cluster has been read."""
-
-        def known(delta: Delta) -> bool:
-            return any(one.fresh_stamp is not None for one in delta.clusters) and bool(delta.vms)
-
-        return await self.until("the cluster has been read", known)
+        return await self.until("the cluster has been read", self.known)
 
     async def fresh(self) -> Delta:
         """The fleet as read after this call began: asks the engine to poll now."""
@@ -219,6 +209,27 @@ read_only = {str(read_only).lower()}
     async def evac_later(self, *words: str, patience: float = 120) -> subprocess.CompletedProcess[str]:
         """The same without holding up the loop."""
         return await asyncio.to_thread(self.evac, *words, patience=patience)
+
+
+class Rig(EngineRig):
+    """An engine that drives the lab's Nova."""
+
+    def __init__(
+        self, folder: Path, *, clouds: Path = CLOUDS, read_only: bool = False, extra: str = ""
+    ) -> None:
+        text = f"""{extra}
+[clusters.{CLUSTER}]
+kind = "openstack"
+cloud = "lab"
+clouds_file = "{clouds}"
+poll_interval = 2
+read_only = {str(read_only).lower()}
+"""
+        super().__init__(folder, text)
+
+    def known(self, delta: Delta) -> bool:
+        """True once its VMs are there."""
+        return super().known(delta) and bool(delta.vms)
 
 
 def named(rows: Sequence[V], name: str) -> V:
