@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -19,6 +20,7 @@ from backends.ceph.process import Exchange, WorkerDied, WorkerProcess
 from backends.ceph.setup import setup_of
 from evac.backend import Call, Settings
 from evac.errors import BackendError
+from evac.model import Finding
 
 GRACE = 10.0
 """Seconds beyond the worker's own time-out after which it counts as hung: it may be counting a huge dump."""
@@ -60,18 +62,33 @@ class CephClient:
     async def fetch(self, target: Target, prefix: str, **args: Any) -> bytes:
         """The same as bytes, for a reader that decodes only the fields it needs."""
         command = {"prefix": prefix, **args}
-        write = prefix in WRITES
+        if prefix in WRITES:
+            return await self._change(target, command)
+        exchange = await self._exchange(frames.Ask(id=0, target=target, command=command))
+        replies.judge(self.cluster, self.setup.user, command, exchange)
+        return exchange.data()
+
+    async def _change(self, target: Target, command: dict[str, Any]) -> bytes:
+        """Once. Whatever comes of it is recorded."""
         began = time.monotonic()
         try:
-            exchange = await self._exchange(frames.Ask(id=0, target=target, command=command, write=write))
-            replies.judge(self.cluster, self._user(write=write), command, exchange)
+            exchange = await self._exchange(frames.Ask(id=0, target=target, command=command, write=True))
         except BackendError as error:
-            if write:
-                self._note(command, None, error.problem.happened, began)
+            self._note(command, None, error.problem.happened, began)
             raise
-        if write:
-            self._note(command, 0, exchange.err, began)
+        self._note(command, exchange.code, exchange.err, began)
+        replies.judge(self.cluster, self.setup.write_user or self.setup.user, command, exchange)
         return exchange.data()
+
+    async def try_write_key(self) -> None:
+        """Ask something harmless with the key for changing calls. Raises as `ask` does."""
+        command: dict[str, object] = {"prefix": "fsid"}
+        exchange = await self._exchange(frames.Ask(id=0, target="mon", command=command, write=True))
+        replies.judge(self.cluster, self.setup.write_user or self.setup.user, command, exchange)
+
+    async def examine(self) -> Sequence[Finding]:
+        """What the worker can see of its carrier, files and known hosts. Raises as `ask` does."""
+        return (await self._exchange(frames.Examine(id=0))).findings
 
     async def placement(self) -> Placement:
         """How PGs lie on OSDs: rows that changed since the former answer, all if `whole`. Raises as `ask` does."""
@@ -79,14 +96,14 @@ class CephClient:
             whole, self._rows_lost = self._rows_lost, True
             exchange = await self._exchange(frames.Place(id=0, whole=whole))
             if exchange.placement is None:
-                replies.judge(self.cluster, self._user(), {"prefix": "pg dump"}, exchange)
+                replies.judge(self.cluster, self.setup.user, {"prefix": "pg dump"}, exchange)
                 raise replies.no_json(self.cluster, "pg dump")
             self._rows_lost = False
             return msgspec.structs.replace(exchange.placement, rows=exchange.rows)
 
-    async def _exchange(self, frame: frames.Ask | frames.Place) -> Exchange:
+    async def _exchange(self, frame: frames.Ask | frames.Place | frames.Examine) -> Exchange:
         """One request and its answer. A worker that says nothing at all in good time is replaced."""
-        write = isinstance(frame, frames.Ask) and frame.write
+        write = isinstance(frame, frames.Ask) and frame.command["prefix"] in WRITES
         try:
             exchange = await self._worker.request(frame, patience=self._patience)
         except WorkerDied as died:
@@ -94,9 +111,6 @@ class CephClient:
         if exchange.failed is not None:
             raise replies.failed(self.cluster, exchange.failed, write=write)
         return exchange
-
-    def _user(self, *, write: bool = False) -> str:
-        return (self.setup.write_user if write else "") or self.setup.user
 
     def _note(self, command: Command, status: int | None, answer: str, began: float) -> None:
         if self._settings.record is None:

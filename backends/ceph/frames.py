@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from backends.ceph.carrier import FailureKind, Target
-from evac.model import Problem
+from evac.model import Finding, Problem
 
 MAX_FRAME = 16 << 20
 """Bytes. A longer one means that something else wrote to the pipe."""
@@ -19,8 +19,8 @@ MAX_FRAME = 16 << 20
 PART = 256 << 10
 """Bytes of an answer in one frame."""
 
-ROWS = 500
-"""OSDs in one frame of a placement; at 50 pools their decode takes the engine's loop about 5 ms."""
+ROWS = 250
+"""OSDs in one frame of a placement; at 50 pools their decode takes the engine's loop 1 to 3 ms."""
 
 
 class Counts(Struct, frozen=True, array_like=True):
@@ -95,7 +95,7 @@ class Ask(Struct, frozen=True, kw_only=True, tag="ask"):
     target: Target
     command: dict[str, object]
     write: bool = False
-    """Use the key for changing calls, and the list of what may be changed."""
+    """Use the key for changing calls; without it nothing is changed."""
 
 
 class Place(Struct, frozen=True, kw_only=True, tag="place"):
@@ -112,7 +112,13 @@ class Cancel(Struct, frozen=True, kw_only=True, tag="cancel"):
     id: int
 
 
-Request = Setup | Ask | Place | Cancel
+class Examine(Struct, frozen=True, kw_only=True, tag="examine"):
+    """What the doctor can see from the worker: the library, the files, the known hosts."""
+
+    id: int
+
+
+Request = Setup | Ask | Place | Examine | Cancel
 
 # --- from the worker ----------------------------------------------------------------------------------
 
@@ -164,7 +170,14 @@ class Failed(Struct, frozen=True, kw_only=True, tag="failed"):
     sent: bool = False
 
 
-Answer = Ready | Part | Done | Rows | Placed | Failed
+class Examined(Struct, frozen=True, kw_only=True, tag="examined"):
+    """An `Examine` was answered."""
+
+    id: int
+    findings: tuple[Finding, ...] = ()
+
+
+Answer = Ready | Part | Done | Rows | Placed | Examined | Failed
 
 
 class FrameError(Exception):

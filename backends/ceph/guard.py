@@ -34,6 +34,7 @@ READS: Mapping[str, Shape] = {
     "fsid": _PLAIN,
     "quorum_status": _PLAIN,
     "mon dump": _PLAIN,
+    "mon metadata": _PLAIN,
     "mgr dump": _PLAIN,
     "mgr stat": _PLAIN,
     "config get": Shape(("who", "key")),

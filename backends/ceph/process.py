@@ -8,14 +8,18 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 
 import msgspec
 
 from backends.ceph import frames
 from backends.ceph.frames import Counts, Placement
+from evac.model import Finding
 
 LOG = logging.getLogger(__name__)
+
+PROGRAM = (sys.executable, "-P", "-m", "backends.ceph.worker")
 
 FIRST_PAUSE = 0.5
 """Seconds before a worker that has died twice is started again; doubled each time."""
@@ -42,6 +46,9 @@ class WorkerDied(Exception):
         self.hung = hung
 
 
+Piece = frames.Part | frames.Done | frames.Rows | frames.Placed | frames.Examined | frames.Failed
+
+
 class Exchange:
     """One request and what has come of its answer."""
 
@@ -52,9 +59,10 @@ class Exchange:
         self.code = 0
         self.err = ""
         self.failed: frames.Failed | None = None
+        self.findings: tuple[Finding, ...] = ()
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def take(self, frame: frames.Part | frames.Done | frames.Rows | frames.Placed | frames.Failed) -> None:
+    def take(self, frame: Piece) -> None:
         """One frame of the answer."""
         match frame:
             case frames.Part():
@@ -65,6 +73,8 @@ class Exchange:
                 return
             case frames.Placed():
                 self.placement = frame.placement
+            case frames.Examined():
+                self.findings = frame.findings
             case frames.Done():
                 self.code, self.err = frame.code, frame.err
             case frames.Failed():
@@ -108,6 +118,8 @@ class _Life:
             while True:
                 body = await out.readexactly(frames.length(await out.readexactly(4)))
                 self._take(frames.answer(body))
+                # What is buffered already would be read without a pause: others get their turn between two frames.
+                await asyncio.sleep(0)
         except asyncio.IncompleteReadError:
             await self._ended("")
         except frames.FrameError as error:
@@ -184,8 +196,9 @@ async def _line(stream: asyncio.StreamReader) -> bytes:
 class WorkerProcess:
     """At most one life at a time."""
 
-    def __init__(self, setup: frames.Setup) -> None:
+    def __init__(self, setup: frames.Setup, program: Sequence[str] = PROGRAM) -> None:
         self._setup = setup
+        self._program = program
         self._life: _Life | None = None
         self._starting = asyncio.Lock()
         self._number = 0
@@ -203,7 +216,9 @@ class WorkerProcess:
         """Of the living worker."""
         return self._life.process.pid if self._life and not self._life.over else None
 
-    async def request(self, frame: frames.Ask | frames.Place, *, patience: float) -> Exchange:
+    async def request(
+        self, frame: frames.Ask | frames.Place | frames.Examine, *, patience: float
+    ) -> Exchange:
         """Send it and wait for the end of the answer. Raises WorkerDied."""
         life = await self._living()
         self._number += 1
@@ -251,10 +266,7 @@ class WorkerProcess:
             raise WorkerDied(f"it died {self._deaths} times; it is started again in {left:.0f} s", sent=False)
         try:
             process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-P",
-                "-m",
-                "backends.ceph.worker",
+                *self._program,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,

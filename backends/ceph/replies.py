@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from typing import Any
 
 import msgspec
@@ -118,7 +119,7 @@ def judge(cluster: str, user: str, command: Command, answer: Exchange) -> None:
     if not code or (code in ANSWERS and answer.has_data):
         return
     write = prefix in WRITES
-    said = trouble.last_line(answer.err) or os.strerror(code)
+    said = re.sub(r"^Error E[A-Z0-9]+:? ?", "", trouble.last_line(answer.err)) or os.strerror(code)
     problem = Problem(
         happened=f"{cluster}: `ceph {prefix}` was answered with {errno.errorcode.get(code, code)}: {said}.",
         unaffected="Nothing was changed." if write else unaffected(cluster),

@@ -89,16 +89,15 @@ class SSHCarrier:
         setup = self._setup
         if not setup.jump:
             return await self._reach(setup.host, setup.port, setup.login, None)
-        login, _, place = setup.jump.rpartition("@")
-        host, _, port = place.partition(":")
-        self._jump = await self._reach(host, int(port or 22), login, None)
+        (host, port), *_ = hops(setup)
+        self._jump = await self._reach(host, port, setup.jump.rpartition("@")[0], None)
         return await self._reach(setup.host, setup.port, setup.login, self._jump)
 
     async def _reach(
         self, host: str, port: int, login: str, tunnel: asyncssh.SSHClientConnection | None
     ) -> asyncssh.SSHClientConnection:
         setup = self._setup
-        known = await asyncio.to_thread(_known_hosts, setup.known_hosts)
+        known = await asyncio.to_thread(known_hosts, setup.known_hosts)
         seen = _Witness()
         try:
             return await asyncssh.connect(
@@ -160,6 +159,13 @@ def remote_line(setup: Setup, command: Command, *, write: bool = False) -> str:
     return shlex.join(words)
 
 
+def hops(setup: Setup) -> list[tuple[str, int]]:
+    """The hosts whose keys must be known, in the order in which they are reached."""
+    host, _, port = setup.jump.rpartition("@")[2].partition(":")
+    first = [(host, int(port or 22))] if setup.jump else []
+    return [*first, (setup.host, setup.port)]
+
+
 def _is_dead(link: asyncio.Task[asyncssh.SSHClientConnection]) -> bool:
     return link.cancelled() or link.exception() is not None or link.result().is_closed()
 
@@ -170,7 +176,7 @@ def _looked_at(link: asyncio.Task[asyncssh.SSHClientConnection]) -> None:
         link.exception()
 
 
-def _known_hosts(given: str) -> bytes:
+def known_hosts(given: str) -> bytes:
     """The files' content. A missing one holds nobody, so that nobody is trusted. Raises CarrierError."""
     held = []
     for name in (given,) if given else KNOWN_HOSTS:

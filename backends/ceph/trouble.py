@@ -110,7 +110,7 @@ def connecting(code: int, step: str, *, where: str = "", user: str = "") -> Carr
         return _failure(
             "auth",
             f"There is no keyring{where} with a key for {who}.",
-            f"Make one: {grant(user or 'client.evac')} -o /etc/ceph/ceph.{user or 'client.evac'}.keyring, and set `keyring`.",
+            f"Make one: umask 077; {grant(user or 'client.evac')} -o /etc/ceph/ceph.{user or 'client.evac'}.keyring, and set `keyring`.",
         )
     if code in {errno.EACCES, errno.EPERM, errno.EOPNOTSUPP, errno.EINVAL}:
         return _failure(

@@ -62,6 +62,13 @@ def unreachable(setup: Setup, host: str, port: int, error: BaseException) -> Car
     """No connection, or no login."""
     at = f"{host} port {port}"
     match error:
+        case asyncssh.KeyExchangeFailed() if "host key" in str(error):
+            return _failure(
+                "auth",
+                f"{host} shows no SSH host key of the kind that {setup.known_hosts or 'known_hosts'} has for it. "
+                "Nothing was sent. It was reinstalled or set up anew, or somebody stands in between.",
+                f"Compare on the host's own console, then add its keys: ssh-keyscan -p {port} {shlex.quote(host)}",
+            )
         case asyncssh.PermissionDenied():
             return _refused_login(setup, host)
         case asyncssh.KeyImportError() | asyncssh.KeyEncryptionError():
@@ -70,24 +77,24 @@ def unreachable(setup: Setup, host: str, port: int, error: BaseException) -> Car
                 f"The private key {setup.identity or 'in ~/.ssh'} cannot be used: {error}.",
                 "A key with a passphrase goes into the agent: ssh-add; or give `identity` a key without one.",
             )
-        case socket.gaierror():
-            return _failure(
-                "unreachable", f"The name {host} cannot be resolved: {error.strerror}.", "Check ssh.host."
-            )
-        case TimeoutError():
-            return _failure(
-                "unreachable",
-                f"No SSH answer from {at} within {setup.connect_timeout:g} s.",
-                "Check the network and firewalls between this machine and the host.",
-            )
         case OSError():
-            why = error.strerror or (os.strerror(error.errno) if error.errno else str(error))
-            return _failure(
-                "unreachable", f"No SSH connection to {at}: {why}.", "Check that sshd runs there."
-            )
+            return _no_network(setup, host, at, error)
     return _failure(
         "unreachable", f"No SSH connection to {at}: {_said(error)}.", f"Try: ssh -v -p {port} {host} true"
     )
+
+
+def _no_network(setup: Setup, host: str, at: str, error: OSError) -> CarrierError:
+    match error:
+        case socket.gaierror():
+            why, step = f"The name {host} cannot be resolved: {error.strerror}.", "Check ssh.host."
+        case TimeoutError():
+            why = f"No SSH answer from {at} within {setup.connect_timeout:g} s."
+            step = "Check the network and firewalls between this machine and the host."
+        case _:
+            told = error.strerror or (os.strerror(error.errno) if error.errno else str(error))
+            why, step = f"No SSH connection to {at}: {told}.", "Check that sshd runs there."
+    return _failure("unreachable", why, step)
 
 
 def _refused_login(setup: Setup, host: str) -> CarrierError:

@@ -56,20 +56,23 @@ class Worker:
             case frames.Cancel(id=number):
                 if task := self._tasks.get(number):
                     task.cancel()
-            case frames.Ask() | frames.Place():
+            case frames.Ask() | frames.Place() | frames.Examine():
                 task = asyncio.create_task(self._answer(frame))
                 self._tasks[frame.id] = task
                 task.add_done_callback(lambda _: self._tasks.pop(frame.id, None))
             case frames.Setup():
                 raise frames.FrameError("a second setup")
 
-    async def _answer(self, frame: frames.Ask | frames.Place) -> None:
+    async def _answer(self, frame: frames.Ask | frames.Place | frames.Examine) -> None:
         try:
-            if isinstance(frame, frames.Ask):
-                await self._ask(frame)
-            else:
-                async with self._counting:
-                    await self._place(frame)
+            match frame:
+                case frames.Ask():
+                    await self._ask(frame)
+                case frames.Examine():
+                    await self._examine(frame)
+                case frames.Place():
+                    async with self._counting:
+                        await self._place(frame)
         except CarrierError as error:
             failed = frames.Failed(id=frame.id, kind=error.kind, problem=error.problem, sent=error.sent)
             await self._send(failed)
@@ -104,22 +107,39 @@ class Worker:
             await self._send(frames.Rows(id=frame.id, rows=some))
         await self._send(frames.Placed(id=frame.id, placement=placement))
 
+    async def _examine(self, frame: frames.Examine) -> None:
+        from backends.ceph.doctor_local import findings  # noqa: PLC0415 - needed by `evac doctor` only
+
+        found = await asyncio.to_thread(lambda: tuple(findings(self._setup, self._carrier.how)))
+        await self._send(frames.Examined(id=frame.id, findings=found))
+
     async def _carry(self, target: Target, command: Command, *, write: bool = False) -> Reply:
         """Below the guard nothing but what it knows is ever sent."""
         verdict = judge(command, self._own)
-        if verdict is Verdict.FOREIGN or (verdict is Verdict.CHANGES) != write:
+        changes = verdict is Verdict.CHANGES
+        if verdict is Verdict.FOREIGN or (changes and not write):
             raise CarrierError("refused", _foreign(command), sent=False)
-        if write and self._setup.read_only:
+        if changes and self._setup.read_only:
             raise CarrierError("readonly", _read_only(command), sent=False)
         try:
             async with asyncio.timeout(self._setup.read_timeout):
-                return await self._carrier.ask(target, command, write=write)
+                reply = await self._carrier.ask(target, command, write=write)
         except TimeoutError:
-            raise trouble.slow(self._setup.read_timeout, target, write=write) from None
+            raise trouble.slow(self._setup.read_timeout, target, write=changes) from None
+        return _without_key(reply) if command["prefix"] == "auth get" else reply
 
     async def _send(self, frame: frames.Answer) -> None:
         self._out.write(frames.pack(frame))
         await self._out.drain()
+
+
+def _without_key(reply: Reply) -> Reply:
+    """Only the rights leave this process."""
+    if reply.code:
+        return reply
+    entries = msgspec.json.decode(reply.out, type=list[dict[str, object]])
+    kept = [{name: value for name, value in entry.items() if name != "key"} for entry in entries]
+    return msgspec.structs.replace(reply, out=msgspec.json.encode(kept), err="")
 
 
 def _foreign(command: Command) -> Problem:
