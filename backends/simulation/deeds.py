@@ -115,6 +115,8 @@ def kill(world: World, name: str) -> None:
             vm.runs_on = ""
     world.note("killed", host=name)
     world.live.host_died(name)
+    for listener in world.power_listeners:
+        listener(host)
 
 
 def revive(world: World, name: str) -> None:
@@ -128,6 +130,8 @@ def revive(world: World, name: str) -> None:
         vm = world.vms[vm_id]
         if vm.state is VMState.RUNNING and not vm.task:
             vm.runs_on = name
+    for listener in world.power_listeners:
+        listener(host)
 
 
 def stop_agent(world: World, name: str) -> None:

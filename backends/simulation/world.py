@@ -65,6 +65,8 @@ class World:
         self.log: list[Entry] = []
         self.listeners: list[Callable[[], None]] = []
         """Called after something was ordered: the next event may be nearer than it was."""
+        self.power_listeners: list[Callable[[SimHost], None]] = []
+        """Called after a host lost power or got it back."""
         self.population = 0
         """Goes up when a VM is added or removed."""
         self.live = LiveMoves(self)
