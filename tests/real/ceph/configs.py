@@ -77,7 +77,8 @@ def _escaped(words: str) -> str:
 def _ceph(facts: Facts) -> str:
     """What is here cannot be changed while the cluster runs: the file beats `ceph config set`.
 
-    mon_max_pg_per_osd is not here for that reason. Without `mgr initial modules` the module `restful` is loaded and
+    mon_max_pg_per_osd is not here for that reason. The PG logs are so short that a new OSD of a PG is filled by backfill,
+    as on a cluster that is in use: with few objects Ceph replays its log instead, and "up" is "acting" at once. Without `mgr initial modules` the module `restful` is loaded and
     fails on Debian 12 (PyO3), which is a health warning. No admin sockets: their paths can be too long for the kernel.
     """
     return f"""[global]
@@ -131,6 +132,9 @@ osd max object name len = 256
 osd op num shards = 1
 osd op num threads per shard = 2
 osd mclock skip benchmark = true
+osd min pg log entries = 1
+osd max pg log entries = 2
+osd pg log trim min = 1
 """
 
 
