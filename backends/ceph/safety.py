@@ -1,0 +1,168 @@
+"""Whether the OSDs of a host may stop now. Pure: what was read in, a verdict with every reason out.
+
+Nothing is taken for safe that was not seen: a part that could not be read makes the answer UNKNOWN, whatever the others
+say, unless one of them already says NO. Ceph's own "ok-to-stop" is one witness among several: it believes in OSDs that
+do not exist, and it does not look at monitors, at what others are doing, or at what happens ten minutes later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from backends.ceph.points import Look, Point, Weight, good, passes, some, stands, unseen
+from backends.ceph.safety_groups import about_groups
+from backends.ceph.safety_room import about_room
+from backends.ceph.safety_states import about_states
+from evac.storage import StopAnswer, StopVerdict
+
+ANSWERS = {
+    Weight.GOOD: StopAnswer.SAFE,
+    Weight.PASSES: StopAnswer.NOT_YET,
+    Weight.UNSEEN: StopAnswer.UNKNOWN,
+    Weight.STANDS: StopAnswer.NO,
+}
+
+BLOCKING = {
+    "noup": "an OSD that is restarted does not come up again",
+    "nodown": "Ceph would not notice that the OSDs are gone, and clients would wait for them",
+    "pause": "no client can read or write now",
+    "pauserd": "no client can read now",
+    "pausewr": "no client can write now",
+    "full": "no client can write now",
+}
+"""Flags with which no host is stopped."""
+
+
+def judge(look: Look) -> StopVerdict:
+    """The heaviest finding decides; all are told, heaviest first."""
+    checks: tuple[Callable[[Look], list[Point]], ...] = (
+        about_groups,
+        _states,
+        _about_others,
+        _about_quorum,
+        _about_flags,
+        about_room,
+        _about_health,
+    )
+    points = [point for check in checks for point in check(look)]
+    points.sort(key=lambda point: -point.weight)
+    worst = max(point.weight for point in points)
+    waits = [one.remaining for one in look.work if one.remaining is not None]
+    return StopVerdict(
+        cluster=look.cluster,
+        host=look.host,
+        osds=look.osds,
+        answer=ANSWERS[worst],
+        findings=tuple(point.finding for point in points),
+        wait=max(waits) if worst is Weight.PASSES and waits else None,
+        at=look.at,
+    )
+
+
+def _states(look: Look) -> list[Point]:
+    return about_states(look, look.dump.flags_set or () if look.dump is not None else ())
+
+
+def _about_others(look: Look) -> list[Point]:
+    """What else is down, and where somebody else may be at work."""
+    check = "other hosts"
+    if look.dump is None:
+        return [look.unseen(check, "dump")]
+    found: list[Point] = []
+    gone = [one for one in look.places.values() if one.id not in look.osds and one.inside and not one.up]
+    if gone:
+        where = sorted({one.host or one.name for one in gone})
+        words = f"{len(gone)} OSDs are down elsewhere ({some(where)})"
+        found.append(stands(check, words, "Bring them back and wait for active+clean, or mark them out."))
+    above = {name for osd in look.osds for name in look.places[osd].crush}
+    flagged = sorted(
+        node
+        for node, flags in look.dump.crush_node_flags.items()
+        if "noout" in flags and node != look.host and node not in above
+    )
+    if flagged:
+        words = f"noout is set for {some(flagged)}: somebody may be about to stop it too"
+        found.append(
+            stands(check, words, f"Find out who works there; if nobody does: evac noout {flagged[0]} --undo.")
+        )
+    here = [osd for osd in look.osds if not look.places[osd].up]
+    if here:
+        found.append(good("this host", f"{len(here)} of its {len(look.osds)} OSDs are down already"))
+    return found or [good(check, "no OSD is down elsewhere, and no other host has noout")]
+
+
+def _about_quorum(look: Look) -> list[Point]:
+    """More than half of the monitors must stay, or the cluster stops answering at all."""
+    check = "monitors"
+    if look.monitors is None or not look.monitors:
+        return [look.unseen(check, "monitors")]
+    total = len(look.monitors)
+    voting = {mon.name for mon in look.monitors if mon.in_quorum}
+    left = len(voting - set(look.monitors_here))
+    least = total // 2 + 1
+    lost = [mon.name for mon in look.monitors if not mon.host and mon.name not in look.monitors_here]
+    if look.monitors_here:
+        names = some(look.monitors_here)
+        if left < least:
+            words = f"monitor {names} runs here: {left} of {total} would be left, {least} are needed"
+            return [
+                stands(check, words, "Bring the other monitors back, or move this one to another host first.")
+            ]
+        spare = "" if left > least else "; then no other monitor may fail"
+        return [good(check, f"monitor {names} runs here: {left} of {total} stay, {least} are needed{spare}")]
+    if lost:
+        words = f"nobody can tell where monitor {some(lost)} runs: perhaps here"
+        return [
+            unseen(check, words, "Look it up (ceph mon metadata), and count the monitors that would be left.")
+        ]
+    if left < least:
+        words = f"{left} of {total} monitors are in quorum, {least} are needed"
+        return [stands(check, words, "Bring the monitors back first.")]
+    return [good(check, f"none of the {total} monitors runs here")]
+
+
+def _about_flags(look: Look) -> list[Point]:
+    check = "flags"
+    if look.dump is None:
+        return [look.unseen(check, "dump")]
+    own = set(look.dump.flags_set or look.dump.flags.split(","))
+    for node, flags in look.dump.crush_node_flags.items():
+        if node == look.host:
+            own |= set(flags)
+    wrong = sorted(own & set(BLOCKING))
+    found = [
+        stands(
+            check, f"{flag} is set: {BLOCKING[flag]}", f"ceph osd unset {flag}, or unset-group for a host."
+        )
+        for flag in wrong
+    ]
+    return found or [good(check, "none that would keep the OSDs from coming back")]
+
+
+def _about_health(look: Look) -> list[Point]:
+    check = "health"
+    if look.status is None:
+        return [look.unseen(check, "status")]
+    health = look.status.health
+    if not look.status.mgrmap.available:
+        fix = "Start a manager: systemctl restart ceph-mgr@ID. What it knows of the PGs is old until then."
+        return [unseen(check, "no manager is active, so what is told of the PGs is old", fix)]
+    bad = sorted(code for code, one in health.checks.items() if one.severity == "HEALTH_ERR")
+    if health.status == "HEALTH_ERR" or bad:
+        return [
+            stands(
+                check,
+                f"the cluster is in error ({some(bad) or 'no reason given'})",
+                "See ceph health detail.",
+            )
+        ]
+    if health.status not in {"HEALTH_OK", "HEALTH_WARN"}:
+        words = f'the cluster says its health is "{health.status[:40]}"'
+        return [unseen(check, words, "See ceph health detail.")]
+    if "SLOW_OPS" in health.checks:
+        words = health.checks["SLOW_OPS"].summary.message or "requests wait too long"
+        return [
+            passes(check, words, "Wait until no request is blocked; a slow disk may need to be taken out.")
+        ]
+    warned = sorted(health.checks)
+    return [good(check, f"warnings that do not stand against it: {some(warned)}" if warned else "ok")]

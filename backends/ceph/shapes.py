@@ -1,0 +1,338 @@
+"""The parts evac reads of Ceph's JSON answers, as 16.2 gives them and later releases still do. All else is left out.
+
+Every field has a default: a release that leaves one out costs that figure and no more. What has the wrong shape raises
+`BadAnswer`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import Struct, field
+
+from evac.errors import BadAnswer
+from evac.model import Problem
+
+T = TypeVar("T")
+
+
+class Summary(Struct, frozen=True):
+    """Of a health check."""
+
+    message: str = ""
+    count: int | None = None
+
+
+class Line(Struct, frozen=True):
+    """Of a health check's detail."""
+
+    message: str = ""
+
+
+class Check(Struct, frozen=True):
+    """One reason of `health`."""
+
+    severity: str = ""
+    summary: Summary = Summary()
+    detail: tuple[Line, ...] = ()
+    muted: bool = False
+
+
+class HealthAnswer(Struct, frozen=True):
+    """`health detail`, and a part of `status`."""
+
+    status: str = ""
+    checks: dict[str, Check] = field(default_factory=dict)
+
+
+class OSDMapStat(Struct, frozen=True):
+    """Of `status`."""
+
+    epoch: int = 0
+    num_osds: int = 0
+    num_up_osds: int = 0
+    num_in_osds: int = 0
+    osd_up_since: float = 0.0
+    """Unix seconds: when an OSD last came up or went down."""
+
+
+class StateCount(Struct, frozen=True):
+    """Of `status`."""
+
+    state_name: str = ""
+    count: int = 0
+
+
+class PGMapStat(Struct, frozen=True):
+    """Of `status`. Counts of recovery are present while they are above 0 only."""
+
+    pgs_by_state: tuple[StateCount, ...] = ()
+    num_pgs: int = 0
+    num_objects: int | None = None
+    bytes_used: int | None = None
+    bytes_total: int | None = None
+    degraded_objects: int = 0
+    misplaced_objects: int = 0
+    unfound_objects: int = 0
+    recovering_objects_per_sec: float | None = None
+    recovering_bytes_per_sec: float | None = None
+
+
+class MgrStat(Struct, frozen=True):
+    """Of `status`, and all of `mgr stat`."""
+
+    available: bool = False
+    active_name: str = ""
+    num_standbys: int = 0
+    num_standby: int = 0
+    """As `mgr stat` spells it."""
+
+
+class MonMapStat(Struct, frozen=True):
+    """Of `status`."""
+
+    num_mons: int = 0
+    min_mon_release_name: str = ""
+
+
+class Status(Struct, frozen=True):
+    """`status`: what the monitors know, with the managers' last word on PGs."""
+
+    fsid: str = ""
+    health: HealthAnswer = HealthAnswer()
+    quorum_names: tuple[str, ...] = ()
+    monmap: MonMapStat = MonMapStat()
+    osdmap: OSDMapStat = OSDMapStat()
+    pgmap: PGMapStat = PGMapStat()
+    mgrmap: MgrStat = MgrStat()
+    progress_events: dict[str, Any] = field(default_factory=dict)
+
+
+class PoolAnswer(Struct, frozen=True):
+    """Of `osd dump`."""
+
+    pool: int
+    pool_name: str = ""
+    type: int = 1
+    """1 replicated, 3 erasure-coded."""
+    size: int = 0
+    min_size: int = 0
+    pg_num: int = 0
+    pg_num_target: int = 0
+    crush_rule: int = -1
+
+
+class OSDState(Struct, frozen=True):
+    """Of `osd dump`."""
+
+    osd: int
+    up: int = 0
+    state: tuple[str, ...] = ()
+    public_addr: str = ""
+
+
+class OSDDump(Struct, frozen=True):
+    """`osd dump`."""
+
+    epoch: int = 0
+    fsid: str = ""
+    crush_version: int = 0
+    full_ratio: float = 0.95
+    backfillfull_ratio: float = 0.9
+    nearfull_ratio: float = 0.85
+    pools: tuple[PoolAnswer, ...] = ()
+    osds: tuple[OSDState, ...] = ()
+    flags_set: tuple[str, ...] | None = None
+    flags: str = ""
+    crush_node_flags: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    device_class_flags: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+class Node(Struct, frozen=True):
+    """Of `osd tree`: a CRUSH bucket (id below 0) or an OSD."""
+
+    id: int
+    name: str = ""
+    type: str = ""
+    children: tuple[int, ...] = ()
+    device_class: str = ""
+    crush_weight: float = 0.0
+    reweight: float = 1.0
+    status: str = ""
+    exists: int = 1
+
+
+class OSDTree(Struct, frozen=True):
+    """`osd tree`."""
+
+    nodes: tuple[Node, ...] = ()
+    stray: tuple[Node, ...] = ()
+
+
+class Step(Struct, frozen=True):
+    """Of a CRUSH rule."""
+
+    op: str = ""
+    item_name: str = ""
+    type: str = ""
+
+
+class Rule(Struct, frozen=True):
+    """Of `osd crush rule dump`."""
+
+    rule_id: int
+    rule_name: str = ""
+    steps: tuple[Step, ...] = ()
+
+
+class Usage(Struct, frozen=True):
+    """Of `osd df`. An OSD that is out has kb 0, which means not told (measured on 16.2)."""
+
+    id: int
+    kb: int = 0
+    kb_used: int = 0
+
+
+class OSDUsage(Struct, frozen=True):
+    """`osd df`."""
+
+    nodes: tuple[Usage, ...] = ()
+    stray: tuple[Usage, ...] = ()
+
+
+class Latency(Struct, frozen=True):
+    """Of `osd perf`; milliseconds."""
+
+    commit_latency_ms: float = 0.0
+    apply_latency_ms: float = 0.0
+
+
+class LatencyRow(Struct, frozen=True):
+    """Of `osd perf`."""
+
+    id: int
+    perf_stats: Latency = Latency()
+
+
+class LatencyRows(Struct, frozen=True):
+    """Of `osd perf`."""
+
+    osd_perf_infos: tuple[LatencyRow, ...] = ()
+
+
+class OSDLatency(Struct, frozen=True):
+    """`osd perf`: its rows lie inside "osdstats" since Nautilus."""
+
+    osdstats: LatencyRows = LatencyRows()
+    osd_perf_infos: tuple[LatencyRow, ...] = ()
+
+
+class Event(Struct, frozen=True):
+    """Of `progress json`. Times are Unix seconds; `time_remaining` seconds."""
+
+    id: str = ""
+    message: str = ""
+    progress: float = 0.0
+    started_at: float | None = None
+    time_remaining: float | None = None
+
+
+class Progress(Struct, frozen=True):
+    """`progress json`."""
+
+    events: tuple[Event, ...] = ()
+
+
+class Mon(Struct, frozen=True):
+    """Of `quorum_status`."""
+
+    name: str = ""
+    public_addr: str = ""
+    addr: str = ""
+
+
+class MonMap(Struct, frozen=True):
+    """Of `quorum_status`."""
+
+    mons: tuple[Mon, ...] = ()
+
+
+class Quorum(Struct, frozen=True):
+    """`quorum_status`."""
+
+    quorum_names: tuple[str, ...] = ()
+    monmap: MonMap = MonMap()
+
+
+class MonMetadata(Struct, frozen=True):
+    """Of `mon metadata`."""
+
+    name: str = ""
+    hostname: str = ""
+
+
+class Versions(Struct, frozen=True):
+    """`versions`: version string → how many daemons."""
+
+    overall: dict[str, int] = field(default_factory=dict)
+    mon: dict[str, int] = field(default_factory=dict)
+
+
+class OkToStop(Struct, frozen=True):
+    """`osd ok-to-stop`. It echoes the ids it was asked about, and knows nothing of whether they exist."""
+
+    ok_to_stop: bool
+    osds: tuple[int, ...] = ()
+    num_ok_pgs: int = 0
+    num_not_ok_pgs: int = 0
+    ok_become_degraded: tuple[str, ...] = ()
+    ok_become_more_degraded: tuple[str, ...] = ()
+    bad_become_inactive: tuple[str, ...] = ()
+    bad_already_inactive: tuple[str, ...] = ()
+
+
+class PGAnswer(Struct, frozen=True):
+    """Of `pg ls-by-osd`, `pg ls` and `pg dump`."""
+
+    pgid: str
+    state: str = ""
+    up: tuple[int, ...] = ()
+    acting: tuple[int, ...] = ()
+    up_primary: int = -1
+    acting_primary: int = -1
+
+
+class PGList(Struct, frozen=True):
+    """`pg ls-by-osd`. `pg_stats` may be missing when nothing fits the filter."""
+
+    pg_ready: bool = True
+    pg_stats: tuple[PGAnswer, ...] = ()
+
+
+_NO_NUMBER = re.compile(rb"(?<=[:,\[])\s*-?(?:nan|inf(?:inity)?)(?=\s*[,}\]])", re.IGNORECASE)
+"""Ceph prints C's words for what is no number (a division by the size of an empty OSD); JSON knows none of them."""
+
+
+def read(raw: bytes, kind: type[T], *, cluster: str, what: str) -> T:
+    """The bytes that answered the command `what`, as values. Raises BadAnswer."""
+    try:
+        try:
+            return msgspec.json.decode(raw, type=kind, strict=False)
+        except msgspec.DecodeError:
+            return msgspec.json.decode(_NO_NUMBER.sub(b"0", raw), type=kind, strict=False)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        said = str(error)[:200]
+        raise senseless(f'{cluster}: the answer to "ceph {what}" makes no sense: {said}.') from None
+
+
+def senseless(happened: str) -> BadAnswer:
+    """An answer nobody can use."""
+    return BadAnswer(
+        Problem(
+            happened=happened,
+            unaffected="The storage itself is not affected.",
+            next_step="evac keeps asking. Run the command by hand to see what it says.",
+        )
+    )
