@@ -16,13 +16,23 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from backends.ceph import simulator_osd, simulator_pg, simulator_status
+from backends.ceph import simulator_map, simulator_osd, simulator_pg, simulator_status, simulator_writes
 from backends.ceph.simulator_answers import Context, Handler, Refused, Told, words
 from backends.simulation.ceph import CephWorld
 from backends.simulation.faults import CALL_FAULTS, Fault, Faults, Kind
 
-MON: dict[str, Handler] = {**simulator_status.MON, **simulator_osd.MON, **simulator_osd.WRITES}
-MGR: dict[str, Handler] = {**simulator_status.MGR, **simulator_osd.MGR, **simulator_pg.MGR}
+MON: dict[str, Handler] = {
+    **simulator_status.MON,
+    **simulator_osd.MON,
+    **simulator_map.MON,
+    **simulator_writes.MON,
+}
+MGR: dict[str, Handler] = {
+    **simulator_status.MGR,
+    **simulator_osd.MGR,
+    **simulator_map.MGR,
+    **simulator_pg.MGR,
+}
 
 ADMIN, WRITER = "client.admin", "client.evac-rw"
 
@@ -118,7 +128,7 @@ class CephSimulator:
         target, command = str(question["target"]), dict(question["command"])
         user = str(question.get("user") or ADMIN)
         prefix = str(command.get("prefix", ""))
-        kind = "write" if prefix in simulator_osd.WRITES else "read"
+        kind = "write" if prefix in simulator_writes.MON else "read"
         struck = self.faults.take((kind, prefix, f"{target} {prefix}"), CALL_FAULTS)
         for fault in struck:
             if fault.kind is Kind.LATENCY:
@@ -175,4 +185,4 @@ def may(user: str, command: Mapping[str, object]) -> bool:
         return True
     if prefix in {"osd set-group", "osd unset-group"}:
         return user == WRITER and words(command, "flags") == ["noout"]
-    return prefix not in {*simulator_osd.WRITES, "auth get", "auth ls"}
+    return prefix not in {*simulator_writes.MON, "auth get", "auth ls"}
