@@ -18,7 +18,8 @@ WRITES: dict[str, frozenset[str]] = {
     "abort": frozenset({"vms", "queue"}),
     "force_complete": frozenset({"vms", "queue"}),
     "retry": frozenset({"queue"}),
-    "pause": frozenset({"hosts", "vms", "queue", "events", "problems"}),
+    "pause": frozenset({"hosts", "vms", "queue", "events", "problems", "ceph"}),
+    "noout": frozenset({"ceph"}),
 }
 """Actions that change something → panes they exist in. Without the right to write none of them exists."""
 

@@ -25,9 +25,12 @@ from tui.allowed import allowed
 from tui.board import Board, Context
 from tui.commandline import completions, run_command
 from tui.doing import Doing
+from tui.doing_ceph import CephDoing
+from tui.grid import Grid
 from tui.look import Look, Span
 from tui.paint import Painter, quiet_gc
-from tui.panes import PANES
+from tui.panes import CEPH, PANES
+from tui.ramps import Depth, depth_of
 from tui.screens.main import MainScreen
 from tui.screens.small import TooSmall, fits
 from tui.source import Attached, Lost, News, Refused, Source
@@ -65,18 +68,21 @@ class Console(App[int], inherit_bindings=False):
         monotonic: Callable[[], float] = time.monotonic,
         deaf: float = GUARD,
         complaint: str = "",
+        depth: Depth | None = None,
     ) -> None:
         super().__init__(ansi_color=True)
         self.theme = "ansi-dark"
         self.source = source
         self.store = store or Store()
-        self.palette = Palette(look)
+        self.palette = Palette(look, depth or depth_of(self.console))
         self.painter = Painter()
         self.context = Context(self.store, look)
-        self.boards = {pane.name: Board(pane, self.context) for pane in PANES}
+        self.grid = Grid(self.context)
+        self.boards = {pane.name: Board(pane, self.context) for pane in PANES} | {CEPH.name: self.grid}
         self.board = self.boards["hosts"]
         self.notice: Span | None = None
         self.doing = Doing(self)
+        self.ceph = CephDoing(self)
         self.monotonic = monotonic
         self.deaf = deaf
         self.copies_dir = (state_dir or Path.home()) / "copies"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tui.look import THEMES, Look, theme_or_default
-from tui.panes import PANES
+from tui.panes import TABS
 
 if TYPE_CHECKING:
     from tui.app import Console
@@ -27,9 +27,10 @@ PLAIN = ("quit", "help", "pause", "resume", "audit", "theme", "filter", "sort")
 
 def completions(console: Console) -> list[str]:
     """Whole lines, panes first; verbs that change something only where they would be taken."""
-    names = [pane.name for pane in PANES]
+    names = [tab.name for tab in TABS]
     plain = [word for word in PLAIN if word not in {"pause", "resume"} or console.store.may_write]
     words = [*names, *plain, *(f"theme {name}" for name in THEMES)]
+    words += [f"ceph {name}" for name in sorted(console.store.storages)]
     words += [f"sort {column.key}" for column in console.board.pane.columns if column.sort]
     if console.store.may_write:
         hosts = sorted({host.name for host in console.store.hosts.values()})
@@ -43,7 +44,9 @@ def run_command(console: Console, line: str) -> None:
     verb, _, rest = line.strip().partition(" ")
     rest = rest.strip()
     verb = ALIASES.get(verb, verb)
-    if verb in {pane.name for pane in PANES}:
+    if verb == "ceph" and rest in console.store.storages:
+        console.ceph.show(rest)
+    elif verb in {tab.name for tab in TABS}:
         console.show_pane(verb)
         if rest:
             console.board.set_filter(rest.removeprefix("/"))

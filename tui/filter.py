@@ -1,7 +1,7 @@
 """The filter's grammar: `host:cmp-07 state:error !tag:db web`.
 
 Words are separated by spaces and must all match; `!` before a word inverts it; `host:`, `state:`, `cluster:`, `tag:`,
-`name:` and `id:` look in one field, everything else in the whole row. Ids are searched by words of eight
+`name:`, `id:`, `rack:`, `class:` and `pool:` look in one field, everything else in the whole row. Ids are searched by words of eight
 letters and more, such as a pasted UUID: short ones ("db", "fe") occur in too many of them. Quotes keep spaces, and a
 field's value in quotes is matched whole: `host:"cmp-1"` does not find cmp-10. Nothing is an error: a half-typed filter is
 what a person looks at while typing.
@@ -10,12 +10,15 @@ what a person looks at while typing.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 from msgspec import Struct
 
-FIELDS = ("host", "state", "cluster", "tag", "name", "id")
+FIELDS = ("host", "state", "cluster", "tag", "name", "id", "rack", "class", "pool")
+
+_NAMES = {"class": "device_class"}
+"""Fields whose word is none that Python allows for a name."""
 
 _WORD = re.compile(r'(!?)(?:([a-zA-Z]+):)?(?:"([^"]*)("?)|(\S*))')
 
@@ -30,6 +33,9 @@ class Haystack(Struct, frozen=True):
     tag: str = ""
     name: str = ""
     id: str = ""
+    rack: str = ""
+    device_class: str = ""
+    pool: str = ""
     deep: str = ""
     """Hexadecimal ids: searched by long words only."""
 
@@ -69,13 +75,18 @@ def parse(text: str) -> tuple[Term, ...]:
             content, name = f"{name}:{content}", ""
         if content:
             exact = bool(name and closed)
-            terms.append(Term(text=content, field=name or "whole", inverse=bool(bang), whole=exact))
+            attribute = _NAMES.get(name, name) or "whole"
+            terms.append(Term(text=content, field=attribute, inverse=bool(bang), whole=exact))
     return tuple(terms)
 
 
 def matcher(text: str) -> Callable[[Haystack], bool] | None:
     """A test for rows; None when everything passes."""
-    terms = parse(text)
+    return matcher_of(parse(text))
+
+
+def matcher_of(terms: Sequence[Term]) -> Callable[[Haystack], bool] | None:
+    """The same for words already parsed."""
     if not terms:
         return None
     if len(terms) == 1:

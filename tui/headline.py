@@ -5,8 +5,9 @@ from __future__ import annotations
 from evac.jobs import Job, JobState, Order, OrderState
 from evac.model import HostState
 from tui import cells
-from tui.board import Board, Context, Pane
+from tui.board import Board, Context
 from tui.look import Line, Span
+from tui.panes import Tab
 from tui.store import Store, number
 from tui.text import clean, width
 
@@ -14,15 +15,30 @@ ENOUGH = 3
 """Moves that must have ended before a time is guessed from them."""
 
 
-def title(context: Context, panes: tuple[Pane, ...], current: str, cells_wide: int) -> Line:
+def title(context: Context, panes: tuple[Tab, ...], current: str, cells_wide: int) -> Line:
     """Name, panes with their keys, badge, clock."""
     left: list[Span] = [Span(" evac ", "bar")]
     for index, pane in enumerate(panes, start=1):
         tone = "head" if pane.name == current else "dim"
         left += [Span(" "), Span(f"{index}", "key"), Span(f" {pane.title}", tone)]
-    right = [badge(context), Span(f" {cells.clock_time(context.store.wall())} UTC ", "dim")]
+    now = cells.clock_time(context.store.wall())
+    right = [badge(context), Span(f" {now} UTC ", "dim")]
     gap = cells_wide - sum(width(span.text) for span in (*left, *right))
+    if gap < 1:
+        right[-1] = Span(f" {now}Z", "dim")
+        gap = cells_wide - sum(width(span.text) for span in (*left, *right))
     return (*left, Span(" " * max(1, gap)), *right)
+
+
+def tab_at(line: Line, panes: tuple[Tab, ...], x: int) -> str:
+    """The name of the pane whose title is drawn there; "" for none."""
+    names = {f" {pane.title}": pane.name for pane in panes}
+    at = 0
+    for span in line:
+        at += width(span.text)
+        if x < at:
+            return names.get(span.text, "")
+    return ""
 
 
 def badge(context: Context) -> Span:

@@ -55,6 +55,7 @@ _DARK = {
     "head": "bold underline",
     "mark": "bold magenta",
     "cursor": "reverse",
+    "cell": "bold reverse",
     "bar": "reverse",
     "armed": "bold black on yellow",
     "readonly": "bold black on cyan",

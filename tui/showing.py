@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from textual.dom import DOMNode
+
 from evac.model import Problem
 from tui import clipboard
 from tui.audit_lines import audit_lines
@@ -105,7 +107,7 @@ class Showing:
         options = [
             Option(value=f"{KEY}{action}", words=f"{words}  ({keys})")
             for keys, words, action in active(console)
-            if action != "palette" and hasattr(console.main, f"action_{action.partition('(')[0]}")
+            if action != "palette" and self._target(action) is not None
         ]
         options += [Option(value=line, words=f":{line}") for line in console.completions()]
 
@@ -113,11 +115,18 @@ class Showing:
             if value is None:
                 return
             if value.startswith(KEY):
-                console.call_later(console.main.run_action, value.removeprefix(KEY))
+                action = value.removeprefix(KEY)
+                console.call_later(console.run_action, action, self._target(action))
             else:
                 console.command(value)
 
         console.push_screen(Commands(console.palette, options), chosen)
+
+    def _target(self, action: str) -> DOMNode | None:
+        """Who does an action: the main screen, or what draws the pane where it has keys of its own."""
+        main, name = self.console.main, f"action_{action.partition('(')[0]}"
+        own = main.map if main.picture is main.map else main
+        return next((node for node in (main, own) if hasattr(node, name)), None)
 
     def audit(self) -> None:
         """The audit record's last lines."""

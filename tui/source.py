@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from evac.api import Delta, DrainPlan, EvacuatePlanRequest, Hello, OrderReply, OrderRequest, PlanRequest
 from evac.model import Problem
+from evac.storage import PG, StopVerdict
 
 if TYPE_CHECKING:
     from evac.client import EngineClient
@@ -81,6 +82,14 @@ class Source(Protocol):
 
     async def audit(self, since: int = 0, limit: int = 500) -> Sequence[Any]:
         """The audit record above a number; -1: its newest records."""
+        ...
+
+    async def groups(self, cluster: str, osd: int, pool: int | None) -> Sequence[PG]:
+        """The PGs an OSD has a part in, of one pool or of all, as the storage cluster lists them now."""
+        ...
+
+    async def may_stop(self, cluster: str, host: str) -> StopVerdict:
+        """Whether all OSDs of a host may stop, by a fresh look."""
         ...
 
     async def close(self) -> None:
@@ -192,6 +201,16 @@ class EngineSource:
         """See the protocol."""
         records: Sequence[Any] = await self._call("audit", since, limit)
         return records
+
+    async def groups(self, cluster: str, osd: int, pool: int | None) -> Sequence[PG]:
+        """See the protocol."""
+        found: Sequence[PG] = await self._call("groups", cluster, osd, pool)
+        return found
+
+    async def may_stop(self, cluster: str, host: str) -> StopVerdict:
+        """See the protocol."""
+        verdict: StopVerdict = await self._call("may_stop", cluster, host)
+        return verdict
 
     async def close(self) -> None:
         """See the protocol."""

@@ -12,6 +12,7 @@ from evac.api import Delta, DrainPlan, EvacuatePlanRequest, Hello, OrderReply, O
 from evac.fleet import Fleet
 from evac.jobs import Actor, Job, Order
 from evac.model import VM, Capability, ClusterState, Host, HostState, Problem, VMState
+from evac.storage import PG, StopVerdict
 from tui.source import Attached, Lost, News, Refused
 
 GIB = 1024**3
@@ -31,6 +32,8 @@ KINDS = [
     "enter_maintenance",
     "leave_maintenance",
     "force_down",
+    "set_noout",
+    "unset_noout",
 ]
 
 
@@ -54,6 +57,8 @@ class FleetSource:
         self.orders: list[OrderRequest] = []
         self.calls: list[tuple[str, str]] = []
         self.refuse: Problem | None = None
+        self.placed: Sequence[PG] = ()
+        self.verdict: StopVerdict | None = None
         self.lost: asyncio.Queue[News] = asyncio.Queue()
 
     async def follow(self) -> AsyncIterator[News]:
@@ -145,13 +150,24 @@ class FleetSource:
     async def audit(self, since: int = 0, limit: int = 500) -> Sequence[Any]:
         return []
 
+    async def groups(self, cluster: str, osd: int, pool: int | None) -> Sequence[PG]:
+        self._check()
+        self.calls.append(("groups", f"{cluster}/{osd}/{pool}"))
+        return self.placed
+
+    async def may_stop(self, cluster: str, host: str) -> StopVerdict:
+        self._check()
+        self.calls.append(("may_stop", f"{cluster}/{host}"))
+        assert self.verdict is not None
+        return self.verdict
+
     async def close(self) -> None:
         return None
 
     @property
     def changed_anything(self) -> bool:
         """Whether an intent reached the engine."""
-        return bool(self.orders) or any(call[0] != "poll" for call in self.calls)
+        return bool(self.orders) or any(call[0] not in {"poll", "groups", "may_stop"} for call in self.calls)
 
     @property
     def targets(self) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec import Struct
+
 from tui.board import Pane
 from tui.panes.events import EVENTS
 from tui.panes.hosts import HOSTS
@@ -10,4 +12,17 @@ from tui.panes.queue import QUEUE
 from tui.panes.vms import VMS
 
 PANES: tuple[Pane, ...] = (HOSTS, VMS, QUEUE, EVENTS, PROBLEMS)
-"""In the order of the keys 1 to 5."""
+"""Those that are tables, in the order of the keys 1 to 5."""
+
+
+class Tab(Struct, frozen=True):
+    """A pane's name in commands and its title."""
+
+    name: str
+    title: str
+
+
+CEPH = Tab("ceph", "Ceph")
+
+TABS: tuple[Tab, ...] = (*(Tab(pane.name, pane.title) for pane in PANES), CEPH)
+"""All panes, in the order of their number keys."""

@@ -14,9 +14,12 @@ from textual.widgets import Input
 from evac.model import ClusterState
 from tui import headline
 from tui.board import Board
+from tui.ceph_lines import storage_lines
+from tui.grid import Grid
 from tui.keys import key_name
 from tui.look import Line, Span
-from tui.panes import PANES
+from tui.panes import TABS
+from tui.screens.ceph import CephMap
 from tui.text import width
 from tui.widgets.lines import Lines, folded
 from tui.widgets.prompt import Prompt
@@ -40,8 +43,8 @@ class MainScreen(Screen[None], inherit_bindings=False):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         *(
-            _binding(str(number), f"pane('{pane.name}')", f"{pane.title} pane")
-            for number, pane in enumerate(PANES, 1)
+            _binding(str(number), f"pane('{tab.name}')", f"{tab.title} pane")
+            for number, tab in enumerate(TABS, 1)
         ),
         _binding("tab,l,right", "next_pane(1)", "next pane"),
         _binding("shift+tab,h,left", "next_pane(-1)", "previous pane"),
@@ -85,6 +88,8 @@ class MainScreen(Screen[None], inherit_bindings=False):
         self.line_clusters = Lines(palette, id="clusters")
         self.line_board = Lines(palette, id="board")
         self.table = Table(console.board, palette, console.painter, self.follow_cursor)
+        self.map = CephMap(console, self.follow_cursor)
+        self.line_storage = Lines(palette, id="storage")
         self.strip_detail = Lines(palette, id="detail")
         self.prompt = Prompt(palette)
         self.line_footer = Lines(palette, id="footer")
@@ -95,8 +100,10 @@ class MainScreen(Screen[None], inherit_bindings=False):
         yield self.line_title
         yield self.line_state
         yield self.line_clusters
+        yield self.line_storage
         yield self.line_board
         yield self.table
+        yield self.map
         yield self.strip_detail
         yield self.prompt
         yield self.line_footer
@@ -113,9 +120,21 @@ class MainScreen(Screen[None], inherit_bindings=False):
         """The current pane's."""
         return self.console.board
 
+    @property
+    def picture(self) -> Table | CephMap:
+        """The widget that draws the current board."""
+        return self.map if isinstance(self.board, Grid) else self.table
+
     def redraw(self) -> None:
         """Everything: after a change of pane, theme or size."""
-        self.table.use(self.board)
+        board = self.board
+        self.set_class(board is self.console.grid, "ceph")
+        if board is self.console.grid:
+            self.map.redraw()
+        else:
+            self.table.use(board)
+        if self.focused is not self.picture and not self.prompt.is_open:
+            self.set_focus(self.picture)
         self.draw_header()
         self.follow_cursor()
         self.draw_footer()
@@ -123,19 +142,22 @@ class MainScreen(Screen[None], inherit_bindings=False):
     def draw_header(self) -> None:
         """What is happening, and how old the figures are. Called once a second and after news."""
         context, wide = self.console.context, self.size.width
-        self.line_title.show([headline.title(context, PANES, self.board.pane.name, wide)])
+        self.line_title.show([headline.title(context, TABS, self.board.pane.name, wide)])
         self.line_state.show([headline.state_line(context)])
         self.line_clusters.show([headline.clusters_line(context, wide)])
+        if isinstance(self.board, Grid):
+            self.line_storage.show(storage_lines(self.board, wide))
         store = context.store
         stale = frozenset(name for name in store.clusters if store.stale(name))
         if stale != self._stale or self.board.pane.name == "problems":
             self._stale = stale
-            self.table.redraw()
+            self.picture.redraw()
 
     def follow_cursor(self) -> tuple[Lines, Lines]:
         """Bring what depends on the cursor up to date; returns it, so that it is painted in the same frame."""
-        board = self.board
-        self.line_board.show([headline.board_line(board, self.size.width)])
+        board, wide = self.board, self.size.width
+        line = self.map.board_line(wide) if isinstance(board, Grid) else headline.board_line(board, wide)
+        self.line_board.show([line])
         self._show_detail()
         return self.line_board, self.strip_detail
 
@@ -191,11 +213,8 @@ class MainScreen(Screen[None], inherit_bindings=False):
 
     def news(self, *, reordered: bool, keys: set[str]) -> None:
         """The current board changed."""
-        self.table.touched(reordered=reordered, keys=keys)
-        board = self.board
-        self.line_board.show([headline.board_line(board, self.size.width)])
-        if reordered or board.cursor in keys:
-            self._show_detail()
+        self.picture.touched(reordered=reordered, keys=keys)
+        self.follow_cursor()
 
     def refresh_ages(self) -> None:
         """Once a second: the detail names an age."""
@@ -216,7 +235,7 @@ class MainScreen(Screen[None], inherit_bindings=False):
 
     def action_next_pane(self, step: int) -> None:
         """The pane beside this one."""
-        names = [pane.name for pane in PANES]
+        names = [tab.name for tab in TABS]
         self.console.show_pane(names[(names.index(self.board.pane.name) + step) % len(names)])
 
     def action_reverse(self) -> None:
@@ -247,13 +266,13 @@ class MainScreen(Screen[None], inherit_bindings=False):
         event.stop()
         if self.prompt.lead == "/" and self.prompt.is_open:
             self.board.set_filter(event.value)
-            self.table.redraw()
+            self.picture.redraw()
             self.follow_cursor()
 
     def on_prompt_closed(self, event: Prompt.Closed) -> None:
         """Enter or escape in the prompt."""
         event.stop()
-        self.set_focus(self.table)
+        self.set_focus(self.picture)
         if event.lead == "/" and event.value is None:
             self.board.set_filter(event.before)
         elif event.lead == ":" and event.value:
@@ -264,14 +283,9 @@ class MainScreen(Screen[None], inherit_bindings=False):
         """A pane's name in the title line."""
         if event.widget is not self.line_title:
             return
-        at = 0
-        names = {f" {pane.title}": pane.name for pane in PANES}
-        for span in self.line_title.lines[0] if self.line_title.lines else ():
-            at += width(span.text)
-            if event.x < at:
-                if span.text in names:
-                    self.console.show_pane(names[span.text])
-                return
+        name = headline.tab_at(self.line_title.lines[0] if self.line_title.lines else (), TABS, event.x)
+        if name:
+            self.console.show_pane(name)
 
     def cluster_here(self) -> str:
         """The cluster of the row under the cursor; "" where it has none."""

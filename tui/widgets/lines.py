@@ -12,21 +12,28 @@ from textual.geometry import Region, Size
 from textual.strip import Strip
 from textual.widget import Widget
 
+from tui import ramps
 from tui.look import Line, Look, Span
+from tui.ramps import Depth
 from tui.text import fit, head, width
 
 
 class Palette:
     """The look and its styles, shared by all widgets of one console."""
 
-    def __init__(self, look: Look) -> None:
-        self.look = look
-        self.styles: dict[str, Style] = look.styles()
+    def __init__(self, look: Look, depth: Depth = Depth.TRUE) -> None:
+        self._depth = depth
+        self.change(look)
+
+    @property
+    def depth(self) -> Depth:
+        """How many colours there are for amounts: what the terminal has, none in the theme without."""
+        return Depth.NONE if self.look.theme == "mono" else self._depth
 
     def change(self, look: Look) -> None:
         """Draw differently from now on."""
         self.look = look
-        self.styles = look.styles()
+        self.styles: dict[str, Style] = look.styles() | ramps.styles(self.depth)
 
 
 def strip_of(line: Line, cells: int, palette: Palette, base: Style | None = None) -> Strip:
