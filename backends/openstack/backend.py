@@ -16,7 +16,7 @@ from backends.openstack.login import OLDEST, Version
 from backends.openstack.options import Options
 from backends.openstack.reading import Reader
 from evac.backend import Receipt, Settings
-from evac.errors import BackendError, Forbidden, NotFound, Refused, Uncertain, Unreachable
+from evac.errors import BackendError, BadAnswer, Forbidden, NotFound, Refused, Uncertain, Unreachable
 from evac.model import (
     VM,
     Capability,
@@ -103,7 +103,9 @@ class OpenStackBackend:
         try:
             listed: list[Migration] = []
             if len(vms) > ALONE:
-                listed = await self._looks.run(lambda: self._reader.migrations(newest=LATEST))
+                # One of them may not say whose it is: then each VM is asked for its own.
+                with suppress(BadAnswer):
+                    listed = await self._looks.run(lambda: self._reader.migrations(newest=LATEST, sure=True))
             found = {move.vm for move in listed}
             alone = [vm for vm in vms if vm not in found]
             lists = await asyncio.gather(
@@ -114,7 +116,7 @@ class OpenStackBackend:
         return [*listed, *(move for moves in lists for move in moves)]
 
     def _migrations_of_one(self, vm: str) -> list[Migration]:
-        return self._reader.migrations(vm=vm)
+        return self._reader.migrations(vm=vm, sure=True)
 
     async def _sighting(self, vm: str, server: VM | None, listed: Sequence[Migration]) -> Sighting:
         if server is None:

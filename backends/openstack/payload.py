@@ -77,17 +77,16 @@ class Servers(Payload, gc=False, frozen=True):
     servers_links: list[Any] | None = None
 
 
-class RawServers(Payload, gc=False, frozen=True):
-    """The same page with each server unread, for the day one of them makes no sense."""
-
-    servers: list[Raw]
-    servers_links: list[Any] | None = None
-
-
 class OneServer(Payload, gc=False, frozen=True):
     """GET /servers/ID."""
 
     server: Server
+
+
+class RawServer(Payload, gc=False, frozen=True):
+    """The same with the server unread, for the day it makes no sense."""
+
+    server: Raw
 
 
 class FlavorDetail(Payload, gc=False, frozen=True):

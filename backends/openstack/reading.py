@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
-from backends.openstack import mapping, payload
-from backends.openstack.client import NATIVE_ID, Client
+from backends.openstack import mapping, payload, salvage
+from backends.openstack.client import NATIVE_ID, READ, Client
 from backends.openstack.login import Version
+from backends.openstack.salvage import Odd
 from evac.errors import BadAnswer, Forbidden, NotFound
 from evac.model import VM, Host, Migration, MigrationKind, Problem, TaskRecord, VMState
+
+E = TypeVar("E", bound=msgspec.Struct)
 
 PAGE = 1000
 """Nova's own default ceiling (osapi_max_limit); a server that allows less sends less and a "next" link."""
@@ -35,6 +42,15 @@ MOVES_SINCE: Version = (2, 59)
 
 EMBEDDED_FLAVOR: Version = (2, 47)
 
+ODD_FOR = 900.0
+"""Seconds for which a record that made no sense is told of: reads of what changed do not come upon it again."""
+
+STANDING = ("status", "OS-EXT-SRV-ATTR:host", "OS-EXT-STS:task_state", "name")
+"""What decides about a server: without one of these its state is not known."""
+
+TELLING = ("id", "instance_uuid", "migration_type", "source_compute", "dest_compute")
+"""What decides whose migration it is, and whether it is ours."""
+
 
 def stamp(when: float) -> str:
     """Unix seconds as Nova's changes-since wants them."""
@@ -48,6 +64,7 @@ class Reader:
         self._client = client
         self.cluster = client.cluster
         self._flavors: Mapping[str, payload.FlavorDetail] | None = None
+        self._odd: dict[str, tuple[float, Problem]] = {}
 
     # --- servers ------------------------------------------------------------------------------------------------
 
@@ -61,14 +78,15 @@ class Reader:
         if since is None or self._flavors is None:
             self._read_flavors()
         found: dict[str, VM] = {}
-        odd: list[str] = []
+        odd: list[Odd] = []
         for _ in range(PAGES):
             page, more = self._page(params, odd)
             fresh = [vm for vm in page if vm.id not in found]
             found.update((vm.id, vm) for vm in page)
             if not more or not fresh:
                 vms = list(found.values())
-                return vms, [*self._oddities(odd), *self._lost_cells(vms)]
+                self._note("the list of servers", odd, full=since is None)
+                return vms, self._lost_cells(vms)
             params["marker"] = page[-1].id
         raise self._client.nonsense("the list of servers", f"does not end after {PAGES} pages")
 
@@ -76,43 +94,55 @@ class Reader:
         """Raises Forbidden when the account may not list the servers of all projects."""
         self._client.get("/servers/detail", {"limit": 1, "all_tenants": 1}, what="the list of servers")
 
-    def _page(self, params: Mapping[str, str | int], odd: list[str]) -> tuple[list[VM], bool]:
+    def _page(self, params: Mapping[str, str | int], odd: list[Odd]) -> tuple[list[VM], bool]:
         body = self._client.get("/servers/detail", params, what="the list of servers")
-        flavors, cluster = self._flavors, self.cluster
-        try:
-            page = msgspec.json.decode(body, type=payload.Servers)
-        except msgspec.ValidationError:
-            return self._odd_page(body, odd)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            page = self._client.decode(payload.Servers, body, "the list of servers")
-        build = mapping.vm
-        return [build(cluster, server, flavors) for server in page.servers], bool(page.servers_links)
-
-    def _odd_page(self, body: bytes, odd: list[str]) -> tuple[list[VM], bool]:
-        """One server that makes no sense must not hide the other 999: they are read one by one."""
-        page = self._client.decode(payload.RawServers, body, "the list of servers")
-        vms = [vm for raw in page.servers if (vm := self._odd_server(raw, odd)) is not None]
+        page, faults = self._rows(body, payload.Servers, "servers", "the list of servers")
+        odd += faults
+        build, flavors, cluster = mapping.vm, self._flavors, self.cluster
+        vms = [build(cluster, server, flavors) for server in page.servers]
+        if faults:
+            unsure = {fault.id for fault in faults if fault.spoils(*STANDING)}
+            vms = [replace(vm, state=VMState.UNKNOWN) if vm.id in unsure else vm for vm in vms]
         return vms, bool(page.servers_links)
 
-    def _odd_server(self, raw: msgspec.Raw, odd: list[str]) -> VM | None:
+    def _rows(self, body: bytes, shape: type[E], attribute: str, what: str) -> tuple[E, list[Odd]]:
+        """`body` as `shape`; one record that makes no sense hides none of the others."""
         try:
-            return mapping.vm(self.cluster, msgspec.json.decode(raw, type=payload.Server), self._flavors)
-        except msgspec.ValidationError as error:
-            rest = msgspec.json.decode(raw)
-            fields = rest if isinstance(rest, dict) else {}
-            odd.append(f"{fields.get('name') or fields.get('id') or 'one without an id'} ({error})")
-            if not isinstance(fields.get("id"), str):
-                return None
-            name = str(fields.get("name") or fields["id"])
-            host = fields.get("OS-EXT-SRV-ATTR:host")
-            return VM(
-                cluster=self.cluster,
-                id=fields["id"],
-                name=name,
-                host=host if isinstance(host, str) else "",
-                state=VMState.UNKNOWN,
-                native=str(fields.get("status") or ""),
-            )
+            return msgspec.json.decode(body, type=shape), []
+        except msgspec.ValidationError:
+            with contextlib.suppress(msgspec.MsgspecError):
+                return salvage.answer(body, shape, attribute)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            pass
+        return self._client.decode(shape, body, what), []
+
+    def _list(
+        self,
+        shape: type[E],
+        attribute: str,
+        path: str,
+        params: Mapping[str, str | int] | None = None,
+        *,
+        what: str,
+        version: Version = READ,
+    ) -> E:
+        """GET a list for the poll; what of it makes no sense is told by `oddities`."""
+        body = self._client.get(path, params, version=version, what=what)
+        page, odd = self._rows(body, shape, attribute, what)
+        self._note(what, odd, full=True)
+        return page
+
+    def _note(self, what: str, odd: Sequence[Odd], *, full: bool) -> None:
+        """Remember what was odd; a full read of the same list without it makes it forgotten."""
+        if odd:
+            self._odd[what] = (time.monotonic(), salvage.problem(self.cluster, what, odd))
+        elif full:
+            self._odd.pop(what, None)
+
+    def oddities(self) -> list[Problem]:
+        """Records that made no sense when they were read last, within the last minutes."""
+        oldest = time.monotonic() - ODD_FOR
+        return [problem for when, problem in list(self._odd.values()) if when > oldest]
 
     def _lost_cells(self, vms: Sequence[VM]) -> list[Problem]:
         """From 2.69 on, servers of a cell that does not answer are listed without a host: such a host looks empty."""
@@ -128,25 +158,13 @@ class Reader:
             )
         ]
 
-    def _oddities(self, odd: Sequence[str]) -> list[Problem]:
-        if not odd:
-            return []
-        shown = "; ".join(odd[:3]) + ("; …" if len(odd) > 3 else "")
-        return [
-            Problem(
-                happened=f"{self.cluster}: {len(odd)} of the servers make no sense: {shown}.",
-                unaffected="All others are shown in full; these with what could be read, in state unknown.",
-                next_step="Look at them with: openstack server show ID",
-                severity="warning",
-            )
-        ]
-
     def _read_flavors(self) -> None:
         """Below 2.47 a server names its flavor by id only."""
         if self._client.api.newest >= EMBEDDED_FLAVOR:
             return
-        answer = self._client.read(
+        answer = self._list(
             payload.Flavors,
+            "flavors",
             "/flavors/detail",
             {"is_public": "None", "limit": PAGE},
             what="the list of flavors",
@@ -162,49 +180,66 @@ class Reader:
         if not NATIVE_ID.fullmatch(vm):
             return None  # it stands in a path, and must not lead anywhere else
         try:
-            answer = self._client.read(payload.OneServer, f"/servers/{vm}", what=f"server {vm}")
+            body = self._client.get(f"/servers/{vm}", what=f"server {vm}")
         except NotFound:
             return None
-        if answer.server.id != vm:
-            raise self._client.nonsense(f"server {vm}", f"is about another server, {answer.server.id}")
-        if answer.server.flavor and answer.server.flavor.vcpus is None and self._flavors is None:
+        server = self._one_server(vm, body)
+        if server.id != vm:
+            raise self._client.nonsense(f"server {vm}", f"is about another server, {server.id}")
+        if server.flavor and server.flavor.vcpus is None and self._flavors is None:
             self._read_flavors()
-        return mapping.vm(self.cluster, answer.server, self._flavors)
+        return mapping.vm(self.cluster, server, self._flavors)
+
+    def _one_server(self, vm: str, body: bytes) -> payload.Server:
+        """What decides about a VM must be readable; the rest of it may be missing."""
+        try:
+            return msgspec.json.decode(body, type=payload.OneServer).server
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError):
+                raw = msgspec.json.decode(body, type=payload.RawServer).server
+                server, odd = salvage.record(raw, payload.Server)
+                if server is not None and odd is not None and not odd.spoils(*STANDING):
+                    return server
+            return self._client.decode(payload.OneServer, body, f"server {vm}").server
 
     # --- hosts --------------------------------------------------------------------------------------------------
 
     def hypervisors(self) -> list[payload.Hypervisor]:
         """All of them, with capacity."""
         found: list[payload.Hypervisor] = []
+        odd: list[Odd] = []
+        what = "the list of hypervisors"
         params: dict[str, str | int] = {"limit": PAGE} if self._client.api.newest >= (2, 33) else {}
         for _ in range(PAGES):
-            page = self._client.read(
-                payload.Hypervisors,
-                "/os-hypervisors/detail",
-                params,
-                version=CAPACITY,
-                what="the list of hypervisors",
-            )
+            body = self._client.get("/os-hypervisors/detail", params, version=CAPACITY, what=what)
+            page, faults = self._rows(body, payload.Hypervisors, "hypervisors", what)
             found += page.hypervisors
+            odd += faults
             if not page.hypervisors_links or not page.hypervisors:
+                self._note(what, odd, full=True)
                 return found
             params["marker"] = str(page.hypervisors[-1].id)
-        raise self._client.nonsense("the list of hypervisors", f"does not end after {PAGES} pages")
+        raise self._client.nonsense(what, f"does not end after {PAGES} pages")
 
     def services(self, host: str = "") -> list[payload.Service]:
         """The compute services, or the one of `host`."""
         params: dict[str, str | int] = {"binary": "nova-compute"}
         if host:
             params["host"] = host
-        answer = self._client.read(
-            payload.Services, "/os-services", params, version=SERVICES, what="the list of compute services"
+        answer = self._list(
+            payload.Services,
+            "services",
+            "/os-services",
+            params,
+            version=SERVICES,
+            what=f"the compute service of {host}" if host else "the list of compute services",
         )
         return [agent for agent in answer.services if agent.binary in {None, "nova-compute"}]
 
     def aggregates(self) -> list[payload.Aggregate]:
         """Host aggregates."""
-        return self._client.read(
-            payload.Aggregates, "/os-aggregates", what="the list of host aggregates"
+        return self._list(
+            payload.Aggregates, "aggregates", "/os-aggregates", what="the list of host aggregates"
         ).aggregates
 
     def host(self, host: str) -> Host | None:
@@ -222,8 +257,9 @@ class Reader:
         """By a search for its name, or from the whole list where its hypervisor is named differently."""
         if self._client.api.newest >= BY_UUID:
             try:
-                found = self._client.read(
+                found = self._list(
                     payload.Hypervisors,
+                    "hypervisors",
                     "/os-hypervisors/detail",
                     {"hypervisor_hostname_pattern": host},
                     version=CAPACITY,
@@ -238,8 +274,15 @@ class Reader:
 
     # --- migrations ---------------------------------------------------------------------------------------------
 
-    def migrations(self, *, since: float | None = None, vm: str = "", newest: int = PAGE) -> list[Migration]:
-        """Newest first: of one VM, or of all that changed since a time, or just the newest."""
+    def migrations(
+        self, *, since: float | None = None, vm: str = "", newest: int = PAGE, sure: bool = False
+    ) -> list[Migration]:
+        """Newest first: of one VM, or of all that changed since a time, or just the newest.
+
+        Raises:
+            BadAnswer: `sure` was asked for, and whose or what kind one of them is cannot be read: a call must not be
+                taken for lost, and sent again, because its record makes no sense.
+        """
         params: dict[str, str | int] = {}
         if self._client.api.newest >= MOVES_SINCE:
             params["limit"] = newest
@@ -247,9 +290,12 @@ class Reader:
                 params["changes-since"] = stamp(since)
         if vm:
             params["instance_uuid"] = vm
-        answer = self._client.read(
-            payload.Moves, "/os-migrations", params, version=MOVES, what="the list of migrations"
-        )
+        what = "the list of migrations"
+        body = self._client.get("/os-migrations", params, version=MOVES, what=what)
+        answer, odd = self._rows(body, payload.Moves, "migrations", what)
+        if sure and any(one.spoils(*TELLING) for one in odd):
+            raise self._client.nonsense(what, f"has a record that makes no sense: {odd[0]}")
+        self._note(what, odd, full=since is None and not sure)
         return newest_first(mapping.migration(self.cluster, move) for move in answer.migrations)
 
     def with_bytes(self, known: Migration) -> Migration:
@@ -261,12 +307,9 @@ class Reader:
         if self._client.api.newest < (2, 23):
             return []
         try:
-            answer = self._client.read(
-                payload.Moves,
-                f"/servers/{vm}/migrations",
-                version=MOVES,
-                what=f"the migrations of server {vm}",
-            )
+            what = f"the migrations of server {vm}"
+            body = self._client.get(f"/servers/{vm}/migrations", version=MOVES, what=what)
+            answer, _ = self._rows(body, payload.Moves, "migrations", what)
         except NotFound:
             return []
         live = MigrationKind.LIVE
@@ -276,12 +319,12 @@ class Reader:
 
     def tasks(self, vm: str, since: float) -> list[TaskRecord]:
         """What was done to a server at or after `since`, newest first, with the reasons of failures."""
-        answer = self._client.read(
-            payload.InstanceActions,
-            f"/servers/{vm}/os-instance-actions",
-            version=ACTIONS,
-            what=f"the log of server {vm}",
-        )
+        what = f"the log of server {vm}"
+        body = self._client.get(f"/servers/{vm}/os-instance-actions", version=ACTIONS, what=what)
+        answer, odd = self._rows(body, payload.InstanceActions, "instance_actions", what)
+        if any(one.spoils("request_id", "action", "start_time") for one in odd):
+            # Without it "nothing was logged" would be no proof, and it is taken for one.
+            raise self._client.nonsense(what, f"has an entry that makes no sense: {odd[0]}")
         recent = [one for one in answer.instance_actions if (mapping.seconds(one.start_time) or 0.0) >= since]
         records = [mapping.task(vm, self._in_full(vm, one)) for one in recent[:DETAILS]]
         records += [mapping.task(vm, one) for one in recent[DETAILS:]]
