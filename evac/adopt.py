@@ -35,8 +35,13 @@ class Trace(Struct, frozen=True, kw_only=True):
     """Neither: what stands in the way of knowing."""
 
 
-def since(submitted: float, skew: float | None) -> float:
-    """From when on, by the cluster's clock, its log must be read to find a call of `submitted` by ours."""
+def since(submitted: float, skew: float | None, *, called: float | None = None) -> float:
+    """From when on, by the cluster's clock, its log must be read to find a call of `submitted` by ours.
+
+    `called`: the same moment by theirs, noted when it was made. Without it ours must do, which may have been set since.
+    """
+    if called is not None:
+        return called - SKEWED
     return submitted - UNSURE if skew is None else submitted + skew - SKEWED
 
 

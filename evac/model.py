@@ -308,6 +308,8 @@ class ClusterState(Noun, frozen=True, kw_only=True):
     problems: tuple[Problem, ...] = ()
     capabilities: tuple[Capability, ...] = ()
     skew: float | None = None
+    ahead: float | None = None
+    """The cluster's clock minus this machine's boot clock, seconds: unlike `skew` it holds when our clock is set."""
     took: float | None = None
     """Seconds the last good poll took."""
     size: int = 0

@@ -220,6 +220,7 @@ class Poller:
             failures=0,
             problems=inventory.problems,
             skew=inventory.skew,
+            ahead=None if inventory.skew is None else inventory.skew + clock.wall() - clock.stamp(),
             took=now - began,
             size=inventory.size,
             calls=inventory.calls,

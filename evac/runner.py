@@ -156,7 +156,9 @@ class Runner:
         trouble = await board.put(
             replace(job, state=JobState.SUBMITTING, submitted=board.wall(), reason="", next_step="", seen=0),
             trail=Trail(
-                known=tuple(move.id for move in ground.migrations), known_tasks=board.tasks_on(job.action)
+                known=tuple(move.id for move in ground.migrations),
+                known_tasks=board.tasks_on(job.action),
+                called=self._by_their_clock(job.action.cluster),
             ),
             needed=True,
         )
@@ -172,6 +174,11 @@ class Runner:
             )
             return False
         return True
+
+    def _by_their_clock(self, cluster: str) -> float | None:
+        """What time it is there: from the boot clock, so that no step of our own clock can hide a call in its log."""
+        state = self._board.fleet.cluster(cluster)
+        return None if state is None or state.ahead is None else self._now() + state.ahead
 
     async def _submit(self, job_id: str) -> None:
         board = self._board

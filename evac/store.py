@@ -58,6 +58,8 @@ class Trail(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Migrations the VM already had before our call: any other one is new. Immune to clocks that differ."""
     known_tasks: tuple[str, ...] = ()
     """Entries of the cluster's log that belong to earlier calls of ours on the VM."""
+    called: float | None = None
+    """When the call was made, in Unix seconds by the cluster's clock; None where that was not known."""
     accepted: bool = False
     """The cluster said yes, or a trace of our call was found: it can never be "the call did not arrive"."""
     pending: bool = False

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -16,7 +16,7 @@ from evac.actions import HostAction, LiveMigrate, VMAction
 from evac.adopt import UNSURE, since, trace
 from evac.backend import Backend, RemembersTasks, StopsMigrations
 from evac.board import Board, Notes, Pace
-from evac.errors import BackendError, Uncertain
+from evac.errors import BackendError, BadAnswer, Uncertain
 from evac.jobs import Job, JobState
 from evac.journal import Trail
 from evac.model import Host, Migration, Progress, Sighting, TaskRecord
@@ -32,6 +32,9 @@ LOGS_AT_ONCE = 4
 
 ATTEMPTS = 10
 """Times a call that provably never arrived is made before the job is given up: what swallows ten swallows all."""
+
+MOST_SENSELESS = 5
+"""VMs asked for alone without one answer that makes sense, before it is put down to the cluster."""
 
 LOG_AGE = 10.0
 """Seconds for which an answer of the cluster's log is used again."""
@@ -104,10 +107,13 @@ class Watcher:
             self._cannot_see(jobs, f"no connection to {self.cluster} is set up")
             return
         try:
-            sights, hosts = await self._read(backend, jobs)
+            sights, hosts, unseen = await self._read(backend, jobs)
         except BackendError as error:
             self._cannot_see(jobs, error.problem.happened)
             return
+        for vm, why in unseen.items():
+            self._cannot_see([job for job in jobs if _vm_of(job) == vm], why.problem.happened)
+        jobs = [job for job in jobs if _vm_of(job) not in unseen]
         self.blind_since = None
         self._share(sights, at)
         looks = await asyncio.gather(*(self._look(backend, job, sights, hosts) for job in jobs))
@@ -119,11 +125,17 @@ class Watcher:
 
     async def _read(
         self, backend: Backend, jobs: list[Job]
-    ) -> tuple[Mapping[str, Sighting], Mapping[str, Host | None]]:
+    ) -> tuple[Mapping[str, Sighting], Mapping[str, Host | None], Mapping[str, BackendError]]:
+        """What is seen of VMs and hosts, and the VMs whose own answer makes no sense."""
         vms = {job.action.vm for job in jobs if isinstance(job.action, VMAction)}
         names = {job.action.host for job in jobs if isinstance(job.action, HostAction)}
-        sights = await backend.look(sorted(vms)) if vms else {}
-        return sights, {name: await backend.host(name) for name in sorted(names)}
+        unseen: dict[str, BackendError] = {}
+        sights: Mapping[str, Sighting] = {}
+        try:
+            sights = await backend.look(sorted(vms)) if vms else {}
+        except BadAnswer:
+            sights, unseen = await _one_by_one(backend, sorted(vms))
+        return sights, {name: await backend.host(name) for name in sorted(names)}, unseen
 
     def _share(self, sights: Mapping[str, Sighting], at: float) -> None:
         seen = [sight.vm for sight in sights.values() if sight.vm is not None]
@@ -164,7 +176,8 @@ class Watcher:
         if notes.tasks_at is not None and at - notes.tasks_at < age:
             return notes.tasks
         state = self._board.fleet.cluster(self.cluster)
-        start = since(job.submitted or self._board.wall(), state.skew if state else None)
+        submitted, called = job.submitted or self._board.wall(), self._board.trail(job.id).called
+        start = since(submitted, state.skew if state else None, called=called)
         if job.task:
             start -= UNSURE  # its id tells it from others, so a clock that was set meanwhile need not hide it
         async with self._logs:
@@ -337,6 +350,30 @@ def _progress(notes: Notes, job: Job, record: Migration | None, at: float) -> Pr
         done = job.progress
         return replace(done, rate=None, eta=None, verdict="") if done is not None else None
     return notes.tracker.feed(at, record)
+
+
+def _vm_of(job: Job) -> str:
+    return job.action.vm if isinstance(job.action, VMAction) else ""
+
+
+async def _one_by_one(
+    backend: Backend, vms: Sequence[str]
+) -> tuple[dict[str, Sighting], dict[str, BackendError]]:
+    """A look at each alone, when one of them makes no sense: it must not hide the others.
+
+    Raises:
+        BadAnswer: none can be seen, so it is the cluster.
+    """
+    sights: dict[str, Sighting] = {}
+    unseen: dict[str, BackendError] = {}
+    for vm in vms:
+        try:
+            sights |= await backend.look([vm])
+        except BadAnswer as error:
+            unseen[vm] = error
+            if not sights and len(unseen) in (len(vms), MOST_SENSELESS):
+                raise
+    return sights, unseen
 
 
 def _since(start: float | None, at: float) -> float:

@@ -11,7 +11,7 @@ from backends.openstack import mapping, payload
 from backends.openstack.client import Client
 from backends.openstack.lanes import Lane
 from backends.openstack.reading import Reader, newest_first
-from evac.clock import wall
+from evac.clock import stamp, wall
 from evac.errors import BackendError, Forbidden
 from evac.model import VM, Host, Inventory, Migration, MigrationKind, Phase, Problem
 
@@ -53,8 +53,8 @@ class Poll:
         await self._lane.run(lambda: self._client.api)
         # A mark of another process would do for servers, but what that process knew of migrations is gone.
         after = float(since) if since and since == self._mark else None
-        skew = traffic.skew
-        began = wall() + (skew or 0.0)
+        ahead = traffic.ahead
+        began = wall() if ahead is None else stamp() + ahead
         problems: list[Problem] = []
         no_services: list[payload.Service] = []
         no_nodes: list[payload.Hypervisor] = []
@@ -66,7 +66,7 @@ class Poll:
         )
         if after is None:
             self._aggregates = await self._allowed(self._aggregates_or_known, [], "aggregates", [])
-        self._mark = repr(began - (OVERLAP if skew is not None else OVERLAP_BLIND))
+        self._mark = repr(began - (OVERLAP if ahead is not None else OVERLAP_BLIND))
         gone = tuple([vm.id for vm in vms if vm.native == "DELETED"])
         if gone:
             vms = [vm for vm in vms if vm.native != "DELETED"]
@@ -76,7 +76,7 @@ class Poll:
             migrations=tuple(moves),
             complete=after is None,
             gone=gone if after is not None else (),
-            problems=(*odd, *_each_once(problems)),
+            problems=(*odd, *_each_once([*self._reader.oddities(), *problems])),
             mark=self._mark,
             skew=traffic.skew,
             size=traffic.size - size,

@@ -24,7 +24,7 @@ from urllib3.exceptions import NewConnectionError
 from backends.openstack import tls, words
 from backends.openstack.guard import Verdict, judge
 from evac.backend import Call
-from evac.clock import wall
+from evac.clock import stamp, wall
 from evac.errors import BackendError, BadAnswer, ReadOnly, Refused, Uncertain, Unreachable
 from evac.model import Problem
 
@@ -50,14 +50,16 @@ class Traffic:
         self.calls = 0
         self.size = 0
         self.skew: float | None = None
+        self.ahead: float | None = None
+        """The cluster's clock minus our boot clock, which nobody sets: it holds through steps of ours."""
 
-    def count(self, size: int, skew: float | None) -> None:
+    def count(self, size: int, skew: float | None, *, ahead: float | None = None) -> None:
         """One answer."""
         with self._lock:
             self.calls += 1
             self.size += size
             if skew is not None:
-                self.skew = skew
+                self.skew, self.ahead = skew, ahead
 
 
 class Wire(HTTPAdapter):
@@ -152,7 +154,7 @@ class Wire(HTTPAdapter):
     ) -> requests.Response:
         send = super().send if adapter is self else adapter.send
         response = send(request, stream=True, **kwargs)
-        arrived = wall()
+        arrived, at = wall(), stamp()
         try:
             body = self._body(response, time.monotonic() + self._timeout[1] * _WHOLE)
         finally:
@@ -160,7 +162,8 @@ class Wire(HTTPAdapter):
         _stay_here(response)
         response._content = body  # noqa: SLF001 - the documented way to hand over a body is to read it without a cap
         response._content_consumed = True  # type: ignore[attr-defined]  # noqa: SLF001
-        self.traffic.count(len(body), _skew(response.headers.get("Date"), arrived))
+        skew = _skew(response.headers.get("Date"), arrived)
+        self.traffic.count(len(body), skew, ahead=None if skew is None else skew + arrived - at)
         return response
 
     def _body(self, response: requests.Response, deadline: float) -> bytes:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 
@@ -106,14 +108,16 @@ async def test_null_hosts_unknown_states_and_missing_fields_stay_visible(stub: S
 
 
 async def test_one_server_that_makes_no_sense_hides_no_other_and_is_named(stub: Stub) -> None:
-    stub.servers = [server(1), server(2, flavor="a string", addresses=7), server(3)]
+    stub.servers = [server(1), server(2, flavor="a string", addresses=7), server(3), server(4, status=7)]
     async with opened(settings(stub)) as backend:
         answer = await backend.inventory()
-    assert [vm.name for vm in answer.vms] == ["vm-1", "vm-2", "vm-3"]
-    assert answer.vms[1].state is VMState.UNKNOWN
-    assert answer.vms[1].host == "cmp01"
+    assert [vm.name for vm in answer.vms] == ["vm-1", "vm-2", "vm-3", "vm-4"]
+    assert (answer.vms[1].state, answer.vms[1].memory) == (VMState.RUNNING, None)
+    assert answer.vms[3].state is VMState.UNKNOWN, "what decides about it cannot be read"
+    assert {vm.host for vm in answer.vms} == {"cmp01"}
     (problem,) = answer.problems
     assert "vm-2" in problem.happened
+    assert "$.status" in problem.happened
     assert problem.severity == "warning"
 
 
@@ -344,3 +348,18 @@ async def test_an_answer_about_another_vm_is_not_believed(stub: Stub) -> None:
         with pytest.raises(BadAnswer) as error:
             await backend.look([vm])
     assert "another server" in error.value.problem.happened
+
+
+async def test_what_changed_is_asked_for_by_the_clouds_clock_even_when_ours_is_set(
+    stub: Stub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An hour forward between two answers: a mark in the cloud's future would miss all that changes until then."""
+    async with opened(settings(stub)) as backend:
+        first = await backend.inventory()
+        for module in ("wire", "inventory"):
+            monkeypatch.setattr(f"backends.openstack.{module}.wall", lambda: time.time() + 3600)
+        second = await backend.inventory(first.mark)
+        await backend.inventory(second.mark)
+    asked = [one.query for one in stub.requests if "changes-since" in one.query and "servers" in one.path]
+    latest = datetime.strptime(parse_qs(asked[-1])["changes-since"][0], "%Y-%m-%dT%H:%M:%S%z")
+    assert abs(latest.timestamp() - time.time()) < 300
