@@ -30,7 +30,7 @@ class Lane:
 
     __slots__ = (
         "_base", "_course", "_course_at", "_deadline", "_interval", "_recv", "_sent", "_settled", "_strip", "_wall",
-        "duplicates", "index", "next", "recent_rtt", "target", "trouble", "where", "window",
+        "chain", "duplicates", "index", "next", "recent_rtt", "target", "trouble", "where", "window",
     )  # fmt: skip
 
     def __init__(
@@ -42,6 +42,7 @@ class Lane:
         self.where = where
         self.next = 0
         """Number of the next probe."""
+        self.chain = 0
         self.duplicates = 0
         self.trouble = ""
         """Why nothing can be asked now; "" when it can."""

@@ -52,7 +52,8 @@ class Loop:
         self._tick = 0
         self._lanes: dict[str, Lane] = {}
         self._by_index: dict[int, Lane] = {}
-        self._due: list[tuple[int, int]] = []
+        self._due: list[tuple[int, int, int]] = []
+        """When, which lane, and which of its chains of probes: a move begins a new chain and ends the old one."""
         self._closing: list[tuple[int, int, str]] = []
         self._echoes: dict[socket.AddressFamily, Echo | str] = {}
         self._knock = Knock()
@@ -86,7 +87,7 @@ class Loop:
         if asked:
             # Spread over the interval by the golden ratio: any number of targets is spread evenly.
             phase = int(lane.interval * (lane.index * 0.6180339887 % 1.0))
-            heapq.heappush(self._due, (time.monotonic_ns() + phase, lane.index))
+            heapq.heappush(self._due, (time.monotonic_ns() + phase, lane.index, lane.chain))
 
     def drop(self, ids: Iterable[str]) -> None:
         """Ask these no more; a window open on one ends as not measured."""
@@ -107,7 +108,8 @@ class Loop:
             return False
         now = time.monotonic_ns()
         lane.open_window(window, interval=interval, deadline=deadline, now=now)
-        heapq.heappush(self._due, (now, lane.index))
+        lane.chain += 1
+        heapq.heappush(self._due, (now, lane.index, lane.chain))
         self._reckon()
         return True
 
@@ -120,10 +122,15 @@ class Loop:
         heapq.heappush(self._closing, (now + lane.deadline + SWEEP, lane.index, window))
         return True
 
-    def rows(self) -> list[ProbeRow]:
-        """Every target as it stands."""
+    def rows(self, *, moving_only: bool = False) -> list[ProbeRow]:
+        """Every target as it stands, or those being measured for a move."""
         now = time.monotonic_ns()
-        return [lane.row(now) for lane in self._lanes.values()]
+        return [lane.row(now) for lane in self._lanes.values() if lane.window is not None or not moving_only]
+
+    def limit(self, rate: float) -> None:
+        """Probes per second in all, at most."""
+        self._rate = rate
+        self._reckon()
 
     def row(self, target: str) -> ProbeRow | None:
         """One target as it stands."""
@@ -174,14 +181,14 @@ class Loop:
     def _send_due(self, now: int) -> None:
         due, by_index = self._due, self._by_index
         while due and due[0][0] <= now:
-            when, index = heapq.heappop(due)
+            when, index, chain = heapq.heappop(due)
             lane = by_index.get(index)
-            if lane is None:
+            if lane is None or lane.chain != chain:
                 continue
             self._ask(lane)
             step = int(lane.interval * self._stretch)
             # On the grid of this lane; slots that were missed are left out, and the course sees the stretch.
-            heapq.heappush(due, (when + step * max(1, -(-(now - when + 1) // step)), index))
+            heapq.heappush(due, (when + step * max(1, -(-(now - when + 1) // step)), index, chain))
 
     def _ask(self, lane: Lane) -> None:
         now = time.monotonic_ns()
@@ -271,11 +278,16 @@ class Loop:
         self._run.close()
 
 
-def be_punctual() -> None:
-    """Ask for a place before others on the CPU, as far as this user may; garbage collection off: there are no cycles."""
+def be_punctual() -> bool:
+    """Ask for a place before others on the CPU; True if this user may have one. Garbage collection goes off.
+
+    The prober makes no reference cycles, and a collection in the middle of a cutover would be a delay of our own.
+    """
     gc.disable()
     with contextlib.suppress(OSError):
         os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
-        return
+        return True
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, 0, -10)
+        return True
+    return False
