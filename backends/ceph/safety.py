@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from backends.ceph.points import Look, Point, Weight, good, passes, some, stands, unseen
-from backends.ceph.safety_groups import about_groups
+from backends.ceph.safety_groups import about_groups, about_ids
 from backends.ceph.safety_room import about_room
 from backends.ceph.safety_states import about_states
 from evac.storage import StopAnswer, StopVerdict
@@ -44,7 +44,7 @@ def judge(look: Look) -> StopVerdict:
         about_room,
         _about_health,
     )
-    points = [point for check in checks for point in check(look)]
+    points = about_ids(look) or [point for check in checks for point in check(look)]
     points.sort(key=lambda point: -point.weight)
     worst = max(point.weight for point in points)
     waits = [one.remaining for one in look.work if one.remaining is not None]

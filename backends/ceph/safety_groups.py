@@ -16,14 +16,19 @@ ASTRAY = 0.1
 """Share by which Ceph's count of PGs and ours may differ: they were taken a moment apart."""
 
 
+def about_ids(look: Look) -> list[Point]:
+    """First of all: Ceph says "safe" for OSDs that do not exist (measured on 16.2). A finding here ends the judging."""
+    strange = [osd for osd in look.osds if osd not in look.places or look.places[osd].host != look.host]
+    if not strange:
+        return []
+    words = f"osd.{some([str(osd) for osd in strange])} does not lie on {look.host} by the CRUSH map"
+    return [unseen("OSDs", words, "Look at ceph osd tree, and ask again.")]
+
+
 def about_groups(look: Look) -> list[Point]:
-    """Ids first: Ceph says "safe" for OSDs that do not exist (measured on 16.2)."""
+    """Ceph's answer and our count."""
     if not look.osds:
         return [good("OSDs", "no OSD lies on this host")]
-    strange = [osd for osd in look.osds if osd not in look.places or look.places[osd].host != look.host]
-    if strange:
-        words = f"osd.{some([str(osd) for osd in strange])} does not lie on {look.host} by the CRUSH map"
-        return [unseen("OSDs", words, "Look at ceph osd tree, and ask again.")]
     return [*_answer(look), *_count(look)]
 
 
