@@ -37,7 +37,7 @@ class CephClient:
         self._settings = settings
         self.setup = setup_of(settings)
         self._worker = WorkerProcess(self.setup)
-        self._patience = settings.read_timeout + settings.connect_timeout + GRACE
+        self._patience = settings.read_timeout + GRACE
         self._rows_lost = True
         self._one_placement = asyncio.Lock()
 
@@ -45,6 +45,11 @@ class CephClient:
     def how(self) -> str:
         """The carrier and its version, once the worker has told; no I/O."""
         return self._worker.how
+
+    @property
+    def worker_pid(self) -> int | None:
+        """Process id of the worker, if one lives."""
+        return self._worker.pid
 
     async def ask(self, target: Target, prefix: str, **args: Any) -> Any:
         """The decoded JSON of an answer; None where Ceph had none to give.

@@ -1,6 +1,7 @@
 """The simulator's carrier: a UNIX socket that takes one command per connection. Not for real clusters.
 
-Sent: one line of JSON, {"target": "mon" | "mgr", "command": {"prefix": …, "format": "json", …}}, and a newline.
+Sent: one line of JSON, {"target": "mon" | "mgr", "user": "client.evac", "command": {"prefix": …, "format": "json", …}},
+and a newline.
 Answered: one line of JSON, {"code": 0 or a positive errno, "err": words for people, "size": N}, a newline, then the N
 bytes that Ceph would have answered; then the connection ends.
 """
@@ -32,14 +33,15 @@ class SocketCarrier:
 
     def __init__(self, setup: Setup) -> None:
         self._path = setup.socket
+        self._users = (setup.user, setup.write_user or setup.user)
         self.how = "the simulator"
         self.worn = False
         self._connect_timeout = setup.connect_timeout
 
     async def ask(self, target: Target, command: Command, *, write: bool = False) -> Reply:
         """As `Carrier` says."""
-        del write
-        line = msgspec.json.encode({"target": target, "command": {"format": "json", **command}}) + b"\n"
+        question = {"target": target, "user": self._users[write], "command": {"format": "json", **command}}
+        line = msgspec.json.encode(question) + b"\n"
         try:
             async with asyncio.timeout(self._connect_timeout):
                 reader, writer = await asyncio.open_unix_connection(self._path, limit=1 << 20)

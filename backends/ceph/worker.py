@@ -14,15 +14,18 @@ import signal
 import sys
 import time
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from backends.ceph import frames, trouble
 from backends.ceph.carrier import Carrier, CarrierError, Command, Reply, Target
-from backends.ceph.counting import Counter
 from backends.ceph.guard import Verdict, judge
 from backends.ceph.setup import found_conf
 from evac.model import Problem
+
+if TYPE_CHECKING:
+    from backends.ceph.counting import Counter
 
 _PR_SET_PDEATHSIG = 1
 
@@ -35,7 +38,7 @@ class Worker:
         self._carrier = carrier
         self._out = out
         self._tasks: dict[int, asyncio.Task[None]] = {}
-        self._counter = Counter()
+        self._counter: Counter | None = None
         self._counting = asyncio.Lock()
         self._own = tuple(filter(None, (setup.user, setup.write_user)))
 
@@ -101,7 +104,11 @@ class Worker:
         if reply.code:
             await self._send(frames.Done(id=frame.id, code=reply.code, err=reply.err, took=fetched))
             return
-        placement, rows = self._counter.count(reply, fetched=fetched, whole=frame.whole)
+        counter = self._counter or await asyncio.to_thread(_counter)
+        self._counter = counter
+        placement, rows = await asyncio.to_thread(
+            lambda: counter.count(reply, fetched=fetched, whole=frame.whole)
+        )
         for start in range(0, len(rows), frames.ROWS):
             some = dict(rows[start : start + frames.ROWS])
             await self._send(frames.Rows(id=frame.id, rows=some))
@@ -131,6 +138,12 @@ class Worker:
     async def _send(self, frame: frames.Answer) -> None:
         self._out.write(frames.pack(frame))
         await self._out.drain()
+
+
+def _counter() -> Counter:
+    from backends.ceph.counting import Counter  # noqa: PLC0415 - numpy takes 0.1 s, and not every worker counts
+
+    return Counter()
 
 
 def _without_key(reply: Reply) -> Reply:
