@@ -14,6 +14,7 @@ from textual.widget import Widget
 
 from tui import ramps
 from tui.look import Line, Look, Span
+from tui.paint import Uncycled, drawn
 from tui.ramps import Depth
 from tui.text import fit, head, width
 
@@ -52,7 +53,7 @@ def strip_of(line: Line, cells: int, palette: Palette, base: Style | None = None
         room -= used
     if room > 0:
         segments.append(Segment(" " * room, base or styles["plain"]))
-    return Strip(segments, cells)
+    return Uncycled(segments, cells)
 
 
 _TOKENS = re.compile(r"\S+|\s+")
@@ -145,6 +146,10 @@ class Lines(Widget):
         if changed and wide:
             self.refresh(*(Region(left, y, right - left, 1) for y, left, right in changed))
         return bool(changed)
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """Without Textual's cache of styled lines."""
+        return drawn(self, crop)
 
     def render_line(self, y: int) -> Strip:
         """Textual's Line API."""

@@ -20,7 +20,7 @@ from textual.widget import Widget
 
 from tui.board import Board, Column, Context
 from tui.look import Span
-from tui.paint import Painter, drawn, paint_now, unpainted
+from tui.paint import Painter, Uncycled, drawn, paint_now, unpainted
 from tui.text import fit, width
 from tui.widgets.lines import Palette, strip_of
 
@@ -29,8 +29,8 @@ MARK = 2
 
 SCROLLBAR = 1
 
-KEPT = 500
-"""Rows whose lines are kept drawn: some pages. Each is a hundred objects for the garbage collector."""
+KEPT = 200
+"""Rows whose lines are kept drawn: some pages."""
 
 
 class Placed(Struct, frozen=True):
@@ -168,7 +168,7 @@ class Table(Widget, can_focus=True):
             if len(self._cache) > KEPT:
                 self._cache = {key: strips}
             row = self._row(key, variant, wide - SCROLLBAR)
-            strip = strips[(*variant, thumb)] = Strip([*row, self._thumb(thumb)], wide).simplify()
+            strip = strips[(*variant, thumb)] = Uncycled(Segment.simplify([*row, self._thumb(thumb)]), wide)
         return strip
 
     def _in_range(self, index: int) -> bool:
