@@ -1,9 +1,11 @@
-"""The demo's clouds as a process of their own, served on loopback as real OpenStack would be.
+"""The demo's clusters as a process of their own: clouds on loopback as real OpenStack would be, Ceph on a UNIX socket.
 
     python -m backends.simulation.demo --dir DIR [--seed N] [--scale SERVERS] [--churn SHARE]
+        [--ceph-osds N] [--ceph-pools N] [--ceph-pgs N]
 
 Writes DIR/clouds.yaml and DIR/config.toml (mode 0600), prints "ready", and serves until its standard input closes or
-SIGTERM or SIGINT arrives. Nothing outside DIR is written, and nothing but loopback is listened on.
+SIGTERM or SIGINT arrives. Nothing but loopback and a UNIX socket is listened on. The socket lies in DIR, or, where that
+path is too long for one, in a directory of its own that is removed at the end. Without NumPy there is no Ceph.
 """
 
 from __future__ import annotations
@@ -14,20 +16,30 @@ import contextlib
 import gc
 import json
 import os
+import shutil
 import signal
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from backends.openstack.simulator import NovaSimulator
 from backends.simulation.demo_fleet import PLANS, big, clouds
 from backends.simulation.world import World
 
-HEADER = """# Written by the demo of evac: three simulated clouds on this machine. Nothing here is real.
+if TYPE_CHECKING:
+    from backends.ceph.simulator import CephSimulator
+
+HEADER = """# Written by the demo of evac: a simulated fleet on this machine. Nothing here is real.
 
 """
+
+LONGEST_SOCKET = 100
+"""Bytes of a UNIX socket's path; Linux takes 107."""
 
 
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -43,21 +55,46 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--churn", type=float, default=0.0, help="share of those servers that changes each second"
     )
+    parser.add_argument(
+        "--ceph-osds", type=int, default=0, metavar="OSDS", help="one storage cluster of that size"
+    )
+    parser.add_argument("--ceph-pools", type=int, default=50, metavar="POOLS")
+    parser.add_argument("--ceph-pgs", type=int, default=0, metavar="PGS", help="default: 33 for each OSD")
     return parser.parse_args(argv)
 
 
 def worlds(options: argparse.Namespace) -> dict[str, World]:
     """The clouds to serve, by name."""
+    if options.ceph_osds and not options.scale:
+        return {}
     if options.scale:
         return {"scale": big(options.scale, seed=options.seed, now=time.monotonic, churn=options.churn)}
     return clouds(seed=options.seed, now=time.monotonic)
 
 
-def write_files(folder: Path, simulators: Mapping[str, NovaSimulator]) -> None:
+def storages(options: argparse.Namespace, clouds_: Mapping[str, World]) -> dict[str, CephSimulator]:
+    """The storage clusters to serve, by name."""
+    if find_spec("numpy") is None:
+        return {}
+    from backends.ceph.simulator import CephSimulator  # noqa: PLC0415 - needs NumPy, which is an extra
+    from backends.simulation import demo_ceph  # noqa: PLC0415
+
+    if options.ceph_osds:
+        pgs = options.ceph_pgs or options.ceph_osds * 33
+        big_one = demo_ceph.big(options.ceph_osds, options.ceph_pools, pgs, seed=options.seed)
+        return {"scale-ceph": CephSimulator(big_one)}
+    if options.scale:
+        return {}
+    return {demo_ceph.NAME: CephSimulator(demo_ceph.storage(clouds_[demo_ceph.CLOUD], seed=options.seed))}
+
+
+def write_files(folder: Path, simulators: Mapping[str, NovaSimulator], sockets: Mapping[str, Path]) -> None:
     """clouds.yaml (JSON is YAML) and config.toml, readable by their owner only."""
     entries = {name: simulator.cloud() for name, simulator in simulators.items()}
     _write(folder / "clouds.yaml", json.dumps({"clouds": entries}, indent=2) + "\n")
-    _write(folder / "config.toml", HEADER + "\n".join(_table(name) for name in simulators))
+    tables = [_table(name) for name in simulators]
+    tables += [_ceph_table(name, path) for name, path in sockets.items()]
+    _write(folder / "config.toml", HEADER + "\n".join(tables))
 
 
 def _table(name: str) -> str:
@@ -70,6 +107,27 @@ clouds_file = "clouds.yaml"
 poll_interval = 2.0
 stale_after = 15.0
 """
+
+
+def _ceph_table(name: str, path: Path) -> str:
+    label = "BENCH" if name == "scale-ceph" else "PROD"
+    return f"""[clusters.{name}]
+kind = "ceph"
+label = "{label}"
+carrier = "socket"
+socket = {json.dumps(str(path.absolute()))}
+poll_interval = 2.0
+stale_after = 15.0
+"""
+
+
+def _socket(folder: Path, name: str, stack: contextlib.AsyncExitStack) -> Path:
+    path = folder.absolute() / f"{name}.sock"
+    if len(os.fsencode(path)) <= LONGEST_SOCKET:
+        return path
+    short = Path(tempfile.mkdtemp(prefix="evac-demo-"))
+    stack.callback(shutil.rmtree, short, ignore_errors=True)
+    return short / f"{name}.sock"
 
 
 def _write(path: Path, text: str) -> None:
@@ -88,12 +146,17 @@ async def serve(options: argparse.Namespace) -> None:
         loop.add_signal_handler(number, stop.set)
     _stop_at_eof(loop, stop)
     async with contextlib.AsyncExitStack() as stack:
+        options.dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         simulators: dict[str, NovaSimulator] = {}
-        for name, world in worlds(options).items():
+        sockets: dict[str, Path] = {}
+        fleet = worlds(options)
+        for name, world in fleet.items():
             simulators[name] = NovaSimulator(world, region="RegionOne")
             await stack.enter_async_context(simulators[name].serve())
-        options.dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        write_files(options.dir, simulators)
+        for name, ceph in storages(options, fleet).items():
+            sockets[name] = _socket(options.dir, name, stack)
+            await stack.enter_async_context(ceph.serve(sockets[name]))
+        write_files(options.dir, simulators, sockets)
         # the fleet lives as long as the process: collecting it again and again only costs time
         gc.collect()
         gc.freeze()

@@ -46,6 +46,7 @@ class World:
         self._origin = now()
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
         self._order = count()
+        self._advancing = False
         self.random = random.Random(seed)  # noqa: S311 - a simulation must repeat itself
         self.epoch = time.time() if epoch is None else epoch
         self.clock_offset = 0.0
@@ -76,12 +77,18 @@ class World:
     # --- time ------------------------------------------------------------------------------------
 
     def advance(self) -> None:
-        """Let everything happen that falls due up to the clock's now."""
+        """Let everything happen that falls due up to the clock's now. What happens may ask for it again: it has effect once."""
+        if self._advancing:
+            return
         target = self._clock() - self._origin
-        while self._heap and self._heap[0][0] <= target:
-            at, _, action = heapq.heappop(self._heap)
-            self.time = max(self.time, at)
-            action()
+        self._advancing = True
+        try:
+            while self._heap and self._heap[0][0] <= target:
+                at, _, action = heapq.heappop(self._heap)
+                self.time = max(self.time, at)
+                action()
+        finally:
+            self._advancing = False
         self.time = max(self.time, target)
         self.live.traffic.settle()
 
