@@ -16,6 +16,7 @@ import importlib.util
 import json
 import logging
 import os
+import re
 import shlex
 import signal
 import stat
@@ -87,16 +88,32 @@ class Redactor:
         return value
 
 
+_UNPRINTABLE = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff]"
+)
+"""Control and format characters and line separators: a VM's name must not begin a line of the log, colour or reorder it."""
+
+
+def one_line(text: str) -> str:
+    """`text` with its control characters written out as Python does in a string, so that it stays one line."""
+    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
 class RedactingFormatter(logging.Formatter):
-    """Takes secrets out of the finished line, so also out of exception texts."""
+    """Takes secrets out of the finished line, so also out of exception texts. Only a trace has more lines, all indented."""
 
     def __init__(self, redactor: Redactor, fmt: str) -> None:
         super().__init__(fmt)
         self._redactor = redactor
 
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's own name
+        """One log line, whatever stands in it."""
+        return one_line(self._redactor(super().formatMessage(record)))
+
     def format(self, record: logging.LogRecord) -> str:
-        """One log line."""
-        return self._redactor(super().format(record))
+        """The line, and below it the trace of an exception if there is one."""
+        line, *trace = self._redactor(super().format(record)).split("\n")
+        return "\n".join([line, *(f"    {one_line(more)}" for more in trace)])
 
 
 REDACTOR = Redactor()
