@@ -34,6 +34,8 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
     """Longest time between two looks while a cluster answers."""
     blind_max: float = 10.0
     """Longest time between two looks while it does not."""
+    away_max: float = 60.0
+    """The same where it asked us to stay away for a while (Retry-After)."""
     settle: float = 10.0
     """Between the two looks that prove that a call left no trace."""
     hold: float = 5.0

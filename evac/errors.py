@@ -22,6 +22,9 @@ from evac.model import Problem
 class BackendError(Exception):
     """Something a cluster did or did not do, as a Problem."""
 
+    retry_after: float | None = None
+    """Seconds the cluster asked us to stay away (HTTP's Retry-After), where it did."""
+
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.happened)
         self.problem = problem

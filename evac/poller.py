@@ -44,6 +44,8 @@ class PollPace(Struct, frozen=True, kw_only=True):
     back_off: float = 2.0
     """After the first failure; doubles up to `back_off_most`."""
     back_off_most: float = 60.0
+    away_most: float = 600.0
+    """Longest time a cluster may ask us to stay away (Retry-After); an admin who asks for a poll gets one before."""
     full_every: float = 300.0
     """A full read at least this often: an incremental one cannot show what the API forgot to mention."""
     duty: float = 2.0
@@ -92,6 +94,7 @@ class Poller:
         self._asked_at = float("-inf")
         self._doubt: Doubt | None = None
         self._quiet = 0
+        self._away = 0.0
         self._fresh_wall = 0.0
         self._events = 0
         self._state = first_state(link)
@@ -122,7 +125,7 @@ class Poller:
             self._take(inventory, began)
             await self._ask_capabilities()
         except (BackendError, SecretTrouble) as error:
-            self._fail(error.problem)
+            self._fail(error.problem, away=getattr(error, "retry_after", None))
         except Exception as error:
             log.exception("polling cluster %s", self.name)
             self._fail(our_bug(f"reading {self.name}", error))
@@ -236,7 +239,8 @@ class Poller:
 
     # --- failing ---------------------------------------------------------------------------------
 
-    def _fail(self, problem: Problem) -> None:
+    def _fail(self, problem: Problem, *, away: float | None = None) -> None:
+        self._away = min(away or 0.0, self._pace.away_most)
         before = self._state.problems
         self._mark = ""
         self._publish(problems=(self._aged(problem),), failures=self._state.failures + 1)
@@ -285,7 +289,8 @@ class Poller:
         if self._doubt is not None:
             return pace.confirm
         if state.failures:
-            return self._varied(min(pace.back_off * 2 ** min(state.failures - 1, 20), pace.back_off_most))
+            wanted = min(pace.back_off * 2 ** min(state.failures - 1, 20), pace.back_off_most)
+            return max(self._varied(wanted), self._away)
         base = self._rules.poll_interval
         if self._busy():
             wanted = min(pace.busy, base)

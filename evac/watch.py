@@ -54,6 +54,7 @@ class Watcher:
     ) -> None:
         self.cluster = cluster
         self.blind_since: float | None = None
+        self._away = 0.0
         self._board, self._backends, self._pace, self._now = board, backends, pace, now
         self._aborts: set[asyncio.Task[None]] = set()
         self._logs = asyncio.Semaphore(LOGS_AT_ONCE)
@@ -87,7 +88,8 @@ class Watcher:
         """Seconds until the next look: soon when a move is about to end, seldom when looks are slow or fail."""
         pace = self._pace
         if self.blind_since is not None:
-            return min(pace.blind_max, max(pace.tick_max, self._now() - self.blind_since))
+            wanted = min(pace.blind_max, max(pace.tick_max, self._now() - self.blind_since))
+            return max(wanted, min(self._away, pace.away_max))
         if not self._jobs(*(WATCHED - {JobState.UNKNOWN})):
             return pace.tick_max  # only unknown ones, and each look at them reads the cluster's log too
         calm = min(pace.tick_max, max(pace.tick, 2 * took))
@@ -109,6 +111,7 @@ class Watcher:
         try:
             sights, hosts, unseen = await self._read(backend, jobs)
         except BackendError as error:
+            self._away = error.retry_after or 0.0
             self._cannot_see(jobs, error.problem.happened)
             return
         for vm, why in unseen.items():

@@ -86,7 +86,7 @@ class Client:
                 cluster=self.cluster,
                 what=what or path,
                 roles=self.login.roles(),
-                wait=words.retry_after(response.headers.get("Retry-After")),
+                wait=words.retry_after(response.headers),
             )
             if response.status_code == 406:
                 self.login.forget()
@@ -169,7 +169,7 @@ class Client:
                 cluster=self.cluster,
                 what=what,
                 roles=self.login.roles(),
-                wait=words.retry_after(response.headers.get("Retry-After")),
+                wait=words.retry_after(response.headers),
             )
         return Receipt(task=request_id(response.headers))
 

@@ -111,7 +111,9 @@ class Login:
         when, error = self._failed
         refused = isinstance(error, LoginRefused) and time.monotonic() - when < REFUSED_PAUSE
         if when >= began or refused:
-            raise type(error)(error.problem)
+            again = type(error)(error.problem)
+            again.retry_after = error.retry_after
+            raise again
 
     @property
     def known_api(self) -> Api | None:
@@ -236,6 +238,14 @@ class Login:
             return BadAnswer(problem)
         if isinstance(error, ks.EndpointNotFound | ks.EmptyCatalog):
             return NotFound(self._no_compute(f"the catalog has no compute endpoint ({text})"))
+        if status in words.OVERLOADED:
+            busy = Unreachable(
+                msgspec.structs.replace(
+                    problem, next_step="Keystone is overloaded or limits us; evac asks again later."
+                )
+            )
+            busy.retry_after = words.retry_after(getattr(getattr(error, "response", None), "headers", {}))
+            return busy
         return Unreachable(problem) if status >= 500 or not status else AuthFailed(problem)
 
 

@@ -6,7 +6,8 @@ import errno
 import re
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 import msgspec
@@ -157,13 +158,22 @@ def refusal_of_rights(cluster: str, message: str, roles: tuple[str, ...]) -> Pro
     )
 
 
-def retry_after(value: str | None) -> float | None:
-    """Seconds of a Retry-After header; None for a date or nonsense."""
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds of a Retry-After header, which may be a date (RFC 9110, 10.2.3); None for nonsense or more than a day."""
+    value = headers.get("Retry-After") or ""
     try:
-        seconds = float(value or "")
+        seconds = float(value)
     except ValueError:
-        return None
+        seconds = _until(value, headers.get("Date") or "")
     return seconds if 0 <= seconds < 86_400 else None
+
+
+def _until(then: str, now: str) -> float:
+    """Seconds between two dates of one answer, both by the server's clock; -1 where they are none."""
+    try:
+        return max(0.0, (parsedate_to_datetime(then) - parsedate_to_datetime(now)).total_seconds())
+    except (ValueError, TypeError):
+        return -1.0
 
 
 OVERLOADED = frozenset({413, 429, 503})
@@ -182,9 +192,12 @@ def read_failed(
     if kind is NotFound and not _of_nova(body):
         kind, happened = BadAnswer, f"{what} was answered with HTTP 404, but not by Nova itself"
         step = "A proxy before the API does so while that is restarted or moved; evac asks again."
-    return kind(
+    error = kind(
         Problem(happened=f"{cluster}: {happened}{said}.", unaffected=unaffected(cluster), next_step=step)
     )
+    if status in OVERLOADED:
+        error.retry_after = wait
+    return error
 
 
 def _of_nova(body: bytes) -> bool:
