@@ -94,13 +94,23 @@ class Engine:
         await self._journal.save()
         return [_entry(record) for record in await self._journal.audit(since, limit)]
 
-    def poll(self, cluster: str) -> bool:
-        """Ask a cluster now; False when there is none of that name."""
-        if cluster in self._pollers:
+    def poll(self, cluster: str, *, eager: bool = True) -> bool:
+        """Ask a cluster now, or (not `eager`) unless it was asked a moment ago; False when there is none of that name."""
+        if not eager and self._asked_lately(cluster):
+            pass
+        elif cluster in self._pollers:
             self._pollers[cluster].wake()
         elif cluster in self._config.clusters and self._tasks[cluster].done():
             self._watch(cluster)
         return cluster in self._config.clusters
+
+    def _asked_lately(self, cluster: str) -> bool:
+        """Within its own interval: whoever only looks must not make the engine read a cluster more often than it would."""
+        state, settings = self.fleet.cluster(cluster), self._config.clusters.get(cluster)
+        if state is None or settings is None or state.attempt_stamp is None:
+            return False
+        least = max(settings.rules.poll_interval, state.interval if state.failures else 0.0)
+        return clock.stamp() - state.attempt_stamp < least
 
     @property
     def ending(self) -> bool:

@@ -321,7 +321,7 @@ class Server:
 
     async def _poll(self, request: web.Request) -> web.StreamResponse:
         name = request.match_info["name"]
-        if not self._engine.poll(name):
+        if not self._engine.poll(name, eager=request[ACTOR].role == access.ADMIN):
             raise Refuse("not-found", f"There is no cluster {name[:40]}.", "GET /v1/clusters lists them.")
         return _answer(request, {"polling": name}, status=202)
 

@@ -47,10 +47,16 @@ class House:
 
 @asynccontextmanager
 async def house(
-    tmp_path: Path, *players: PlayedCluster, read_only: bool = False, rules: AccessRules | None = None
+    tmp_path: Path,
+    *players: PlayedCluster,
+    read_only: bool = False,
+    rules: AccessRules | None = None,
+    poll_interval: float = 1.0,
 ) -> AsyncIterator[House]:
     where = paths(tmp_path / "config.toml", tmp_path / "s")
-    settings: Config = config(*(player.name for player in players), access=rules or AccessRules())
+    settings: Config = config(
+        *(player.name for player in players), poll_interval=poll_interval, access=rules or AccessRules()
+    )
     prepare_state(where, settings.access)
     journal = await Journal.open(where.journal)
     engine = Engine(where, settings, journal, installed=plugin(players), read_only=read_only)

@@ -89,8 +89,8 @@ def cluster(name: str, **rules: Any) -> Cluster:
     return Cluster(name=name, rules=ClusterRules(kind="played", **rules), options=NoOptions())
 
 
-def config(*names: str, **more: Any) -> Config:
-    clusters = {name: cluster(name, poll_interval=1.0) for name in names}
+def config(*names: str, poll_interval: float = 1.0, **more: Any) -> Config:
+    clusters = {name: cluster(name, poll_interval=poll_interval) for name in names}
     return Config(file=Path("/none/config.toml"), clusters=clusters, **more)
 
 

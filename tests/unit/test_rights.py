@@ -201,3 +201,19 @@ def test_a_file_in_the_sockets_place_is_told_and_not_removed(tmp_path: Path) -> 
         listen(where, AccessRules())
     assert "a file of another kind" in caught.value.problem.happened
     assert where.socket.read_text() == "mine"
+
+
+async def test_a_viewer_cannot_have_a_cluster_read_more_often_than_it_is_anyway(tmp_path: Path) -> None:
+    """Who may only look must not hammer an API; an admin's wish is followed at once."""
+    north = PlayedCluster("north", answer("north"))
+    async with house(tmp_path, north, poll_interval=600) as here:
+        await until(lambda: here.engine.fleet.table("vms"), "the first poll", 10)
+        async with here.client(read_only=True) as viewer, here.client() as admin:
+            asked = len(north.asked)
+            for _ in range(20):
+                await viewer.poll("north")
+            passed = clock.stamp() + 1.5  # longer than the least time between two polls
+            await until(lambda: clock.stamp() > passed, "time for a poll", 10)
+            assert len(north.asked) == asked
+            await admin.poll("north")
+            await until(lambda: len(north.asked) > asked, "the admin's poll", 10)
