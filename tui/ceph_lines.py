@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from evac.storage import Health, Storage
 from tui import cells, ramps
-from tui.board import Context
-from tui.ceph_rows import WORDS, Mode
+from tui.ceph_rows import WORDS, Mode, Zoom
 from tui.grid import Grid
 from tui.look import Line, Look, Span
 from tui.ramps import Depth
@@ -35,7 +34,7 @@ def health(storage: Storage, look: Look) -> list[Span]:
     return spans
 
 
-def flags(storage: Storage, look: Look) -> list[Span]:
+def flags(storage: Storage, look: Look, *, short: bool) -> list[Span]:
     """Cluster-wide ones, then each host's and class's own: those are in no cluster-wide list."""
     parts = [clean(flag, look.ascii_only) for flag in storage.flags]
     for names in (storage.node_flags, storage.class_flags):
@@ -44,115 +43,133 @@ def flags(storage: Storage, look: Look) -> list[Span]:
             for name, own in sorted(names.items())
             if own
         ]
-    return [Span(f"{look.glyph('maintenance')} flags {', '.join(parts)}", "warn")] if parts else []
+    word = "" if short else "flags "
+    return [Span(f"{look.glyph('maintenance')} {word}{', '.join(parts)}", "warn")] if parts else []
 
 
-def states(storage: Storage, look: Look) -> list[Span]:
-    """PG states with their counts, most first; anything but active+clean in a warning's tone."""
-    spans = [Span(f"{storage.pgs:,} PGs ")]
-    for index, state in enumerate(sorted(storage.pg_states, key=lambda each: -each.count)):
-        clean_state = state.state.startswith("active+clean")
-        lead = "" if index == 0 else ", "
-        name = clean(state.state, look.ascii_only)
-        spans.append(Span(f"{lead}{state.count:,} {name}", "good" if clean_state else "warn"))
-    return spans
+def states(storage: Storage, look: Look, *, short: bool) -> list[Span]:
+    """PG states with their counts, most first; where there is little room, how many are not active+clean."""
+    if not storage.placed:
+        return [Span(f"{look.glyph('wait')} PG counts are not known yet", "busy")]
+    unclean = sum(state.count for state in storage.pg_states if not state.state.startswith("active+clean"))
+    if not unclean:
+        return [Span(f"{look.glyph('good')} all {storage.pgs:,} PGs active+clean", "good")]
+    if short:
+        return [Span(f"{look.glyph('warn')} {unclean:,} of {storage.pgs:,} PGs not clean", "warn")]
+    parts = [
+        f"{state.count:,} {clean(state.state, look.ascii_only)}"
+        for state in sorted(storage.pg_states, key=lambda each: -each.count)
+    ]
+    return [Span(f"{look.glyph('warn')} {storage.pgs:,} PGs: {', '.join(parts)}", "warn")]
 
 
-def recovery(storage: Storage, look: Look) -> list[Span]:
-    """What it is busy with: share done, rate, and the time the cluster itself expects."""
+def recovery(storage: Storage, look: Look, *, short: bool) -> list[Span]:
+    """What it is busy with: share done, the time the cluster itself expects, what is missing or misplaced, the rate."""
     parts: list[str] = []
-    for work in storage.work[:2]:
+    for work in storage.work[: 1 if short else 3]:
         left = f", {cells.span_of_time(work.remaining)} left" if work.remaining is not None else ""
-        parts.append(f"{clean(work.message, look.ascii_only)} {work.done:.0%}{left}")
-    if len(storage.work) > 2:
-        parts.append(f"+{len(storage.work) - 2} more")
-    copies = [
+        name = "" if short else f"{clean(work.message, look.ascii_only)} "
+        parts.append(f"{name}{work.done:.0%}{left}")
+    more = len(storage.work) - len(parts)
+    if more > 0:
+        parts.append(f"+{more} more")
+    parts += [
         f"{count:,} {word}"
         for word, count in (
+            ("UNFOUND", storage.unfound),
             ("degraded", storage.degraded),
             ("misplaced", storage.misplaced),
-            ("UNFOUND", storage.unfound),
         )
         if count
-    ]
-    if copies:
-        parts.append(f"objects: {', '.join(copies)}")
-    if storage.recovery_bytes:
-        parts.append(f"recovering {cells.rate(storage.recovery_bytes)}")
+    ][: 0 if short and parts and not storage.unfound else 3]
+    if short and parts:
+        pass  # the share done and the time left say it
+    elif storage.recovery_bytes:
+        parts.append(cells.rate(storage.recovery_bytes))
     elif storage.recovery_objects:
-        parts.append(f"recovering {storage.recovery_objects:.0f} objects/s")
-    tone = "bad" if storage.unfound else "busy"
-    return [Span(f"{look.glyph('run')} {'; '.join(parts)}", tone)] if parts else []
+        parts.append(f"{storage.recovery_objects:.0f} objects/s")
+    if not parts:
+        return []
+    word = "recovery " if short else "recovery: "
+    return [Span(f"{look.glyph('run')} {word}{', '.join(parts)}", "bad" if storage.unfound else "busy")]
 
 
-def _rest(storage: Storage, context: Context) -> list[list[Span]]:
-    look = context.look
+def _rest(storage: Storage, look: Look, *, short: bool) -> list[list[Span]]:
     out: list[list[Span]] = []
     if storage.slow_ops:
         out.append([Span(f"{look.glyph('warn')} {storage.slow_ops:,} slow ops", "warn")])
-    if storage.total:
-        share = (storage.used or 0) / storage.total
-        words = f"{share:.0%} of {cells.size(storage.total)} used"
-        out.append([Span(words, "bad" if share > 0.85 else "warn" if share > 0.75 else "plain")])
-    if storage.monitors:
-        quorum = sum(monitor.in_quorum for monitor in storage.monitors)
-        every = quorum == len(storage.monitors)
-        glyph = "" if every else f"{look.glyph('warn')} "
-        out.append(
-            [Span(f"{glyph}{quorum}/{len(storage.monitors)} mons in quorum", "plain" if every else "warn")]
-        )
     if not storage.manager:
         out.append([Span(f"{look.glyph('warn')} no active mgr: counts are old", "warn")])
+    if storage.total:
+        share = (storage.used or 0) / storage.total
+        of = "" if short else f" of {cells.size(storage.total)}"
+        out.append(
+            [Span(f"{share:.0%}{of} used", "bad" if share > 0.85 else "warn" if share > 0.75 else "plain")]
+        )
+    quorum, every = sum(monitor.in_quorum for monitor in storage.monitors), len(storage.monitors)
+    if every and quorum < every:
+        out.append([Span(f"{look.glyph('warn')} {quorum} of {every} mons in quorum", "warn")])
+    elif every and not short:
+        out.append(
+            [Span(f"{every} mons in quorum"), Span(f", Ceph {clean(storage.release, look.ascii_only)}")]
+        )
     return out
 
 
-def storage_lines(grid: Grid, wide: int) -> list[Line]:
-    """Two lines: health and flags; PGs, recovery, slow ops, usage, age. The first words are those that matter most."""
+def storage_lines(grid: Grid, wide: int, high: int = 2) -> list[Line]:
+    """Health, flags, recovery, PGs, slow ops, usage, age: as many words as there is room for, trouble first."""
     storage, context = grid.storage, grid.context
     if storage is None:
         return []
-    look = context.look
+    look, short = context.look, wide < NARROW
     state = context.store.clusters.get(grid.cluster)
+    label = cells.cluster_name(grid.cluster, state.label if state else "", look)
     age = cells.freshness(state, context.store.age(grid.cluster), look) if state else Span("")
-    name = Span(f" {cells.cluster_name(grid.cluster, state.label if state else '', look)} ", "title")
-    first = _joined([[name], health(storage, look)], "", wide)
-    if not storage.placed:
-        counts = [Span(f"{look.glyph('wait')} PG counts are not known yet", "busy")]
-    else:
-        counts = states(storage, look)
+    first = [Span(f"{label} ", "title"), *([age, Span("  ")] if not short else []), *health(storage, look)]
     parts = [
-        part
-        for part in (flags(storage, look), recovery(storage, look), counts, *_rest(storage, context), [age])
-        if part
+        flags(storage, look, short=short),
+        recovery(storage, look, short=short),
+        states(storage, look, short=short),
+        *_rest(storage, look, short=short),
     ]
-    return [first, _joined(parts, f" {look.glyph('dot')} ", wide)]
+    return _packed([first, *(part for part in parts if part)], wide, high, look)
 
 
-def _joined(parts: list[list[Span]], between: str, wide: int) -> Line:  # noqa: ARG001  # the widget cuts
-    line: list[Span] = [Span(" ")] if between else []
-    for index, part in enumerate(parts):
-        if index and between:
-            line.append(Span(between, "dim"))
-        line += part
-    return tuple(line)
+NARROW = 120
+"""Columns below which the short words are used."""
+
+
+def _packed(parts: list[list[Span]], wide: int, lines: int, look: Look) -> list[Line]:
+    """Each part on the first line that has room for it; what fits nowhere is cut at the end of the last."""
+    out: list[list[Span]] = []
+    rooms: list[int] = []
+    for part in parts:
+        need = sum(width(span.text) for span in part) + 3
+        at = next((at for at, room in enumerate(rooms) if room >= need), len(out))
+        if at == len(out) and len(out) < lines:
+            out.append([])
+            rooms.append(wide)
+        at = min(at, len(out) - 1)
+        out[at] += [Span(f" {look.glyph('dot')} " if out[at] else " ", "dim"), *part]
+        rooms[at] -= need
+    return [tuple(line) for line in out]
 
 
 def legend(grid: Grid, depth: Depth, look: Look, *, long: bool) -> Line:
-    """What the colours (or shades) mean."""
+    """What the colours (or shades) mean: each said in its own colour."""
     if grid.mode is Mode.MOVING:
-        return (
-            Span(" leaving ", ramps.tone(ramps.MIDDLE - 2)),
-            Span(" arriving ", ramps.tone(ramps.MIDDLE + 2)),
-        )
-    low, high = ("0 ", " most") if grid.by_most else ("-50% ", " +50%")
-    middle = "" if grid.by_most else "fair" if long else ""
-    steps: list[Span] = []
-    for step in range(ramps.STEPS):
-        cell = f"{ramps.GLYPHS[look.ascii_only][step] * 2}" if depth is Depth.NONE else "  "
-        if step == ramps.MIDDLE and middle:
-            cell = f" {middle} " if depth is not Depth.NONE else f"{middle}"
-        steps.append(Span(cell, ramps.tone(step)))
-    return (Span(low, "dim"), *steps, Span(high, "dim"))
+        words = {ramps.MIDDLE - 2: "-leaving", ramps.MIDDLE + 2: "+arriving"}
+    elif grid.by_most:
+        words = {1: "0", 3: "1/4", 4: "1/2", 6: "3/4", 8: "most"}
+    elif long:
+        words = dict(enumerate(("<-50%", "-50%", "-30%", "-15%", "fair", "+15%", "+30%", "+50%", ">+50%")))
+    else:
+        words = {0: "<-50%", 2: "-30%", 4: "fair", 6: "+30%", 8: ">+50%"}
+    shade = ramps.GLYPHS[look.ascii_only]
+    return tuple(
+        Span(f" {text}{shade[step] if depth is Depth.NONE else ''} ", ramps.tone(step))
+        for step, text in words.items()
+    )
 
 
 def board_line(grid: Grid, depth: Depth, wide: int, columns: Line) -> Line:
@@ -164,7 +181,8 @@ def board_line(grid: Grid, depth: Depth, wide: int, columns: Line) -> Line:
     count = f"{shown:,}"
     if grid.filter:
         count = f"{shown:,} of {len(grid.pane.keys(grid.store)):,}"
-    line.append(Span(f"  {count} {grid.zoom.value}s"))
+    what = "OSD" if grid.zoom is Zoom.OSD else grid.zoom.value
+    line.append(Span(f"  {count} {what}{'s' * (shown != 1)}"))
     inside = " > ".join(clean(scope.name, look.ascii_only) for scope in grid.scopes)
     if inside:
         line.append(Span(f" in {inside}", "key"))
@@ -175,10 +193,9 @@ def board_line(grid: Grid, depth: Depth, wide: int, columns: Line) -> Line:
         line += [Span("  "), Span(f"{look.glyph('warn')} {len(grid.held)} held", "warn")]
     at = grid.at + 1 if grid.cursor is not None else 0
     place = f"{at:,}/{shown:,} " if shown else ""
-    scale = legend(grid, depth, look, long=wide >= 110) if shown else ()
+    scale = legend(grid, depth, look, long=wide >= 140) if shown else ()
     used = sum(width(span.text) for span in (*line, *scale)) + width(place) + 2
     if used > wide:
-        scale = ()
-        used = sum(width(span.text) for span in line) + width(place)
+        scale = scale[:: max(1, len(scale) // 2)] if used - 16 <= wide else ()
     gap = wide - sum(width(span.text) for span in (*line, *scale)) - width(place) - 2
     return (*line, Span(" " * max(1, gap)), *scale, Span("  "), Span(place, "dim"))

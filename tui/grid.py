@@ -6,23 +6,19 @@ cursor stays as a column, shown as gone, until the cursor leaves it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from typing import Any
 
-import msgspec
 from msgspec import Struct
 
-from evac.placement import Summary, Which, fair_shares, summary
-from evac.storage import OSD, Pool, Storage
+from evac.storage import OSD
 from tui import ceph_rows
-from tui.board import Board, Context, Pane
-from tui.ceph_rows import COUNTED, ZOOMS, Mode, Row, Zoom, counted
+from tui.board import Context
+from tui.ceph_figures import Figures, facts_of
+from tui.ceph_rows import ZOOMS, Mode, Row, Zoom
 from tui.filter import Haystack, Term, matcher_of, parse
 from tui.panes.ceph import pane_for
 from tui.store import Changes, Store
-
-AT_ONCE = 20_000
-"""Cells of which the column sums are taken in one go; more are taken in pieces between keys."""
 
 
 class Scope(Struct, frozen=True):
@@ -39,14 +35,13 @@ class Scope(Struct, frozen=True):
         return not (osd.host if self.zoom is Zoom.HOST else osd.rack)
 
 
-class Grid(Board):
+class Grid(Figures):
     """See the module's docstring."""
 
     def __init__(self, context: Context) -> None:
         self.cluster = ""
         self.zoom = Zoom.OSD
         self.scopes: tuple[Scope, ...] = ()
-        self.mode = Mode.ACTING
         self.by_most = False
         """Colours by the column's highest value instead of by the fair share."""
         self.pool: int | None = None
@@ -59,46 +54,12 @@ class Grid(Board):
         self._columns: tuple[int, ...] | None = None
         self._pool_terms: tuple[Term, ...] = ()
         self._facts: dict[str, tuple[Any, ...]] = {}
-        self._pool_facts: tuple[Any, ...] = ()
         self._groups: dict[str, tuple[tuple[str, ...], list[str]]] | None = None
         self._group_of: dict[str, str] = {}
-        self._counts: dict[str, dict[Which, tuple[int, ...]]] = {}
-        self._shares: dict[str, tuple[float, ...]] = {}
-        self._rules: list[tuple[float, dict[int, tuple[float, ...]]]] | None = None
-        self._stats: list[Summary] = []
-        self._stats_due = True
         self._choose(context.store)
         super().__init__(pane_for(self), context)
 
     # --- reading ---------------------------------------------------------------------------------
-
-    @property
-    def store(self) -> Store:
-        """What the console knows."""
-        return self.context.store
-
-    @property
-    def storage(self) -> Storage | None:
-        """The cluster on show."""
-        return self.context.store.storages.get(self.cluster)
-
-    @property
-    def width(self) -> int:
-        """Columns of the cluster's counts."""
-        storage = self.storage
-        return len(storage.columns) if storage is not None else 0
-
-    def pool_of(self, pool: int) -> Pool | None:
-        """A pool by its id; None when it is gone."""
-        return self.store.pools.get(f"{self.cluster}/{pool}")
-
-    def place_of(self, pool: int) -> int:
-        """Where a pool's counts lie; -1 when they are not there."""
-        storage = self.storage
-        try:
-            return storage.columns.index(pool) if storage is not None else -1
-        except ValueError:
-            return -1
 
     @property
     def columns(self) -> tuple[int, ...]:
@@ -135,66 +96,6 @@ class Grid(Board):
         hay = Haystack(whole="", pool=f"{name} {pool}")
         return all(term.matches(hay) for term in self._pool_terms)
 
-    def values(self, row: Row, which: Which | None = None) -> tuple[int, ...]:
-        """PGs per column as the mode counts them."""
-        which = COUNTED[self.mode] if which is None else which
-        if len(row.osds) == 1 and which not in (Which.LEAVING, Which.DIFFERENCE):
-            return counted(row, which, self.width)
-        held = self._counts.setdefault(row.key, {})
-        found = held.get(which)
-        if found is None:
-            found = held[which] = counted(row, which, self.width)
-        return found
-
-    def total(self, row: Row, which: Which | None = None) -> int:
-        """Sum of a row."""
-        return sum(self.values(row, which))
-
-    def shares(self, row: Row) -> tuple[float, ...]:
-        """Fair share per column, of what the mode counts."""
-        found = self._shares.get(row.key)
-        if found is None:
-            found = self._shares[row.key] = self._fair(row)
-        return found
-
-    def _fair(self, row: Row) -> tuple[float, ...]:
-        if self._rules is None:
-            self._rules = self._units()
-        ids = [osd.id for osd in row.osds]
-        return tuple(
-            due * sum(units[osd][0] for osd in ids if osd in units) if due else 0.0
-            for due, units in self._rules
-        )
-
-    def _units(self) -> list[tuple[float, dict[int, tuple[float, ...]]]]:
-        """Per column the PGs (copies, or primaries) to be shared out, and each OSD's part of one."""
-        osds = [self.store.osds[key] for key in self._facts]
-        known: dict[tuple[Any, ...], dict[int, tuple[float, ...]]] = {}
-        rules: list[tuple[float, dict[int, tuple[float, ...]]]] = []
-        storage = self.storage
-        for column in storage.columns if storage is not None else ():
-            pool = self.pool_of(column)
-            if pool is None:
-                rules.append((0.0, {}))
-                continue
-            rule = (pool.root, pool.device_class, pool.failure_domain, pool.size)
-            if rule not in known:
-                one = msgspec.structs.replace(pool, pg_num=1)
-                known[rule] = fair_shares(osds, [one], [column])
-            copies = pool.size if self.mode is Mode.PRIMARY else 1
-            rules.append((pool.pg_num / max(1, copies), known[rule]))
-        return rules
-
-    def over(self, row: Row) -> int:
-        """How many of its OSDs hold more PGs than the cluster's limit."""
-        storage = self.storage
-        limit = storage.max_pgs_per_osd if storage is not None else None
-        if not limit:
-            return 0
-        if self.mode is Mode.UP:
-            return sum(sum(osd.pgs_up) > limit for osd in row.osds)
-        return sum(sum(osd.pgs_acting) > limit for osd in row.osds)
-
     # --- what the engine changes -----------------------------------------------------------------
 
     def _choose(self, store: Store) -> bool:
@@ -206,7 +107,9 @@ class Grid(Board):
         if before != self.cluster or not self._facts:
             prefix = f"{self.cluster}/"
             self._facts = {
-                key: _facts(osd) for key, osd in store.osds.items() if self.cluster and key.startswith(prefix)
+                key: facts_of(osd)
+                for key, osd in store.osds.items()
+                if self.cluster and key.startswith(prefix)
             }
         return before != self.cluster
 
@@ -229,7 +132,7 @@ class Grid(Board):
         moved = False
         for key in own:
             osd = store.osds.get(key)
-            new = _facts(osd) if osd is not None else None
+            new = facts_of(osd) if osd is not None else None
             old = self._facts.get(key)
             if new != old:
                 moved = moved or new is None or old is None or new[-1] != old[-1]
@@ -266,17 +169,6 @@ class Grid(Board):
             self._counts.clear()
         self.changed = True
         return {ceph_rows.missing_key(self.cluster)}
-
-    def _pools_now(self) -> tuple[Any, ...]:
-        """What the shares depend on besides the OSDs."""
-        storage = self.storage
-        pools = [(column, self.pool_of(column)) for column in (storage.columns if storage else ())]
-        return tuple(
-            (column, pool.pg_num, pool.size, pool.root, pool.device_class, pool.failure_domain)
-            if pool is not None
-            else (column,)
-            for column, pool in pools
-        )
 
     def take_changed(self) -> bool:
         """Whether everything may look different; asked once per picture."""
@@ -445,44 +337,3 @@ class Grid(Board):
         kept = tuple(pool for pool in pins if pool != self.pool)
         self.pins[self.cluster] = kept if self.pool in pins else (*pins, self.pool)
         self._columns = None
-
-    # --- sums ------------------------------------------------------------------------------------
-
-    def stats(self, place: int) -> Summary | None:
-        """Sum, min, avg and max of a column over the rows on show; None while they are being taken."""
-        return self._stats[place] if 0 <= place < len(self._stats) else None
-
-    @property
-    def row_stats(self) -> Summary | None:
-        """The same of the row sums."""
-        return self._stats[-1] if self._stats else None
-
-    def stats_work(self) -> Iterator[None]:
-        """Takes the sums, in pieces of a few milliseconds; nothing to do when no row changed."""
-        if not self._stats_due:
-            return
-        self._stats_due = False
-        rows = [row for key in self.order if (row := self._rows.get(key)) is not None]
-        held: list[tuple[int, ...]] = []
-        for start in range(0, len(rows), 1_000):
-            held += [self.values(row) for row in rows[start : start + 1_000] if row.zoom is not Zoom.MISSING]
-            yield
-        found: list[Summary] = []
-        for column in range(self.width):
-            found.append(summary([values[column] for values in held if column < len(values)]))
-            yield
-        found.append(summary([sum(values) for values in held]))
-        self._stats = found
-
-    @property
-    def small(self) -> bool:
-        """So few cells that the sums may be taken at once."""
-        return len(self.order) * max(1, self.width) <= AT_ONCE
-
-
-def _facts(osd: OSD) -> tuple[Any, ...]:
-    """What fair shares and groups depend on."""
-    return (osd.weight, osd.reweight, osd.inside, osd.device_class, osd.crush)
-
-
-__all__ = ["Grid", "Pane", "Scope"]

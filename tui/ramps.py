@@ -38,6 +38,10 @@ _SIXTEEN = (
 )
 
 
+INDEXED = (17, 19, 25, 67, 246, 143, 179, 221, 227)
+"""For 256 colours, from xterm's cube: its nearest ones to the computed colours were grey, which tells too little."""
+
+
 class Depth(StrEnum):
     """How many colours the terminal has."""
 
@@ -70,12 +74,12 @@ def _words(depth: Depth, step: int) -> str:
         return ""
     if depth is Depth.FEW:
         return _SIXTEEN[step]
-    rgb = colours()[step]
+    rgb = indexed(INDEXED[step]) if depth is Depth.MANY else colours()[step]
     ink = "black" if luminance(rgb) > 0.18 else "bright_white"
     if depth is Depth.TRUE:
         ink = "#000000" if ink == "black" else "#ffffff"
         return f"{ink} on #{rgb[0]:02x}{rgb[1]:02x}{rgb[2]:02x}"
-    return f"{'color(16)' if ink == 'black' else 'color(231)'} on color({nearest(rgb)})"
+    return f"{'color(16)' if ink == 'black' else 'color(231)'} on color({INDEXED[step]})"
 
 
 RGB = tuple[int, int, int]
@@ -113,11 +117,13 @@ def _gamma(linear: float) -> float:
     return 12.92 * linear if linear <= 0.0031308 else 1.055 * linear ** (1 / 2.4) - 0.055
 
 
+def _linear(part: int) -> float:
+    return part / 255 / 12.92 if part <= 10 else ((part / 255 + 0.055) / 1.055) ** 2.4
+
+
 def luminance(rgb: RGB) -> float:
     """Relative luminance, 0 to 1, as in WCAG 2."""
-    red, green, blue = (
-        part / 255 / 12.92 if part <= 10 else ((part / 255 + 0.055) / 1.055) ** 2.4 for part in rgb
-    )
+    red, green, blue = (_linear(part) for part in rgb)
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
@@ -132,19 +138,6 @@ def indexed(number: int) -> RGB:
         return grey, grey, grey
     red, rest = divmod(number - 16, 36)
     return CUBE[red], CUBE[rest // 6], CUBE[rest % 6]
-
-
-@lru_cache(maxsize=STEPS)
-def nearest(rgb: RGB) -> int:
-    """The closest of xterm's colours, luminance counting most, so that the steps stay in order."""
-    target = luminance(rgb)
-
-    def distance(number: int) -> float:
-        other = indexed(number)
-        parts = sum((mine - its) ** 2 for mine, its in zip(rgb, other, strict=True)) / (3 * 255**2)
-        return parts + 12 * (luminance(other) - target) ** 2
-
-    return min(range(16, 256), key=distance)
 
 
 # --- which step ----------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from evac.placement import Which, deviation
 from evac.storage import Pool
 from tui import cells, ceph_rows
 from tui.board import Column, Context, Pane
-from tui.ceph_rows import Mode, Row, Zoom
+from tui.ceph_rows import COUNTED, Mode, Row, Zoom
 from tui.look import Line, Look, Span
 from tui.panes.common import age_line, facts, natural
 from tui.text import clean
@@ -35,7 +35,12 @@ def off(grid: Grid, row: Row) -> float | None:
     """Deviation of a row's sum from its fair share."""
     if row.zoom is Zoom.MISSING:
         return None
-    return deviation(grid.total(row), sum(grid.shares(row)))
+    return deviation(grid.total(row, lying(grid)), sum(grid.shares(row)))
+
+
+def lying(grid: Grid) -> Which:
+    """What is compared with the fair share."""
+    return Which.ACTING if grid.mode is Mode.MOVING else COUNTED[grid.mode]
 
 
 def _sum(grid: Grid, row: Row, context: Context) -> Span:
@@ -209,7 +214,7 @@ def _cell(grid: Grid, row: Row, context: Context) -> Line:
         (which.value, which) for which in (Which.ARRIVING, Which.LEAVING) if grid.values(row, which)[place]
     ]
     share = grid.shares(row)[place]
-    gap = percent(deviation(grid.values(row)[place], share))
+    gap = percent(deviation(grid.values(row, lying(grid))[place], share))
     fair = f"fair share {share:.1f} ({gap})" if share else "no share is due here"
     return (*title, *_numbers(grid, row, place, values, look), Span(f"  {fair}"))
 

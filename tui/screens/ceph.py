@@ -23,8 +23,10 @@ class CephMap(Heatmap):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("m", "mode(1)", "count", show=True),
         Binding("M", "mode(-1)", "count the one before", show=False),
-        Binding("z,plus", "zoom(1)", "zoom in", show=True),
-        Binding("Z,minus", "zoom(-1)", "zoom out", show=False),
+        Binding("z", "zoom(1)", "zoom in", show=True),
+        Binding("Z", "zoom(-1)", "out", show=True),
+        Binding("plus", "zoom(1)", "zoom in", show=False),
+        Binding("minus", "zoom(-1)", "out", show=False),
         Binding("o", "may_stop", "may it stop?", show=True),
         Binding("n", "noout", "noout", show=True),
         Binding("enter", "open", "open", show=True),
@@ -36,7 +38,7 @@ class CephMap(Heatmap):
     ]
 
     def __init__(self, console: Console, on_change: Callable[[], Sequence[Widget]]) -> None:
-        super().__init__(console.grid, console.palette, on_change)
+        super().__init__(console.grid, console.palette, console.painter, on_change)
         self.owner = console
 
     def board_line(self, wide: int) -> Line:

@@ -146,7 +146,7 @@ class MainScreen(Screen[None], inherit_bindings=False):
         self.line_state.show([headline.state_line(context)])
         self.line_clusters.show([headline.clusters_line(context, wide)])
         if isinstance(self.board, Grid):
-            self.line_storage.show(storage_lines(self.board, wide))
+            self.line_storage.show(storage_lines(self.board, wide, 3 if self.has_class("tall") else 2))
         store = context.store
         stale = frozenset(name for name in store.clusters if store.stale(name))
         if stale != self._stale or self.board.pane.name == "problems":

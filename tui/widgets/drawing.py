@@ -1,0 +1,400 @@
+"""Rows by pools, each cell a number on a colour. Only visible cells are ever rendered, only changed ones repainted.
+
+What is drawn is kept as text and tone per cell; news are compared with it, and each run of cells that differ becomes
+one region. Row names and sums stay at the left, pool names at the top, column sums at the bottom.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from msgspec import Struct
+from rich.segment import Segment
+from textual.geometry import Region
+from textual.strip import Strip
+from textual.widget import Widget
+
+from tui import ceph_cells
+from tui.ceph_rows import Row
+from tui.grid import Grid
+from tui.look import Span
+from tui.paint import Painter, Uncycled, drawn
+from tui.text import fit
+from tui.widgets.lines import Palette, strip_of
+from tui.widgets.table import SCROLLBAR, Placed, place
+
+HEADER = 2
+"""Lines above the rows: pool names and ids."""
+
+WIDEST = 12
+"""Cells one column gets at most when there is room."""
+
+TALL = 22
+"""Lines from which min, avg and max are drawn below the sums."""
+
+
+KEPT = 300
+"""Lines that are kept drawn: some pages."""
+
+
+class Picture(Struct, frozen=True):
+    """One row as drawn."""
+
+    head: tuple[Span, ...]
+    cells: tuple[Span, ...]
+
+
+class Drawing(Widget):
+    """Draws the grid it is given. `tui.widgets.heatmap` adds the keys."""
+
+    def __init__(
+        self, grid: Grid, palette: Palette, painter: Painter, on_change: Callable[[], Sequence[Widget]]
+    ) -> None:
+        super().__init__(id="heatmap")
+        self.grid = grid
+        self.painter = painter
+        self.palette = palette
+        self._on_change = on_change
+        self._head: list[Placed] = []
+        self._head_cells = 0
+        self._shown: list[tuple[int, int]] = []
+        """(pool, first cell) of the columns on the screen."""
+        self._places: list[int] = []
+        """Where their counts lie."""
+        self._cell = 5
+        self._pictures: dict[str, Picture] = {}
+        self._strips: dict[tuple[str, int, bool | None], Strip] = {}
+        self._sums: list[Picture] = []
+        self._sums_at_work = False
+
+    # --- what the console tells it ---------------------------------------------------------------
+
+    def use(self, grid: Grid) -> None:
+        """Draw this grid."""
+        self.grid = grid
+        self.redraw()
+
+    def redraw(self) -> None:
+        """Everything has changed: size, zoom, mode, theme."""
+        self.grid.take_changed()
+        self._pictures.clear()
+        self._strips.clear()
+        self._lay_out()
+        self._fit()
+        self._sums = []
+        self._take_sums()
+        self.refresh()
+
+    def touched(self, *, reordered: bool, keys: set[str]) -> None:
+        """Rows changed; `reordered` if the order did too."""
+        grid = self.grid
+        if grid.take_changed():
+            before = [pool for pool, _ in self._shown]
+            self._lay_out()
+            keys = set(self._visible())
+            reordered = reordered or before != [pool for pool, _ in self._shown]
+        if reordered:
+            self._pictures.clear()
+            self._strips.clear()
+            self._fit()
+            self.refresh()
+        else:
+            self._repaint([key for key in self._visible() if key in keys])
+        self._take_sums()
+
+    @property
+    def rows(self) -> int:
+        """Rows that fit between the pool names and the sums."""
+        return max(1, self.size.height - HEADER - self._below)
+
+    @property
+    def filled(self) -> int:
+        """Lines with a row on them; the sums come right below."""
+        return min(self.rows, len(self.grid.order)) if self.grid.order else self.rows
+
+    @property
+    def _below(self) -> int:
+        return 4 if self.size.height >= TALL else 1
+
+    def _visible(self) -> list[str]:
+        grid = self.grid
+        return grid.order[grid.top : grid.top + self.rows]
+
+    # --- layout ----------------------------------------------------------------------------------
+
+    def on_resize(self) -> None:
+        """Other columns may fit."""
+        self.redraw()
+
+    def _lay_out(self) -> None:
+        wide = self.size.width
+        budget = 34 if wide < 100 else 46 if wide < 140 else 72
+        self._head = place(self.grid.pane.columns, budget)
+        self._head_cells = sum(placed.cells + 1 for placed in self._head) + 1
+        self._cell = self._column_width(wide - self._head_cells - SCROLLBAR)
+        self._place_columns()
+
+    def _column_width(self, room: int) -> int:
+        least = ceph_cells.least_width(self.grid, self.palette.depth)
+        count = max(1, len(self.grid.columns))
+        return max(least, min(WIDEST, room // count))
+
+    def _place_columns(self) -> None:
+        grid = self.grid
+        columns, pinned = grid.columns, grid.pinned
+        fits = self.fits
+        pinned = min(pinned, max(0, fits - 1))
+        free = max(1, fits - pinned)
+        grid.left = max(0, min(grid.left, len(columns) - pinned - free))
+        if grid.pool in columns and (at := columns.index(grid.pool) - pinned) >= 0:
+            grid.left = min(max(grid.left, at - free + 1), at)
+        start = pinned + grid.left
+        chosen = [*columns[:pinned], *columns[start : start + free]]
+        self._shown = [(pool, self._head_cells + self._cell * at) for at, pool in enumerate(chosen)]
+        self._places = [grid.place_of(pool) for pool in chosen]
+
+    @property
+    def fits(self) -> int:
+        """Columns that fit on the screen."""
+        return max(1, (self.size.width - self._head_cells - SCROLLBAR) // self._cell)
+
+    def _fit(self) -> None:
+        grid = self.grid
+        top = max(0, min(grid.top, len(grid.order) - self.rows))
+        if grid.at < top:
+            top = grid.at
+        elif grid.at >= top + self.rows:
+            top = grid.at - self.rows + 1
+        grid.top = top
+
+    @property
+    def shown(self) -> tuple[int, ...]:
+        """Pools on the screen, from left to right."""
+        return tuple(pool for pool, _ in self._shown)
+
+    # --- drawing ---------------------------------------------------------------------------------
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """Lines as they are cached here, by the row's key."""
+        return drawn(self, crop)
+
+    def render_line(self, y: int) -> Strip:
+        """Textual's Line API."""
+        wide = self.size.width
+        grid = self.grid
+        if y < HEADER:
+            return self._header(y, wide)
+        line = y - HEADER
+        if line >= self.filled:
+            return self._bottom(line - self.filled, wide)
+        index = grid.top + line
+        if index >= len(grid.order):
+            return self._blank(line, wide)
+        key = grid.order[index]
+        cursor = self._cursor_column() if index == grid.at and grid.cursor is not None else -1
+        lines = self.thumb_lines(grid.top)
+        variant = (key, cursor, None if lines is None else line in lines)
+        strip = self._strips.get(variant)
+        if strip is None:
+            if len(self._strips) > KEPT:
+                self._strips.clear()
+                self._pictures.clear()
+            strip = self._strips[variant] = self._row(*variant)
+        return strip
+
+    def _cursor_column(self) -> int:
+        """Place of the cursor among the columns on the screen; 999 when there is none."""
+        return next((at for at, (pool, _) in enumerate(self._shown) if pool == self.grid.pool), 999)
+
+    def _blank(self, line: int, wide: int) -> Strip:
+        grid = self.grid
+        if line == 0 and not grid.order:
+            text = "Nothing matches the filter. Esc clears it." if grid.filter else grid.pane.empty
+            return strip_of((Span("  "), Span(text, "dim")), wide, self.palette)
+        return Strip.blank(wide, self.palette.styles["plain"])
+
+    def _header(self, y: int, wide: int) -> Strip:
+        grid, look = self.grid, self.palette.look
+        cursor = self._cursor_column()
+        spans: list[Span] = []
+        for placed in self._head:
+            title = placed.column.title.partition(" ")[0] if y == HEADER - 1 else ""
+            if y == HEADER - 1 and placed.column.key == grid.sort:
+                title += look.glyph("down" if grid.reverse else "up")
+            words = fit(title, placed.cells, right=placed.column.right, ascii_only=look.ascii_only)
+            spans.append(Span(f"{words} ", "dim"))
+        spans.append(Span(" "))
+        pinned = grid.pinned
+        for at, (pool, _) in enumerate(self._shown):
+            words = ceph_cells.pool_title(grid, pool, look) if y == 0 else self._pool_id(pool, at < pinned)
+            text = fit(words, self._cell - 1, right=True, ascii_only=look.ascii_only)
+            spans.append(Span(f"{text} ", "cursor" if at == cursor else "title" if y == 0 else "dim"))
+        return strip_of(tuple(spans), wide, self.palette) if grid.order else Strip.blank(wide)
+
+    def _pool_id(self, pool: int, pinned: bool) -> str:  # a fact, named where it is called
+        return f"{self.palette.look.glyph('bar') if pinned else ''}{pool}"
+
+    def _picture(self, key: str) -> Picture:
+        found = self._pictures.get(key)
+        if found is None:
+            found = self._pictures[key] = self._draw(key)
+        return found
+
+    def _draw(self, key: str) -> Picture:
+        grid, look = self.grid, self.palette.look
+        row: Row = grid.row(key)
+        gone = grid.gone(key)
+        head = []
+        for placed in self._head:
+            text, tone = placed.column.cell(row, grid.context)
+            if gone and placed.column.key == "state":
+                text = f"{look.glyph('cancelled')} GONE"
+            words = fit(text, placed.cells, right=placed.column.right, ascii_only=look.ascii_only)
+            head.append(Span(f"{words} ", "dim" if gone else tone))
+        cells = ceph_cells.cells_of(grid, row, self._places, self._cell, self.palette)
+        return Picture(tuple(head), tuple(cells))
+
+    def _row(self, key: str, cursor: int, thumb: bool | None) -> Strip:  # a variant, as cached
+        picture, styles, wide = self._picture(key), self.palette.styles, self.size.width
+        name, *others = picture.head
+        segments = [Segment(name.text, styles["cursor" if cursor >= 0 else name.tone])]
+        segments += [Segment(span.text, styles[span.tone]) for span in others]
+        segments.append(Segment(" ", styles["plain"]))
+        segments += self._cells(picture.cells, cursor)
+        used = self._head_cells + self._cell * len(picture.cells)
+        if used < wide - SCROLLBAR:
+            segments.append(Segment(" " * (wide - SCROLLBAR - used), styles["plain"]))
+        strip = Strip(segments, max(used, wide - SCROLLBAR)).crop(0, wide - SCROLLBAR)
+        glyph = " " if thumb is None else self.palette.look.glyph("thumb" if thumb else "track")
+        return Uncycled(Segment.simplify([*strip, Segment(glyph, styles["dim"])]), wide)
+
+    def _cells(self, cells: Sequence[Span], cursor: int) -> list[Segment]:
+        """Neighbours of one tone in one segment: fewer bytes for the terminal."""
+        styles = self.palette.styles
+        out: list[Segment] = []
+        text, tone = "", ""
+        for at, cell in enumerate(cells):
+            if at == cursor or cell.tone != tone:
+                if text:
+                    out.append(Segment(text, styles[tone]))
+                text, tone = "", cell.tone
+            if at == cursor:
+                out.append(Segment(ceph_cells.marked(cell.text), styles["cell"]))
+                text, tone = "", ""
+            else:
+                text += cell.text
+        if text:
+            out.append(Segment(text, styles[tone]))
+        return out
+
+    def thumb_lines(self, top: int) -> range | None:
+        """Lines of the rows with the scroll bar's thumb when `top` is the first row shown; None where all rows fit."""
+        rows, count = self.rows, len(self.grid.order)
+        if count <= rows:
+            return None
+        size = max(1, rows * rows // count)
+        start = (rows - size) * top // max(1, count - rows)
+        return range(start, start + size)
+
+    def _bottom(self, line: int, wide: int) -> Strip:
+        if line >= len(self._sums) or not self.grid.order:
+            return Strip.blank(wide, self.palette.styles["plain"])
+        picture = self._sums[line]
+        return strip_of((*picture.head, *picture.cells), wide, self.palette)
+
+    # --- what changed ----------------------------------------------------------------------------
+
+    def _repaint(self, keys: Sequence[str]) -> None:
+        """Compare with what is drawn, and repaint the runs of cells that differ."""
+        grid = self.grid
+        places = {key: HEADER + at for at, key in enumerate(self._visible())}
+        regions: list[Region] = []
+        for key in keys:
+            old = self._pictures.pop(key, None)
+            new = self._picture(key)
+            if old == new:
+                continue
+            self._drop(key)
+            regions += self._differing(old, new, places[key])
+        kept = set(keys)
+        for key in [key for key in self._pictures if key not in places and key not in kept]:
+            del self._pictures[key]  # what is off the screen is drawn anew when it comes back
+            self._drop(key)
+        if regions and self.size.width and grid.order:
+            self.refresh(*regions)
+
+    def _drop(self, key: str) -> None:
+        for variant in [variant for variant in self._strips if variant[0] == key]:
+            del self._strips[variant]
+
+    def _differing(self, old: Picture | None, new: Picture, y: int) -> Iterator[Region]:
+        if old is None or len(old.cells) != len(new.cells):
+            yield Region(0, y, self.size.width, 1)
+            return
+        if old.head != new.head:
+            yield Region(0, y, self._head_cells, 1)
+        start = -1
+        for at in range(len(new.cells) + 1):
+            same = at == len(new.cells) or old.cells[at] == new.cells[at]
+            if not same and start < 0:
+                start = at
+            elif same and start >= 0:
+                yield Region(self._head_cells + start * self._cell, y, (at - start) * self._cell, 1)
+                start = -1
+
+    # --- column sums -----------------------------------------------------------------------------
+
+    def _take_sums(self) -> None:
+        """At once where there are few cells; else in pieces, between which keys are heard."""
+        if self.grid.small:
+            for _ in self.grid.stats_work():
+                pass
+        self._show_sums()
+        if not self.grid.small and self.is_attached and not self._sums_at_work:
+            work = self.grid.stats_work()
+            self._sums_at_work = True
+            self._go_on(work)
+
+    def _go_on(self, work: Iterator[None]) -> None:
+        try:
+            next(work)
+        except StopIteration:
+            self._sums_at_work = False
+            self._show_sums()
+            return
+        self.set_timer(0.005, lambda: self._go_on(work), name="column sums")
+
+    def _show_sums(self) -> None:
+        old = self._sums
+        self._sums = [self._sum_line(which) for which in ("sum", "min", "avg", "max")[: self._below]]
+        if len(old) != len(self._sums):
+            self.refresh()
+            return
+        first = HEADER + self.filled
+        regions = [
+            region
+            for y, (before, after) in enumerate(zip(old, self._sums, strict=True), first)
+            if before != after
+            for region in self._differing(before, after, y)
+        ]
+        if regions and self.size.width:
+            self.refresh(*regions)
+
+    def _sum_line(self, which: str) -> Picture:
+        look, grid = self.palette.look, self.grid
+        own = ceph_cells.stat_text(grid.row_stats, which)
+        head = []
+        for placed in self._head:
+            text = which if placed is self._head[0] else own if placed.column.key == "sum" else ""
+            words = fit(text, placed.cells, right=placed.column.right, ascii_only=look.ascii_only)
+            head.append(Span(f"{words} ", "title" if which == "sum" else "dim"))
+        head.append(Span(" "))
+        cells = [
+            Span(
+                fit(ceph_cells.stat_text(grid.stats(grid.place_of(pool)), which), self._cell - 1, right=True)
+                + " ",
+                "title" if which == "sum" else "dim",
+            )
+            for pool in self.shown
+        ]
+        return Picture(tuple(head), tuple(cells))
