@@ -92,7 +92,7 @@ def _no_network(setup: Setup, host: str, at: str, error: OSError) -> CarrierErro
             why = f"No SSH answer from {at} within {setup.connect_timeout:g} s."
             step = "Check the network and firewalls between this machine and the host."
         case _:
-            told = error.strerror or (os.strerror(error.errno) if error.errno else str(error))
+            told = os.strerror(error.errno) if error.errno else str(error)
             why, step = f"No SSH connection to {at}: {told}.", "Check that sshd runs there."
     return _failure("unreachable", why, step)
 

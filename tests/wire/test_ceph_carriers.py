@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from backends.ceph import client as client_module
-from backends.ceph import process
+from backends.ceph import frames, process
 from backends.ceph.frames import Counts
 from evac.errors import BadAnswer, Forbidden, NotFound, ReadOnly, Refused, Uncertain, Unreachable
 from tests.wire.ceph_player import RECORDED, dump
@@ -290,7 +290,7 @@ async def test_a_worker_that_talks_nonsense_is_ended_and_after_some_deaths_left_
     async with site.client() as client:
         setup = client.setup
     worker = process.WorkerProcess(setup, (sys.executable, "-c", script))
-    question = process.frames.Ask(id=0, target="mon", command={"prefix": "status"})
+    question = frames.Ask(id=0, target="mon", command={"prefix": "status"})
     told = []
     for _ in range(4):
         with pytest.raises(process.WorkerDied) as caught:
