@@ -83,18 +83,11 @@ class Matrix:
         tables = (self.up, self.acting, self.primary, self.arriving)
         place = {osd: index for index, osd in enumerate(self.osds.tolist())}
         wanted = list(place) if osds is None else list(osds)
-        indexes = [place[osd] for osd in wanted if osd in place]
-        plain = [table[indexes].tolist() for table in tables]
-        filled = [table[indexes].any(axis=1).tolist() for table in tables]
-        out = dict.fromkeys(wanted, Row())
         present = [osd for osd in wanted if osd in place]
-        for index, osd in enumerate(present):
-            out[osd] = Row(
-                *(
-                    tuple(values[index]) if any_[index] else ()
-                    for values, any_ in zip(plain, filled, strict=True)
-                )
-            )
+        indexes = [place[osd] for osd in present]
+        columns = [[tuple(row) if any(row) else () for row in table[indexes].tolist()] for table in tables]
+        out = dict.fromkeys(wanted, Row())
+        out.update(zip(present, map(Row._make, zip(*columns, strict=True)), strict=True))
         return out
 
     def changed(self, former: Matrix | None) -> list[int] | None:
@@ -106,9 +99,9 @@ class Matrix:
             return None
         every = np.union1d(self.osds, former.osds)
         mine, theirs = self._stacked(every), former._stacked(every)  # noqa: SLF001  # one of our own
-        return [
-            osd for osd, same in zip(every.tolist(), (mine == theirs).all(axis=1), strict=True) if not same
-        ]
+        differ: npt.NDArray[np.bool_] = np.not_equal(mine, theirs)
+        changed: list[int] = every[differ.any(axis=1)].tolist()
+        return changed
 
     def _stacked(self, osds: Ints) -> Table:
         """All four tables side by side, with rows for exactly these OSDs, of which ours are a part."""
