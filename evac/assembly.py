@@ -94,6 +94,10 @@ class Engine:
         await self._journal.save()
         return [_entry(record) for record in await self._journal.audit(since, limit)]
 
+    def backend(self, cluster: str) -> Backend | None:
+        """The cluster's backend; None while it is not built, or cannot be."""
+        return self._backends.get(cluster)
+
     def poll(self, cluster: str, *, eager: bool = True) -> bool:
         """Ask a cluster now, or (not `eager`) unless it was asked a moment ago; False when there is none of that name."""
         if not eager and self._asked_lately(cluster):

@@ -8,6 +8,7 @@ from contextlib import aclosing
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
+from urllib.parse import quote
 
 import msgspec
 
@@ -26,6 +27,7 @@ from evac.api import (
 )
 from evac.jobs import Job, Limits, QueueState
 from evac.model import Problem
+from evac.storage import PG, StopVerdict
 
 if TYPE_CHECKING:
     import aiohttp
@@ -109,6 +111,15 @@ class EngineClient:
     async def audit(self, since: int = 0, limit: int = 500) -> list[AuditEntry]:
         """Audit records with a number above `since`, oldest first; -1: the newest `limit` of them."""
         return await self._get(f"audit?since={since}&limit={limit}", list[AuditEntry])
+
+    async def groups(self, cluster: str, osd: int, pool: int | None = None) -> list[PG]:
+        """The placement groups on an OSD of a storage cluster, asked of the cluster now; of one pool or of all."""
+        of_pool = "" if pool is None else f"&pool={pool}"
+        return await self._get(f"clusters/{_part(cluster)}/groups?osd={osd}{of_pool}", list[PG])
+
+    async def may_stop(self, cluster: str, host: str) -> StopVerdict:
+        """Whether the OSDs of a host may stop now, asked of the cluster now."""
+        return await self._get(f"clusters/{_part(cluster)}/may-stop/{_part(host)}", StopVerdict)
 
     async def follow(self, epoch: str = "", rev: int = -1) -> AsyncIterator[Hello | Delta]:
         """First Hello, then a snapshot or what was missed since `rev` of `epoch`, then deltas. Raises EngineGone."""
@@ -250,6 +261,11 @@ def _closed(code: int | None) -> Problem:
     """Why a WebSocket was closed; 1001 is "going away" (RFC 6455, 7.4.1)."""
     happened = "The engine has ended." if code in (1001, None) else f"The engine broke off (code {code})."
     return Problem(happened=happened, unaffected=LOST, next_step="Start evac again.")
+
+
+def _part(name: str) -> str:
+    """A name as one part of a path, whatever is in it."""
+    return quote(name, safe="")
 
 
 def _foreign(error: Exception) -> Problem:

@@ -5,19 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from aiohttp import web
 
-from evac import access, clock, wire
+from evac import access, clock, reply, wire
 from evac.api import ENDING, EvacuatePlanRequest, Hello, LimitsRequest, OrderRequest, PlanRequest, Refusal
 from evac.feed import Feed
 from evac.jobs import Actor
-from evac.model import Noun, Problem
+from evac.model import Problem
 from evac.planner import PlanRefused, plan_drain, plan_evacuate
 from evac.queue import QueueRefusal
+from evac.reply import Handler, Refuse
+from evac.server_storage import StorageRoutes
 
 if TYPE_CHECKING:
     from evac.assembly import Engine
@@ -30,29 +31,7 @@ LARGEST_BODY = 32 * 1024 * 1024
 REFUSALS = 60
 """Of one user, recorded per minute; more are counted."""
 
-STATUS = {
-    "bad-request": 400,
-    "forbidden": 403,
-    "read-only": 403,
-    "not-found": 404,
-    "conflict": 409,
-    "refusing": 503,
-    "internal": 500,
-    ENDING: 503,
-}
-
 ACTOR: web.RequestKey[Actor] = web.RequestKey("actor", Actor)
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-T = TypeVar("T")
-
-
-class Refuse(Exception):
-    """Ends a request with words."""
-
-    def __init__(self, code: str, happened: str, next_step: str = "") -> None:
-        super().__init__(happened)
-        self.refusal = Refusal(code=code, problem=Problem(happened=happened, next_step=next_step))
 
 
 class Refusals:
@@ -80,6 +59,7 @@ class Server:
         self.feed = Feed(engine.fleet)
         self._runner: web.AppRunner | None = None
         self._refusals = Refusals()
+        self._storage = StorageRoutes(engine)
         self.used = clock.stamp()
         """Boot-clock stamp of the last request's end."""
         self.asked = 0
@@ -95,12 +75,17 @@ class Server:
             ("hosts", self._table),
             ("vms", self._table),
             ("migrations", self._table),
+            ("storages", self._table),
+            ("pools", self._table),
+            ("osds", self._table),
             ("orders", self._table),
             ("events", self._table),
             ("jobs", self._table),
             ("jobs/{id}", self._job),
             ("queue", self._queue),
             ("problems", self._problems),
+            ("clusters/{name}/groups", self._storage.groups),
+            ("clusters/{name}/may-stop/{host}", self._storage.may_stop),
             ("audit", self._audit),
             ("ws", self._ws),
         ]
@@ -156,7 +141,7 @@ class Server:
         except PlanRefused as refused:
             refusal = Refusal(code="conflict", problem=refused.problem)
         except web.HTTPException as error:
-            refusal = _http_refusal(request, error)
+            refusal = reply.http_refusal(request, error)
         except Exception:
             log.exception("%s %s", request.method, request.path)
             happened = f"evac made a mistake while answering {request.method} {request.path}."
@@ -166,7 +151,7 @@ class Server:
             self.used = clock.stamp()
             self.asked -= 1
         self._note_refusal(request, refusal)
-        return _answer(request, refusal, status=STATUS.get(refusal.code, 400))
+        return reply.answer(request, refusal, status=reply.STATUS.get(refusal.code, 400))
 
     def _not_ending(self) -> None:
         """Nothing is begun that might be cut off; whoever comes too late may safely ask the next engine."""
@@ -187,8 +172,8 @@ class Server:
             uid=uid,
             user=person.user,
             role=access.VIEWER if viewer else person.role,
-            ssh=_said(request, "X-Evac-SSH"),
-            via=_said(request, "X-Evac-Via"),
+            ssh=reply.said(request, "X-Evac-SSH"),
+            via=reply.said(request, "X-Evac-Via"),
         )
 
     def _note_refusal(self, request: web.Request, refusal: Refusal) -> None:
@@ -226,7 +211,7 @@ class Server:
     # --- reading ---------------------------------------------------------------------------------
 
     async def _hello(self, request: web.Request) -> web.StreamResponse:
-        return _answer(request, self.hello(request[ACTOR], request))
+        return reply.answer(request, self.hello(request[ACTOR], request))
 
     def hello(self, actor: Actor, request: web.Request) -> Hello:
         """Who we are, who you are, and what you may do."""
@@ -237,7 +222,7 @@ class Server:
         return self._engine.hello(actor, read_only_why=why)
 
     async def _snapshot(self, request: web.Request) -> web.StreamResponse:
-        as_json = _wants_json(request)
+        as_json = reply.wants_json(request)
         body = await wire.encode_delta(self._engine.fleet.delta(None), as_json=as_json)
         return web.Response(body=body, content_type=wire.JSON if as_json else wire.MSGPACK)
 
@@ -245,7 +230,7 @@ class Server:
         rows = self._engine.fleet.table(request.path.rsplit("/", 1)[-1]).values()
         cluster = request.query.get("cluster", "")
         chosen = [row for row in rows if not cluster or _cluster_of(row) == cluster]
-        as_json = _wants_json(request)
+        as_json = reply.wants_json(request)
         body = await wire.encode_rows(chosen, as_json=as_json)
         return web.Response(body=body, content_type=wire.JSON if as_json else wire.MSGPACK)
 
@@ -254,25 +239,25 @@ class Server:
         job = self._engine.fleet.job(name)
         if job is None:
             raise Refuse("not-found", f"There is no job {name[:40]}.", "GET /v1/jobs lists them.")
-        return _answer(request, job)
+        return reply.answer(request, job)
 
     async def _queue(self, request: web.Request) -> web.StreamResponse:
-        return _answer(request, self._engine.fleet.queue)
+        return reply.answer(request, self._engine.fleet.queue)
 
     async def _problems(self, request: web.Request) -> web.StreamResponse:
         states = self._engine.fleet.table("clusters").values()
         found = [
             {"cluster": state.name, "problem": problem} for state in states for problem in state.problems
         ]
-        return _answer(request, found)
+        return reply.answer(request, found)
 
     async def _audit(self, request: web.Request) -> web.StreamResponse:
-        since = min(max(_number(request, "since", 0), -1), 2**62)
-        limit = min(max(_number(request, "limit", 500), 0), 5_000)  # SQLite takes -1 for "all there are"
-        return _answer(request, await self._engine.audit(since, limit))
+        since = min(max(reply.number(request, "since", 0), -1), 2**62)
+        limit = min(max(reply.number(request, "limit", 500), 0), 5_000)  # SQLite takes -1 for "all there are"
+        return reply.answer(request, await self._engine.audit(since, limit))
 
     async def _ws(self, request: web.Request) -> web.StreamResponse:
-        epoch, rev = request.query.get("epoch", ""), _number(request, "rev", -1)
+        epoch, rev = request.query.get("epoch", ""), reply.number(request, "rev", -1)
         socket = web.WebSocketResponse(heartbeat=20.0, compress=False, max_msg_size=64 * 1024)
         await socket.prepare(request)
         as_json = request.query.get("format", "") == "json"
@@ -284,24 +269,24 @@ class Server:
 
     async def _order(self, request: web.Request) -> web.StreamResponse:
         actor = self._writer(request)
-        order = await _body(request, OrderRequest)
-        return _answer(request, await self._engine.queue.order(order, actor), status=201)
+        order = await reply.body(request, OrderRequest)
+        return reply.answer(request, await self._engine.queue.order(order, actor), status=201)
 
     async def _plan_drain(self, request: web.Request) -> web.StreamResponse:
-        plan = await _body(request, PlanRequest)
-        return _answer(request, plan_drain(self._engine.fleet, plan, now=clock.stamp()))
+        plan = await reply.body(request, PlanRequest)
+        return reply.answer(request, plan_drain(self._engine.fleet, plan, now=clock.stamp()))
 
     async def _plan_evacuate(self, request: web.Request) -> web.StreamResponse:
-        plan = await _body(request, EvacuatePlanRequest)
-        return _answer(request, plan_evacuate(self._engine.fleet, plan, now=clock.stamp()))
+        plan = await reply.body(request, EvacuatePlanRequest)
+        return reply.answer(request, plan_evacuate(self._engine.fleet, plan, now=clock.stamp()))
 
     async def _cancel(self, request: web.Request) -> web.StreamResponse:
         actor = self._writer(request)
-        return _answer(request, await self._engine.queue.cancel(request.match_info["id"], actor))
+        return reply.answer(request, await self._engine.queue.cancel(request.match_info["id"], actor))
 
     async def _retry(self, request: web.Request) -> web.StreamResponse:
         actor = self._writer(request)
-        return _answer(request, await self._engine.queue.retry(request.match_info["id"], actor))
+        return reply.answer(request, await self._engine.queue.retry(request.match_info["id"], actor))
 
     async def _pause(self, request: web.Request) -> web.StreamResponse:
         await self._engine.queue.pause(self._admin(request))
@@ -313,7 +298,7 @@ class Server:
 
     async def _limits(self, request: web.Request) -> web.StreamResponse:
         actor = self._admin(request)
-        wanted = await _body(request, LimitsRequest)
+        wanted = await reply.body(request, LimitsRequest)
         if min(msgspec.structs.astuple(wanted.limits)) < 0:
             raise Refuse("bad-request", "A limit cannot be negative; 0 means no limit.")
         await self._engine.queue.set_limits(wanted.limits, actor)
@@ -323,12 +308,12 @@ class Server:
         name = request.match_info["name"]
         if not self._engine.poll(name, eager=request[ACTOR].role == access.ADMIN):
             raise Refuse("not-found", f"There is no cluster {name[:40]}.", "GET /v1/clusters lists them.")
-        return _answer(request, {"polling": name}, status=202)
+        return reply.answer(request, {"polling": name}, status=202)
 
     async def _stop(self, request: web.Request) -> web.StreamResponse:
         actor = self._admin(request)
         asyncio.get_running_loop().call_later(0.05, self._engine.stop, f"stopped by {actor.user}")
-        return _answer(
+        return reply.answer(
             request, {"stopping": True, "in_flight": self._engine.fleet.queue.in_flight}, status=202
         )
 
@@ -337,54 +322,3 @@ def _cluster_of(row: Any) -> str:
     """The cluster a row of any table belongs to."""
     action = getattr(row, "action", None)
     return str(getattr(action or row, "cluster", getattr(row, "name", "")))
-
-
-def _http_refusal(request: web.Request, error: web.HTTPException) -> Refusal:
-    where = f"{request.method} {request.path[:100]}"
-    happened, code = {
-        404: (f"There is no {where}.", "not-found"),
-        405: (f"{where} is not something this engine does.", "not-found"),
-        413: (f"The body of {where} is too large.", "bad-request"),
-    }.get(error.status, (f"{where} could not be answered: {error.reason}.", "bad-request"))
-    return Refusal(
-        code=code, problem=Problem(happened=happened, next_step="docs/api.md lists what there is.")
-    )
-
-
-def _said(request: web.Request, header: str) -> str:
-    """What a client says of itself: printable, short."""
-    return "".join(char for char in request.headers.get(header, "")[:80] if char.isprintable())
-
-
-def _number(request: web.Request, name: str, default: int) -> int:
-    text = request.query.get(name, "")
-    if not text:
-        return default
-    try:
-        return int(text)
-    except ValueError:
-        raise Refuse("bad-request", f'"{name}" must be a whole number, not "{text[:40]}".') from None
-
-
-async def _body(request: web.Request, kind: type[T]) -> T:
-    raw = await request.read()
-    try:
-        if request.content_type == wire.MSGPACK:
-            return msgspec.msgpack.decode(raw, type=kind)
-        return msgspec.json.decode(raw, type=kind)
-    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError) as error:
-        step = "docs/api.md shows what it must look like."
-        raise Refuse("bad-request", f"The body cannot be understood: {error}.", step) from None
-
-
-def _wants_json(request: web.Request) -> bool:
-    return wire.MSGPACK not in request.headers.get("Accept", "")
-
-
-def _answer(request: web.Request, body: Any, *, status: int = 200) -> web.Response:
-    as_json = _wants_json(request)
-    if as_json and isinstance(body, Noun):
-        # A person with curl wants to see "paused": false; rows of tables leave defaults out, as docs/api.md says.
-        body = msgspec.structs.asdict(body)
-    content = wire.encode(body, as_json=as_json)
-    return web.Response(body=content, status=status, content_type=wire.JSON if as_json else wire.MSGPACK)

@@ -31,7 +31,12 @@ def test_every_route_has_an_example_that_asks_for_it() -> None:
     for (method, path), text in described().items():
         examples = re.findall(r"```sh\n(.*?)```", text, flags=re.DOTALL)
         assert examples, path
-        pattern = re.escape(f"http://evac{path}").replace(r"\{id\}", r"\w+").replace(r"\{name\}", r"\w+")
+        pattern = (
+            re.escape(f"http://evac{path}")
+            .replace(r"\{id\}", r"\w+")
+            .replace(r"\{name\}", r"\w+")
+            .replace(r"\{host\}", r"\w+")
+        )
         assert re.search(pattern + r"([\"\s?]|$)", examples[0]), path
         says = re.search(r"-X (\w+)", examples[0])
         assert method == (says[1] if says else "POST" if " -d " in examples[0] else "GET"), path
@@ -45,7 +50,7 @@ def test_every_kind_of_action_is_named() -> None:
 
 
 def test_every_code_of_a_refusal_is_named_with_its_status() -> None:
-    from evac.server import STATUS
+    from evac.reply import STATUS
 
     for code, status in STATUS.items():
         assert re.search(rf"`{code}`( and `[a-z-]+`)? {status}", PAGE), code

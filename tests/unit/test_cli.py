@@ -56,8 +56,8 @@ def test_every_code_has_a_meaning() -> None:
 
 
 def test_every_refusal_of_the_engine_has_an_exit_code() -> None:
-    """The codes are listed in `evac.server.STATUS`, which turns them into HTTP's."""
-    from evac.server import STATUS
+    """The codes are listed in `evac.reply.STATUS`, which turns them into HTTP's."""
+    from evac.reply import STATUS
 
     assert set(REFUSALS) == set(STATUS)
 

@@ -44,6 +44,7 @@ REFUSALS = {
     "conflict": Code.REFUSED,
     "not-found": Code.USAGE,
     "bad-request": Code.USAGE,
+    "unreachable": Code.UNREACHABLE,
     "internal": Code.FAILED,
     "ending": Code.UNREACHABLE,
 }
