@@ -61,6 +61,9 @@ class Pane(Struct, frozen=True, kw_only=True):
     reverse: bool = False
     empty: str = ""
     """Shown when there is no row at all."""
+    narrow: tuple[Column, ...] = ()
+    """Other columns for a table of fewer cells than `roomy`; their keys are those of `columns` where one is sorted by."""
+    roomy: int = 0
     follows: bool = False
     """A cursor on the first row stays on the first row, as in a log. Only where no key acts upon the row."""
 

@@ -150,7 +150,7 @@ def job_state(job: Job, look: Look) -> Span:
         word = f"verifying {job.seen}/2"
     elif job.state is JobState.UNKNOWN:
         word = "UNKNOWN"
-    if job.cancel_by and job.state.in_flight:
+    if aborting(job):
         word = "aborting"
     return Span(f"{look.glyph(glyph)} {word}", tone)
 
@@ -194,6 +194,11 @@ def verdict(progress: Progress | None, look: Look) -> Span:
     return Span(f"{look.glyph('warn')} {clean(progress.verdict, look.ascii_only)}", "warn")
 
 
+def aborting(job: Job) -> bool:
+    """True while a job that was cancelled is still under way: what it has left to copy is no time left."""
+    return bool(job.cancel_by) and job.state.in_flight
+
+
 def eta(progress: Progress | None) -> str:
     """Time left; "never" where the engine says it will not converge."""
     if progress is None:
@@ -209,8 +214,11 @@ def event_mark(event: Event, look: Look) -> Span:
     return Span(f"{look.glyph(glyph)} {event.severity}", tone)
 
 
-def freshness(state: ClusterState, age: float | None, look: Look) -> Span:
-    """As "fresh 2 s", "STALE 48 s ▲", "no answer yet"."""
+def freshness(state: ClusterState, age: float | None, look: Look, *, lost: bool = False) -> Span:
+    """As "fresh 2 s", "STALE 48 s ▲", "no answer yet"; while the engine is lost, only how old what we know is."""
+    if lost:
+        old = "nothing known" if age is None else f"last known {span_of_time(age)} ago"
+        return Span(f"{look.glyph('unknown')} {old}", "warn")
     if age is None:
         if state.failures or state.problems:
             return Span(f"{look.glyph('bad')} NO ANSWER", "bad")

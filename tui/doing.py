@@ -208,21 +208,30 @@ class Doing(Showing):
             return
         order = row if isinstance(row, Order) and not self.console.board.marks else None
         jobs = [job for job in self._jobs() if (job.state.waiting if order else not job.state.ended)]
+        rows, ghosts = self._rows()
+        left_out = [] if order else intents_hosts.not_cancelled(rows, self.console.context)
         if not jobs:
             self.console.say("There is no job here that could be cancelled.", "warn")
             return
         whose = f"what waits of {order.title}" if order else ""
-        self.confirm(intents_hosts.cancel_sheet(jobs, self.console.context, whose=whose))
+        self.confirm(
+            intents_hosts.cancel_sheet(
+                jobs, self.console.context, whose=whose, left_out=left_out, ghosts=ghosts
+            )
+        )
 
     def _abort_vms(self) -> None:
-        rows, _ = self._rows()
+        rows, ghosts = self._rows()
         jobs = [
             job
             for row in rows
             if isinstance(row, VM) and (job := self.console.store.job_on(row.key)) is not None
         ]
         if jobs:
-            self.confirm(intents_hosts.cancel_sheet(jobs, self.console.context))
+            left_out = intents_hosts.not_cancelled(rows, self.console.context)
+            self.confirm(
+                intents_hosts.cancel_sheet(jobs, self.console.context, left_out=left_out, ghosts=ghosts)
+            )
         else:
             self.vms("abort")
 

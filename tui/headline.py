@@ -42,8 +42,10 @@ def tab_at(line: Line, panes: tuple[Tab, ...], x: int) -> str:
 
 
 def badge(context: Context) -> Span:
-    """READ-ONLY, or ARMED with the number of clusters when not all are."""
+    """READ-ONLY, or ARMED with the number of clusters when not all are; LOST while no engine would take an intent."""
     store = context.store
+    if store.lost is not None:
+        return Span(" LOST ", "banner")
     if store.hello is None:
         return Span(" CONNECTING ", "dim")
     if not store.may_write:
@@ -171,9 +173,9 @@ def _dead(context: Context) -> list[Line]:
 
 def time_left(store: Store, jobs: list[Job]) -> str:
     """A range: by the memory still to be moved at the rate it moves now, else by the pace so far; words when neither."""
-    left = [job for job in jobs if not job.state.ended]
+    left = [job for job in jobs if not job.state.ended and not cells.aborting(job)]
     if not left:
-        return "finishing"
+        return "aborting" if any(cells.aborting(job) for job in jobs) else "finishing"
     seconds = _by_bytes(store, left) or _by_pace(store, jobs, len(left))
     if seconds is None:
         return "no estimate yet"
@@ -212,7 +214,7 @@ def clusters_line(context: Context, cells_wide: int) -> Line:
     parts = [
         (
             cells.cluster_name(state.name, state.label, look),
-            cells.freshness(state, store.age(state.name), look),
+            cells.freshness(state, store.age(state.name), look, lost=store.lost is not None),
         )
         for state in states
     ]

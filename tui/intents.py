@@ -257,7 +257,7 @@ def vm_sheet(
     body = [
         *_ages(sorted({vm.cluster for vm in vms}), context),
         *(_vm_line(vm, action, context) for vm, action in zip(vms, actions, strict=True)),
-        *_left_out(left_out, ghosts, context),
+        *left_out_lines(left_out, ghosts, context),
         *_risk(verb, context),
     ]
     fields: list[Field] = [FENCE] if verb.fence else []
@@ -313,7 +313,10 @@ def _ages(clusters: Sequence[str], context: Context) -> list[Line]:
     store, look = context.store, context.look
     for name in clusters:
         state = store.clusters.get(name)
-        fresh = cells.freshness(state, store.age(name), look) if state else Span("not known", "warn")
+        lost = store.lost is not None
+        fresh = (
+            cells.freshness(state, store.age(name), look, lost=lost) if state else Span("not known", "warn")
+        )
         lines.append(
             (Span("Cluster ", "dim"), Span(label_of(name, context), "label"), Span("  figures "), fresh)
         )
@@ -346,7 +349,8 @@ def _vm_line(vm: VM, action: Action, context: Context) -> Line:
     )
 
 
-def _left_out(left_out: Sequence[Refusal], ghosts: int, context: Context) -> list[Line]:
+def left_out_lines(left_out: Sequence[Refusal], ghosts: int, context: Context) -> list[Line]:
+    """Who is left out of what is confirmed, by name, and why."""
     look = context.look
     lines: list[Line] = []
     if left_out or ghosts:

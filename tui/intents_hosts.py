@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from evac.actions import Action, EnterMaintenance, ForceDown, HostAction, LeaveMaintenance, describe
 from evac.api import DrainPlan
 from evac.jobs import Job
-from evac.model import Host, HostState, Problem
+from evac.model import VM, Host, HostState, Migration, Problem
 from tui import cells
 from tui.board import Context
-from tui.intents import FENCE, moved, submit
+from tui.intents import FENCE, Refusal, left_out_lines, moved, submit
 from tui.look import Line, Span
 from tui.panes.common import label_of
 from tui.sheet import Answers, Field, Sheet
@@ -222,8 +222,35 @@ async def _each(jobs: Sequence[Job], call: Callable[[str], Awaitable[None]], don
     raise Refused(Problem(happened=words, next_step=refused[0].next_step))
 
 
-def cancel_sheet(jobs: Sequence[Job], context: Context, *, whose: str = "") -> Sheet:
-    """Cancel what waits, abort what is in flight."""
+def not_cancelled(rows: Sequence[object], context: Context) -> list[Refusal]:
+    """Of the rows marked, those that cancelling jobs of ours does nothing about, and why."""
+    store = context.store
+    theirs = "is moved by someone else: mark such VMs alone and press a to abort their migrations"
+    out: list[Refusal] = []
+    for row in rows:
+        if isinstance(row, VM) and store.job_on(row.key) is None:
+            moving = store.migration_of(row.key) is not None
+            out.append(
+                Refusal(name=row.name, why=theirs if moving else "no job and no migration is at work on it")
+            )
+        elif isinstance(row, Job) and row.state.ended:
+            out.append(Refusal(name=row.id, why=f"has ended: {row.state.value}"))
+        elif isinstance(row, Migration):
+            vm = store.vms.get(f"{row.cluster}/{row.vm}")
+            why = "is moved by someone else: clear the marks and press a on it alone"
+            out.append(Refusal(name=vm.name if vm else row.vm, why=why))
+    return out
+
+
+def cancel_sheet(
+    jobs: Sequence[Job],
+    context: Context,
+    *,
+    whose: str = "",
+    left_out: Sequence[Refusal] = (),
+    ghosts: int = 0,
+) -> Sheet:
+    """Cancel what waits, abort what is in flight; name what is marked and not cancelled by this."""
     look = context.look
     flying = [job for job in jobs if job.state.in_flight]
     body: list[Line] = []
@@ -244,6 +271,7 @@ def cancel_sheet(jobs: Sequence[Job], context: Context, *, whose: str = "") -> S
                 ),
             )
         )
+    body += left_out_lines(left_out, ghosts, context)
     count = len(jobs)
     fields = (
         () if count == 1 else (Field(key="count", prompt=f"Type how many jobs ({count})", expect=str(count)),)

@@ -155,7 +155,9 @@ class Store:
         return max(0.0, self.stamp() - state.fresh_stamp)
 
     def stale(self, cluster: str) -> bool:
-        """True when its figures are too old to act upon."""
+        """True when its figures are too old to act upon, as all are while there is no engine to renew them."""
+        if self.lost is not None:
+            return True
         state, age = self.clusters.get(cluster), self.age(cluster)
         return state is None or age is None or age > state.stale_after
 

@@ -9,12 +9,12 @@ import msgspec
 
 from evac.actions import LiveMigrate
 from evac.jobs import Job, JobState, Order
-from evac.model import HostState, Problem
-from tests.console.fleetsource import ADMIN, FleetSource, some_fleet
+from evac.model import HostState, Phase, Problem, Progress
+from tests.console.fleetsource import ADMIN, GIB, FleetSource, some_fleet
 from tests.console.harness import running, until
 from tests.console.test_views import busy_fleet
 from tui.dialogs.reader import Reader
-from tui.source import Refused
+from tui.source import Attached, Lost, Refused
 
 
 async def test_a_refused_plan_is_not_still_being_planned() -> None:
@@ -157,3 +157,80 @@ async def test_one_job_that_ended_does_not_keep_the_others_from_being_cancelled(
         assert source.calls == [("cancel", "J2"), ("cancel", "J3")]
         await run.pilot.pause()
         assert "2 of 3 jobs asked to end; 1 refused: J1 has ended." in run.text()
+
+
+async def test_without_the_engine_nothing_is_armed_and_nothing_is_fresh() -> None:
+    source = busy_fleet()
+    async with running(source, size=(120, 40)) as run:
+        assert "ARMED" in run.text()
+        run.console.take(Lost(Problem(happened="The engine has ended.")))
+        await run.pilot.pause()
+        for pane in "123456":
+            await run.press(pane)
+            assert " LOST " in run.text().splitlines()[0]
+            assert "ARMED" not in run.text().splitlines()[0]
+            assert "fresh" not in run.text()
+            assert "last known" in run.text()
+        run.console.take(Attached(source.greeting))
+        await run.press("1")
+        assert "ARMED" in run.text()
+        assert "last known" not in run.text()
+
+
+async def test_the_queue_at_80_columns_names_the_target_and_the_reason() -> None:
+    source = busy_fleet()
+    jobs = source.fleet.table("jobs")
+    failed = next(job for job in jobs.values() if job.state is JobState.FAILED)
+    source.fleet.publish(
+        jobs=[
+            msgspec.structs.replace(failed, target="cmp-09.dc1.example.org", reason="No valid host was found")
+        ]
+    )
+    async with running(source) as run:
+        await run.press("3")
+        line = next(line for line in run.text().splitlines() if f" {failed.id} " in line)
+        assert " cmp-09 " in line
+        assert "No valid host was found" in line
+        assert failed.action.name in line
+        assert "q quit" in run.text().splitlines()[-1]
+
+
+async def test_a_job_being_aborted_has_no_time_left() -> None:
+    source = busy_fleet()
+    moving = source.fleet.table("jobs")["J2"]
+    progress = Progress(phase=Phase.RUNNING, total=4 * GIB, remaining=2 * GIB, rate=1e8, eta=20.0)
+    for size in ((80, 24), (160, 40)):
+        async with running(source, size=size) as run:
+            source.fleet.publish(jobs=[msgspec.structs.replace(moving, progress=progress)])
+            await run.press("3")
+            await run.settled()
+            assert "20s" in next(line for line in run.text().splitlines() if "└ J2" in line)
+            source.fleet.publish(jobs=[msgspec.structs.replace(moving, progress=progress, cancel_by="ada")])
+            await run.settled()
+            line = next(line for line in run.text().splitlines() if "└ J2" in line)
+            assert "aborting" in line
+            assert "20s" not in line
+            assert run.console.board.go_to("J2")
+            run.console.main.follow_cursor()
+            assert "time left" not in run.console.main.strip_detail.plain
+
+
+async def test_cancelling_marked_vms_names_those_that_nothing_is_done_about() -> None:
+    source = busy_fleet()
+    moving = source.fleet.table("jobs")["J2"]
+    theirs = next(iter(source.fleet.table("migrations").values()))
+    vms = source.fleet.table("vms")
+    ours = vms[f"prod/{getattr(moving.action, 'vm', '')}"]
+    idle = next(vm for vm in vms.values() if vm.host == "cmp-07")
+    async with running(source, size=(120, 40)) as run:
+        await run.press("2")
+        for vm in (ours, vms[f"prod/{theirs.vm}"], idle):
+            assert run.console.board.go_to(vm.key)
+            run.console.board.toggle_mark()
+        await run.press("a")
+        dialog = await run.dialog()
+        text = run.text()
+        assert "Left out: 2" in text
+        assert f"{vms[f'prod/{theirs.vm}'].name}  is moved by someone else" in text
+        assert f"{idle.name}  no job and no migration is at work on it" in text
+        assert "Cancel J2?" in dialog.sheet.title

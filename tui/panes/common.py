@@ -40,7 +40,10 @@ def age_line(cluster: str, context: Context) -> Line:
     """Where a row's figures come from and how old they are."""
     store, look = context.store, context.look
     state = store.clusters.get(cluster)
-    fresh = cells.freshness(state, store.age(cluster), look) if state else Span("not known", "warn")
+    lost = store.lost is not None
+    fresh = (
+        cells.freshness(state, store.age(cluster), look, lost=lost) if state else Span("not known", "warn")
+    )
     return (Span("cluster ", "dim"), Span(label_of(cluster, context), "label"), Span("  "), fresh)
 
 

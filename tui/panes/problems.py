@@ -21,7 +21,9 @@ def _words(state: ClusterState, context: Context) -> Span:
 
 
 def _fresh(state: ClusterState, context: Context) -> Span:
-    return cells.freshness(state, context.store.age(state.name), context.look)
+    return cells.freshness(
+        state, context.store.age(state.name), context.look, lost=context.store.lost is not None
+    )
 
 
 def _write(state: ClusterState, context: Context) -> Span:

@@ -76,12 +76,40 @@ def _ident(row: Row, context: Context) -> Span:
 
 
 def brief(job: Job) -> str:
-    """What is looked for first: "web-01 →cmp-09"; the verb where it is no live migration. The source is in the detail."""
+    """What is looked for first: "web-01"; the verb where it is no live migration. The source is in the detail."""
     action = job.action
     if not isinstance(action, MOVES):
         return f"{action.name}: {action.verb}"
-    where = f"{action.name} →{job.target or action.to or '?'}"
-    return where if isinstance(action, LiveMigrate) else f"{where} {action.verb}"
+    return action.name if isinstance(action, LiveMigrate) else f"{action.name}: {action.verb}"
+
+
+def _to(row: Row, context: Context) -> Span:
+    """Where a move goes, by its short name: a host's domain tells nothing within one cluster."""
+    if isinstance(row, Job):
+        host = (row.target or getattr(row.action, "to", "") or "?") if isinstance(row.action, MOVES) else ""
+    else:
+        host = row.target or "?" if isinstance(row, Migration) else ""
+    return Span(short(cells.plain(host, context.look).text))
+
+
+def short(host: str) -> str:
+    """As "cmp-09.dc1.example.org" → "cmp-09"; an address stays whole."""
+    first, _, rest = host.partition(".")
+    return host if not rest or first.isdigit() else first
+
+
+def _now(row: Row, context: Context) -> Span:
+    """All of a row in one column, for narrow terminals: what is left, rate and time where it moves, else why not."""
+    progress = progress_of(row)
+    words = why(row, context)
+    if isinstance(row, Order) or progress is None or (isinstance(row, Job) and cells.aborting(row)):
+        return words
+    figures = " ".join(text for text in (_left(row, context).text, _rate(row, context).text) if text)
+    time = _eta(row, context)
+    if time.text == "never":
+        return Span(f"{figures} never: {cells.plain(progress.verdict, context.look).text}", "warn")
+    figures = f"{figures} {time.text}".strip()
+    return Span(figures) if figures else words
 
 
 def _what(row: Row, context: Context) -> Span:
@@ -93,7 +121,7 @@ def _what(row: Row, context: Context) -> Span:
     vm = context.store.vms.get(f"{row.cluster}/{row.vm}")
     name = vm.name if vm else row.vm
     kind = "" if row.kind in {MigrationKind.LIVE, MigrationKind.UNKNOWN} else f": {row.kind.value}"
-    return cells.plain(f"{name} →{row.target or '?'}{kind}", look)
+    return cells.plain(f"{name}{kind}", look)
 
 
 def _state(row: Row, context: Context) -> Span:
@@ -137,7 +165,8 @@ def _rate(row: Row, _: Context) -> Span:
 
 
 def _eta(row: Row, _: Context) -> Span:
-    text = cells.eta(progress_of(row)).replace(" ", "")
+    gone = isinstance(row, Job) and cells.aborting(row)
+    text = "" if gone else cells.eta(progress_of(row)).replace(" ", "")
     return Span(text, "warn" if text == "never" else "plain")
 
 
@@ -156,6 +185,8 @@ def why(row: Row, context: Context) -> Span:
         ]
         return Span(cells.plain(row.reason, look).text or ", ".join(parts))
     if isinstance(row, Job):
+        if cells.aborting(row):
+            return Span(f"aborting: asked by {cells.plain(row.cancel_by, look).text}", "warn")
         judged = cells.verdict(row.progress, look)
         if judged.text and not row.state.ended:
             return judged
@@ -219,7 +250,7 @@ def _job_detail(job: Job, context: Context) -> list[Line]:
                     ("of", cells.size(progress.total)),
                     ("sent", cells.size(progress.processed)),
                     ("rate", cells.rate(progress.rate)),
-                    ("time left", cells.eta(progress)),
+                    ("time left", "" if cells.aborting(job) else cells.eta(progress)),
                     look_ascii=look.ascii_only,
                 ),
                 Span("  "),
@@ -305,6 +336,21 @@ def _label(row: Row) -> str:
     return f"theirs {row.id}" if isinstance(row, Migration) else row.id
 
 
+_ID = Column(key="id", title="ID", width=6, cell=_ident, sort=_place)
+_WHAT = Column(
+    key="what", title="WHAT", width=16, grow=3, cell=_what, sort=lambda row, ctx: _what(row, ctx).text
+)
+_TO = Column(
+    key="to", title="TO", width=9, grow=1, cell=_to, sort=lambda row, ctx: _to(row, ctx).text or None
+)
+_STATE = Column(
+    key="state",
+    title="STATE",
+    width=12,
+    cell=_state,
+    sort=lambda row, _: _RANKS[row.state] if isinstance(row, Job) else None,
+)
+
 QUEUE = Pane(
     name="queue",
     title="Queue",
@@ -316,18 +362,19 @@ QUEUE = Pane(
     hay=_hay,
     detail=_detail,
     label=_label,
+    narrow=(
+        _ID,
+        _WHAT,
+        _TO,
+        _STATE,
+        Column(key="now", title="LEFT, RATE, TIME / WHY", width=30, grow=5, cell=_now),
+    ),
+    roomy=100,
     columns=(
-        Column(key="id", title="ID", width=6, cell=_ident, sort=_place),
-        Column(
-            key="what", title="WHAT", width=18, grow=3, cell=_what, sort=lambda row, ctx: _what(row, ctx).text
-        ),
-        Column(
-            key="state",
-            title="STATE",
-            width=12,
-            cell=_state,
-            sort=lambda row, _: _RANKS[row.state] if isinstance(row, Job) else None,
-        ),
+        _ID,
+        _WHAT,
+        _TO,
+        _STATE,
         Column(key="share", title="DONE", width=6, cell=_share, priority=4),
         Column(
             key="left",

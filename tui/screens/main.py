@@ -204,12 +204,12 @@ class MainScreen(Screen[None], inherit_bindings=False):
     def footer_keys(self) -> list[tuple[str, str]]:
         """Keys to show: help and the way out first, so that they are never cut off."""
         shown = [
-            (key_name(active.binding.key), active.binding.description)
+            (key_name(active.binding.key), active.binding.description.partition(";")[0])
             for active in self.active_bindings.values()
             if active.binding.show and active.enabled
         ]
-        first = [entry for entry in shown if entry[1] == "help"]
-        return first + [entry for entry in shown if entry[1] != "help"]
+        first = [entry for name in ("help", "quit") for entry in shown if entry[1] == name]
+        return first + [entry for entry in shown if entry not in first]
 
     def news(self, *, reordered: bool, keys: set[str]) -> None:
         """The current board changed."""

@@ -137,7 +137,8 @@ class Table(Widget, can_focus=True):
 
     def _lay_out(self) -> None:
         room = self.size.width - MARK - SCROLLBAR
-        self._placed = place(self.board.pane.columns, room)
+        pane = self.board.pane
+        self._placed = place(pane.narrow if room < pane.roomy else pane.columns, room)
 
     def on_resize(self) -> None:
         """New size: other columns may fit."""
