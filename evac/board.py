@@ -294,7 +294,9 @@ class Board:
         if told is None:
             return
         word, severity = told
-        text = f"{describe(job.action)}: {word}" + (f": {job.reason}" if job.reason else "")
+        said = job.reason.startswith(word)  # "cancelled by anna"
+        became = job.reason if said else word + (f": {job.reason}" if job.reason else "")
+        text = f"{describe(job.action)}: {became}"
         self.tell("job", text, severity=severity, job=job.id, cluster=job.action.cluster)
 
 

@@ -37,7 +37,7 @@ def test_cmp_1_is_not_cmp_10() -> None:
     rows = [host("cmp-10"), host("cmp-11")]
     with pytest.raises(Stop) as stop:
         find(rows, "cmp-1", kind="host")
-    assert "Near it: cmp-1" in stop.value.next_step
+    assert "Did you mean cmp-1" in stop.value.next_step
 
 
 def test_namesakes_are_refused_with_cluster_id_and_host_of_each() -> None:

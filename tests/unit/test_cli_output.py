@@ -10,19 +10,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
+import msgspec
 import pytest
 from click.testing import CliRunner
 from rich.cells import cell_len
 
-from evac.actions import LiveMigrate
-from evac.jobs import QueueState
+from evac.actions import EnterMaintenance, LiveMigrate
+from evac.jobs import Actor, Event, Job, JobState, Order, OrderState, QueueState
 from evac.model import VM, ClusterState, Host, Problem, VMState
 from tui.cli import cli
 from tui.commands import show
 from tui.commands.completing import ask, fitting
-from tui.commands.looking import finish, host_row, vm_row
+from tui.commands.looking import finish, host_row, tell_events, vm_row
 from tui.commands.queueing import queue_line
 from tui.commands.session import View
+from tui.commands.waiting import ended_line, summary
 
 HOSTILE = "\x1b]0;owned\x07web\x1b[2J\u202egnp.exe\u200b[bold red]x[/]"
 
@@ -174,3 +176,41 @@ def test_completion_scripts_call_evac_back(shell: str) -> None:
     result = CliRunner().invoke(cli, ["completion", shell])
     assert result.exit_code == 0
     assert "_EVAC_COMPLETE" in result.stdout
+
+
+def test_a_state_is_not_said_twice(capsys: pytest.CaptureFixture[str]) -> None:
+    """ "cancelled: cancelled by anna" and "resumed by root by root" were."""
+    by = Actor(uid=0, user="anna", role="admin")
+    move = LiveMigrate(cluster="c", vm="v1", name="web", host="a")
+    job = Job(
+        id="J1",
+        order="O1",
+        action=move,
+        state=JobState.CANCELLED,
+        by=by,
+        created=1.0,
+        reason="cancelled by anna",
+    )
+    assert ended_line(job).endswith(": cancelled by anna")
+    failed = msgspec.structs.replace(job, state=JobState.FAILED, reason="no valid host")
+    assert ended_line(failed).endswith(": failed: no valid host")
+    tell_events(
+        [
+            Event(key="1", at=1.0, kind="queue", text="queue resumed by anna", by="anna"),
+            Event(key="2", at=2.0, kind="order", text="drain a: done: a is empty", by="anna"),
+        ]
+    )
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.endswith("queue resumed by anna")
+    assert second.endswith("a is empty  (anna)")
+
+
+def test_a_drain_that_was_broken_off_says_that_its_host_stays_in_maintenance() -> None:
+    by = Actor(uid=0, user="anna", role="admin")
+    enter = EnterMaintenance(cluster="c", host="a", name="a", reason="window")
+    jobs = [Job(id="J1", order="O1", action=enter, state=JobState.DONE, by=by, created=1.0)]
+    order = Order(id="O1", title="drain a", by=by, created=1.0, jobs=2, done=1, state=OrderState.INCOMPLETE)
+    assert "  a stays in maintenance; out of it: evac maintenance leave a" in summary(order, jobs)
+    assert not any(
+        "maintenance" in line for line in summary(msgspec.structs.replace(order, state=OrderState.DONE), jobs)
+    )

@@ -87,7 +87,7 @@ async def act(
     order = await give(client, title, actions, empties=plan.empties if plan else "", ticket=how.ticket)
     if not how.wait:
         return taken(order, how)
-    show.note(f"{order} {title}: taken by the engine, {len(actions)} steps")
+    show.note(f"{order} {title}: taken by the engine, {len(actions)} step{'s' * (len(actions) != 1)}")
     return ended(await wait(start, client, order, patience=how.timeout), order, how)
 
 

@@ -33,7 +33,9 @@ def verify_command(ctx: click.Context, /, as_json: bool) -> None:
             if found.segments
             else ""
         )
-        show.say(f"{found.records} records{closed}, none changed. Head: {found.head or '(none yet)'}")
+        show.say(
+            f"{found.records} record{'s' * (found.records != 1)}{closed}, none changed. Head: {found.head or '(none yet)'}"
+        )
     else:
         place = (
             f". Record {found.broken_at} is the first that does not fit."

@@ -28,7 +28,7 @@ def config_command() -> None:
     """Check, show, find or begin the config file."""
 
 
-@config_command.command("check")
+@config_command.command("check", short_help="Tell every mistake of the config at once.")
 @click.argument("file", type=click.Path(path_type=Path), required=False)
 @show.as_json
 @click.pass_context
@@ -95,7 +95,7 @@ def schema_command() -> None:
     click.echo(json.dumps(schema(plugins()), indent=2))
 
 
-@config_command.command("edit")
+@config_command.command("edit", short_help="Edit the config; one with mistakes is not taken.")
 @click.pass_context
 def edit_command(ctx: click.Context) -> None:
     """Edit the config with $EDITOR; it is put in place only when it has no mistakes."""

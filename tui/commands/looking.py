@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
+from evac.jobs import Event
 from evac.model import VM, Host, Problem
 from tui.board import Context, Pane
 from tui.commands import show
@@ -41,6 +43,7 @@ def hosts_command(ctx: click.Context, /, words: tuple[str, ...], cluster: str, a
             ("CLUSTER", "HOST", "STATE", "MAINTENANCE", "VMS", "VCPUS", "MEMORY", "REASON"),
             [host_row(row) for row in sorted(rows, key=lambda row: (row.cluster, row.name))],
         )
+        none_of(rows, "host")
     ctx.exit(finish(view, cluster, as_json=as_json))
 
 
@@ -63,6 +66,7 @@ def vms_command(ctx: click.Context, /, words: tuple[str, ...], cluster: str, as_
             ("CLUSTER", "VM", "STATE", "TASK", "HOST", "MEMORY", "ID"),
             [vm_row(row) for row in sorted(rows, key=lambda row: (row.cluster, row.name, row.id))],
         )
+        none_of(rows, "VM")
     ctx.exit(finish(view, cluster, as_json=as_json))
 
 
@@ -98,9 +102,16 @@ def events_command(ctx: click.Context, /, last: int, as_json: bool) -> None:
     if as_json:
         show.print_json({"events": events})
         return
+    tell_events(events)
+
+
+def tell_events(events: Sequence[Event]) -> None:
+    """A line each; who it was is added where the text does not say so itself."""
+    if not events:
+        show.note("Nothing has happened since the engine was started.")
     for event in events:
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event.at))
-        who = f" by {event.by}" if event.by else ""
+        who = f"  ({event.by})" if event.by and f"by {event.by}" not in event.text else ""
         show.say(f"{when}  {event.severity:<7}  {event.cluster or '-'}  {event.text}{who}")
 
 
@@ -136,6 +147,12 @@ def host_row(host: Host) -> tuple[Any, ...]:
         f"{show.size(host.memory_used)} of {show.size(host.memory)}",
         host.reason + (" (forced down)" if host.forced_down else ""),
     )
+
+
+def none_of(rows: Sequence[Any], what: str) -> None:
+    """An empty table is an answer too, and says so."""
+    if not rows:
+        show.note(f"No {what} matches.")
 
 
 def part(count: int | None) -> str:

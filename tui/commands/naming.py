@@ -57,7 +57,7 @@ def missing(rows: Sequence[Host | VM], text: str, kind: str, cluster: str) -> St
         f"There is no {kind} {text!r}{within}.",
         Code.USAGE,
         unaffected="Nothing was done.",
-        next_step=f"Near it: {', '.join(near)}." if near else f"`evac {kind.lower()}s` lists them.",
+        next_step=f"Did you mean {' or '.join(near)}?" if near else f"`evac {kind.lower()}s` lists them.",
     )
 
 

@@ -15,7 +15,7 @@ from tui.commands import show
 from tui.commands.acting import How, ended
 from tui.commands.exits import Code, Stop
 from tui.commands.session import View, engine, glance, run
-from tui.commands.waiting import moving_words, wait
+from tui.commands.waiting import moving_words, outcome, wait
 from tui.store import number
 
 
@@ -56,7 +56,7 @@ def cancel_command(ctx: click.Context, /, what: str) -> None:
     ctx.exit(int(code))
 
 
-@queue_command.command("retry")
+@queue_command.command("retry", short_help="Try a failed job again, where that is safe.")
 @click.argument("job")
 @click.pass_context
 def retry_command(ctx: click.Context, /, job: str) -> None:
@@ -185,4 +185,5 @@ def how_far(job: Job) -> str:
 
 def job_line(job: Job) -> str:
     """One job in one line."""
-    return f"{job.id} {describe(job.action)}: {job.state.value}" + (f": {job.reason}" if job.reason else "")
+    asked = f"; {job.cancel_by} asked to stop it" if job.cancel_by and not job.state.ended else ""
+    return f"{job.id} {describe(job.action)}: {outcome(job)}{asked}"

@@ -88,7 +88,9 @@ async def read_fleet(client: EngineClient, *, cluster: str = "", patience: float
         raise Stop(
             f"There is no cluster {cluster!r}.",
             Code.USAGE,
-            next_step=f"Configured: {', '.join(sorted(view.clusters)) or 'none'}.",
+            next_step=f"Choose one of: {', '.join(sorted(view.clusters))}."
+            if view.clusters
+            else "None is configured.",
         )
     return view
 

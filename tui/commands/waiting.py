@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Sequence
 
 import click
 
-from evac.actions import Action, describe
+from evac.actions import Action, EnterMaintenance, describe
 from evac.api import Hello, OrderRequest
 from evac.client import EngineClient, EngineGone
 from evac.jobs import Job, JobState, Order, OrderState
@@ -171,9 +171,17 @@ class Reporter:
 
 def ended_line(job: Job) -> str:
     """How one job ended."""
-    why = f": {job.reason}" if job.reason and job.state is not JobState.DONE else ""
     where = f" (now on {job.target})" if job.target and job.state is JobState.DONE else ""
-    return f"{job.id} {describe(job.action)}: {job.state.value}{where}{why}"
+    became = job.state.value if job.state is JobState.DONE else outcome(job)
+    return f"{job.id} {describe(job.action)}: {became}{where}"
+
+
+def outcome(job: Job) -> str:
+    """State and reason, without a word said twice ("cancelled: cancelled by anna")."""
+    state, reason = job.state.value, job.reason
+    if not reason or reason.startswith(state):
+        return reason or state
+    return f"{state}: {reason}"
 
 
 def status_line(jobs: Sequence[Job]) -> str:
@@ -207,6 +215,12 @@ def summary(order: Order, jobs: Sequence[Job]) -> list[str]:
     lines = [f"{order.id} {order.title}: {order.state.value}, {order.done} of {order.jobs} done"]
     lines += [f"  {order.reason}"] if order.reason else []
     lines += [f"  still there: {', '.join(order.left)}"] if order.left else []
+    for job in jobs:
+        if order.state is not OrderState.DONE and isinstance(job.action, EnterMaintenance):
+            kept = (
+                f"{job.action.host} stays in maintenance; out of it: evac maintenance leave {job.action.host}"
+            )
+            lines += [f"  {kept}"] if job.state is JobState.DONE else []
     for job in jobs:
         if job.state is not JobState.DONE:
             lines.append(f"  {ended_line(job)}")
