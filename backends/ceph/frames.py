@@ -19,11 +19,11 @@ MAX_FRAME = 16 << 20
 PART = 256 << 10
 """Bytes of an answer in one frame."""
 
-ROWS = 250
-"""OSDs in one frame of a placement; at 50 pools their decode takes the engine's loop 1 to 3 ms."""
+ROWS = 100
+"""OSDs in one frame of a placement; at 50 pools their decode takes the loop about 1 ms."""
 
 
-class Counts(Struct, frozen=True, array_like=True):
+class Counts(Struct, frozen=True, array_like=True, gc=False):
     """PGs of one OSD per column. An empty tuple stands for zeros everywhere."""
 
     up: tuple[int, ...] = ()

@@ -15,8 +15,10 @@ from tests.bench.table import machine
 BENCHES: dict[str, tuple[list[str], list[str]]] = {
     "console": ([], ["--quick"]),
     "poll": ([], ["2000"]),
+    "heatmap": ([], ["--quick"]),
     "drain": (["--runs", "3"], ["--runs", "1", "--vms", "200"]),
     "torture": (["--kills", "200"], ["--kills", "10"]),
+    "pgs_stall": ([], ["100000", "2000", "30"]),
 }
 """Name of the module → its arguments in full, and in a hurry."""
 
