@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from evac.api import Delta
-from evac.storage import OSD, Storage
+from evac.storage import OSD, HealthCheck, Storage
 from tests.real.ceph.layout import CONF, READER, WRITER, facts, keyring
+from tests.real.ceph.oneliner import Table
 from tests.real.ceph.sshd import CLIENT_KEY, KNOWN_HOSTS
 from tests.real.rig import CLUSTER, EngineRig
 
@@ -74,3 +75,24 @@ def storage(delta: Delta) -> Storage:
 def osds(delta: Delta) -> dict[int, OSD]:
     """By id."""
     return {one.id: one for one in delta.osds if one.cluster == CLUSTER}
+
+
+def table(delta: Delta, which: str = "pgs_up") -> Table:
+    """The matrix that the engine has, zeros left out."""
+    columns = storage(delta).columns
+    rows = {number: getattr(one, which) for number, one in osds(delta).items()}
+    return {
+        number: {pool: count for pool, count in zip(columns, row, strict=True) if count}
+        for number, row in rows.items()
+        if any(row)
+    }
+
+
+def states(delta: Delta) -> dict[str, int]:
+    """PG state → how many PGs are in it, as the engine has it."""
+    return {one.state: one.count for one in storage(delta).pg_states}
+
+
+def checks(delta: Delta) -> dict[str, HealthCheck]:
+    """By code."""
+    return {one.code: one for one in storage(delta).checks}
