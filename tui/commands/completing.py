@@ -53,21 +53,28 @@ def complete_vms(ctx: click.Context, param: click.Parameter, incomplete: str) ->
     return names(ctx, "vms", incomplete)
 
 
-def names(ctx: click.Context, table: str, incomplete: str) -> list[str]:
+def complete_crush_hosts(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001  # click's
+    """Names of hosts with OSDs for a half-typed word."""
+    return names(ctx, "osds", incomplete, field="host")
+
+
+def names(ctx: click.Context, table: str, incomplete: str, *, field: str = "name") -> list[str]:
     """Names that begin with what was typed, from the running engine; none when there is none."""
     options = ctx.find_root().params
     where = Start.of(options).where()
     cluster = str(ctx.params.get("cluster") or "")
     rows = ask(where.socket, f"/v1/{table}")
-    return fitting(rows, incomplete, cluster)
+    return fitting(rows, incomplete, cluster, field=field)
 
 
-def fitting(rows: Iterable[Mapping[str, object]], incomplete: str, cluster: str) -> list[str]:
+def fitting(
+    rows: Iterable[Mapping[str, object]], incomplete: str, cluster: str, *, field: str = "name"
+) -> list[str]:
     """The first names that fit, sorted, each once."""
     found = {
         name
         for row in rows
-        if (name := str(row.get("name", ""))).startswith(incomplete)
+        if (name := str(row.get(field, ""))).startswith(incomplete)
         and PLAIN.fullmatch(name)
         and cluster in ("", row.get("cluster"))
     }

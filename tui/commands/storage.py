@@ -1,0 +1,155 @@
+"""`evac ok-to-stop` and `evac noout`: may the OSDs of a host stop, and keep its data where it is meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Any
+
+import click
+from msgspec import Struct
+
+from evac.actions import SetNoout, UnsetNoout
+from evac.storage import OSD, StopAnswer, StopVerdict
+from tui.commands import show
+from tui.commands.acting import act, acting_options, how
+from tui.commands.completing import complete_crush_hosts
+from tui.commands.exits import Code, Stop
+from tui.commands.session import View, engine, read_fleet, run, unsearched
+
+EXITS = {
+    StopAnswer.SAFE: Code.DONE,
+    StopAnswer.NO: Code.REFUSED,
+    StopAnswer.NOT_YET: Code.INCOMPLETE,
+    StopAnswer.UNKNOWN: Code.UNKNOWN,
+}
+"""The verdict, for a script."""
+
+MARKS = {True: "ok ", False: "NO ", None: "?  "}
+
+in_cluster = click.option("--cluster", default="", help="Look for the host in this storage cluster only.")
+
+
+class Node(Struct, frozen=True, order=True):
+    """A host of a storage cluster, as its CRUSH map calls it."""
+
+    cluster: str
+    name: str
+
+
+@click.command("ok-to-stop")
+@click.argument("host", shell_complete=complete_crush_hosts)
+@in_cluster
+@show.as_json
+@click.pass_context
+def ok_to_stop_command(ctx: click.Context, /, host: str, cluster: str, as_json: bool) -> None:
+    """Ask whether all OSDs of a host may stop now.
+
+    The storage cluster itself is asked, afresh; nothing is changed. Exit code 0: safe. 3: no, something must be done
+    first. 4: not yet, it passes by itself. 5: unknown, something could not be seen. True now and no longer: ask again
+    right before you stop the host.
+    """
+
+    async def task() -> StopVerdict:
+        async with engine(ctx.obj) as client:
+            node = meant(await read(client, cluster), host, cluster)
+            return await client.may_stop(node.cluster, node.name)
+
+    verdict = run(task)
+    code = EXITS[verdict.answer]
+    if as_json:
+        show.print_json({"verdict": verdict, "exit": int(code)})
+    else:
+        tell(verdict)
+    ctx.exit(int(code))
+
+
+@click.command("noout")
+@click.argument("host", shell_complete=complete_crush_hosts)
+@in_cluster
+@click.option("--undo", is_flag=True, help="Take it back, when the host's OSDs are up again.")
+@acting_options
+@click.pass_context
+def noout_command(ctx: click.Context, /, host: str, cluster: str, undo: bool, **options: Any) -> None:
+    """Keep a host's OSDs in while they are down: no data is copied.
+
+    Set for exactly this host, in its storage cluster; evac reminds you while it is left set and all is up again.
+    """
+    way = how(options)
+    kind = UnsetNoout if undo else SetNoout
+
+    async def task() -> Code:
+        async with engine(ctx.obj) as client:
+            node = meant(await read(client, cluster), host, cluster)
+            step = kind(cluster=node.cluster, host=node.name, name=node.name)
+            title = f"{'unset' if undo else 'set'} noout for {node.name}"
+            return await act(ctx.obj, client, way, title, [step])
+
+    ctx.exit(int(run(task)))
+
+
+async def read(client: Any, cluster: str) -> View:
+    """The fleet, with a note of what could not be searched."""
+    view = await read_fleet(client, cluster=cluster)
+    for line in unsearched(view, cluster):
+        show.note(line)
+    return view
+
+
+def meant(view: View, text: str, cluster: str) -> Node:
+    """The one CRUSH host of this name; else the one whose name without domain is the same, in any case."""
+    nodes = sorted({Node(osd.cluster, osd.host) for osd in with_host(view.osds.values(), cluster)})
+    found = [node for node in nodes if text in (node.name, f"{node.cluster}/{node.name}")]
+    found = found or [node for node in nodes if bare(node.name) == bare(text)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise Stop(
+            f"{len(found)} storage hosts are called {text!r}:",
+            Code.USAGE,
+            details=tuple(f"cluster {node.cluster}  host {node.name}" for node in found),
+            unaffected="Nothing was done.",
+            next_step="Say which cluster with --cluster.",
+        )
+    raise missing(nodes, text, cluster)
+
+
+def missing(nodes: Iterable[Node], text: str, cluster: str) -> Stop:
+    """No storage cluster knows such a host."""
+    names = sorted({node.name for node in nodes})
+    near = get_close_matches(text, names, n=3, cutoff=0.6)
+    within = f" of cluster {cluster}" if cluster else ""
+    known = f"Near it: {', '.join(near)}." if near else f"Storage hosts: {', '.join(names[:10]) or 'none'}."
+    return Stop(
+        f"No OSDs{within} lie on a host {text!r}.",
+        Code.USAGE,
+        unaffected="Nothing was done.",
+        next_step=known,
+    )
+
+
+def with_host(osds: Iterable[OSD], cluster: str) -> list[OSD]:
+    """OSDs that lie on a host, of one cluster or of all."""
+    return [osd for osd in osds if osd.host and cluster in ("", osd.cluster)]
+
+
+def bare(name: str) -> str:
+    """Without the domain, in lower case."""
+    head = name.partition(".")[0]
+    return name if head.isdigit() else head.lower()
+
+
+def tell(verdict: StopVerdict) -> None:
+    """The answer first, then every reason, what stands against it on top."""
+    osds = f"{len(verdict.osds)} OSDs of {verdict.host}" if verdict.osds else f"OSDs of {verdict.host}"
+    colour = {StopAnswer.SAFE: "green", StopAnswer.NO: "red"}.get(verdict.answer, "yellow")
+    wait = f", about {show.span(verdict.wait)}" if verdict.wait is not None else ""
+    answer = click.style(verdict.answer.value.upper(), fg=colour, bold=True)
+    click.echo(f"{answer}{wait}: ", nl=False)
+    show.say(f"may the {osds} in {verdict.cluster} stop now?")
+    for one in verdict.findings:
+        show.say(f"  {MARKS[one.ok]} {one.check}: {one.detail}")
+        if one.fix:
+            show.say(f"        {one.fix}")
+    if verdict.answer is StopAnswer.SAFE:
+        show.say("True now and no longer: ask again right before you stop it.")
