@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from evac.actions import Action, ColdMigrate, EnterMaintenance, Evacuate, LiveMigrate
 from evac.api import DrainPlan, EvacuatePlanRequest, PlanRequest, Stay
+from evac.claims import Claims, claims_on
 from evac.fleet import Fleet
 from evac.model import (
     VM,
@@ -54,7 +55,9 @@ def plan_drain(fleet: Fleet, request: PlanRequest, *, now: float) -> DrainPlan:
             )
         )
     target = _target(fleet, host, request.to)
-    vms = fleet.vms_on(host.cluster, host.id)
+    there = fleet.vms_on(host.cluster, host.id)
+    claims = claims_on(fleet, host, there)
+    vms = claims.left(there)
     moves, stays = _moves(vms, _moving(fleet, host), request.to)
     going = [vm for vm in vms if vm.id in {move.vm for move in moves}]
     actions = (*_maintenance(host, request.reason), *moves)
@@ -65,6 +68,7 @@ def plan_drain(fleet: Fleet, request: PlanRequest, *, now: float) -> DrainPlan:
         actions=actions,
         stays=stays,
         going=going,
+        claims=claims,
         now=now,
         warnings=[*_about_source(host), *_about_cold(moves), *_about_targets(fleet, host, target, going)],
     )
@@ -80,7 +84,9 @@ def plan_evacuate(fleet: Fleet, request: EvacuatePlanRequest, *, now: float) -> 
     fenced = request.fenced.strip()
     _refuse_unless_dead(host, fenced)
     target = _target(fleet, host, request.to)
-    vms = fleet.vms_on(host.cluster, host.id)
+    there = fleet.vms_on(host.cluster, host.id)
+    claims = claims_on(fleet, host, there)
+    vms = claims.left(there)
     rebuilt = [move.vm for move in _moving(fleet, host).values() if move.kind is MigrationKind.EVACUATION]
     stays = [stay for vm in vms if (stay := _why_not_evacuated(vm, rebuilt)) is not None]
     going = _largest_first(vm for vm in vms if vm.id not in {stay.vm for stay in stays})
@@ -96,6 +102,7 @@ def plan_evacuate(fleet: Fleet, request: EvacuatePlanRequest, *, now: float) -> 
         actions=actions,
         stays=stays,
         going=going,
+        claims=claims,
         now=now,
         warnings=warnings,
     )
@@ -128,6 +135,7 @@ def _plan(
     actions: tuple[Action, ...],
     stays: Sequence[Stay],
     going: Sequence[VM],
+    claims: Claims,
     now: float,
     warnings: Sequence[str],
 ) -> DrainPlan:
@@ -138,10 +146,11 @@ def _plan(
         title=f"{verb} {host.name}",
         actions=actions,
         stays=tuple(stays),
-        warnings=(*_about_age(cluster, age), *_about_cluster(cluster, actions), *warnings),
+        warnings=(*_about_age(cluster, age), *claims.words, *_about_cluster(cluster, actions), *warnings),
         memory=sum(vm.memory or 0 for vm in going),
         age=age,
-        empties=host.key,
+        # One order at a time answers for the host being empty: this one would be judged while the other is at work.
+        empties="" if claims.goal_held else host.key,
     )
 
 

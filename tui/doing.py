@@ -153,7 +153,10 @@ class Doing(Showing):
                 return
             if not plan.actions:
                 stays = f" {len(plan.stays)} VMs stay." if plan.stays else ""
-                raise Refused(Problem(happened=f"There is nothing to do on {host.name}.{stays}"))
+                why = " ".join(f"{words}." for words in plan.warnings)
+                raise Refused(
+                    Problem(happened=f"There is nothing to do on {host.name}.{stays}", unaffected=why)
+                )
             self.confirm(intents_hosts.plan_sheet(plan, host, console.context, dead=dead))
 
         console.ask_engine(planned)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
-from evac.actions import ColdMigrate, EnterMaintenance, Evacuate, LiveMigrate
+from evac.actions import ColdMigrate, EnterMaintenance, Evacuate, LiveMigrate, VMAction
 from evac.api import DrainPlan, EvacuatePlanRequest, PlanRequest
 from evac.fleet import Fleet
+from evac.jobs import Actor, Job, JobState, Order
 from evac.model import VM, Capability, ClusterState, Host, HostState, Migration, MigrationKind, Phase, VMState
 from evac.planner import PlanRefused, plan_drain, plan_evacuate
 
@@ -189,3 +192,53 @@ def test_evacuation_of_a_living_or_unfenced_host_is_refused() -> None:
         evacuate(fleet(host("a"), host("b")))
     with pytest.raises(PlanRefused, match="fenced"):
         evacuate(fleet(host("a", state=HostState.DOWN)), fenced="  ")
+
+
+def ordered(of: Fleet, order: str, *vms: VM, empties: str = "") -> None:
+    """An order that moves these VMs and has not ended."""
+    by = Actor(uid=1, user="ada", role="admin")
+    of.publish(
+        orders=[
+            Order(id=order, title=f"title of {order}", by=by, created=1.0, jobs=len(vms), empties=empties)
+        ],
+        jobs=[
+            Job(
+                id=f"J-{order}-{one.name}",
+                order=order,
+                action=LiveMigrate(cluster="c", vm=one.id, name=one.name, host="a"),
+                by=by,
+                created=1.0,
+            )
+            for one in vms
+        ],
+    )
+
+
+@pytest.mark.parametrize("plan", [drain, evacuate])
+def test_what_another_order_is_moving_is_left_out_and_said(plan: Callable[[Fleet], DrainPlan]) -> None:
+    up = HostState.DOWN if plan is evacuate else HostState.UP
+    one, two, three = vm("one"), vm("two"), vm("three")
+    of = fleet(host("a", state=up), host("b"), one, two, three)
+    ordered(of, "O7", one, two)
+    made = plan(of)
+    assert [action.name for action in made.actions if isinstance(action, VMAction)] == ["three"]
+    assert "2 VMs are already being moved by order O7 (title of O7); left out here" in made.warnings
+    assert made.stays == ()
+    assert made.memory == GIB
+    assert made.empties == "c/a", "O7 was not asked to empty the host, so this order answers for it"
+
+
+def test_only_one_order_at_a_time_answers_for_an_empty_host() -> None:
+    of = fleet(host("a"), host("b"), vm("one"), vm("two"))
+    ordered(of, "O7", vm("one"), empties="c/a")
+    assert drain(of).empties == ""
+
+
+def test_an_order_that_has_ended_claims_nothing() -> None:
+    of = fleet(host("a"), host("b"), vm("one"))
+    ordered(of, "O7", vm("one"), empties="c/a")
+    job = of.table("jobs")["J-O7-one"]
+    of.publish(jobs=[msgspec.structs.replace(job, state=JobState.FAILED)])
+    made = drain(of)
+    assert [action.name for action in made.actions[1:]] == ["one"]
+    assert (made.warnings, made.empties) == ((), "c/a")
