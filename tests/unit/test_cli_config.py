@@ -72,14 +72,14 @@ def keys_of_schema() -> set[str]:
 
 
 def test_the_template_and_the_schema_know_the_same_keys() -> None:
-    """A key that is missing in the one or invented in the other fails here."""
-    assert keys_of(tomllib.loads(uncommented())) == keys_of_schema()
+    """A key that is missing in the one or invented in the other fails here. The socket is the simulated Ceph's."""
+    assert keys_of(tomllib.loads(uncommented())) == keys_of_schema() - {"clusters.*.socket"}
 
 
 def test_the_template_holds_with_every_setting_switched_on_and_with_none(tmp_path: Path) -> None:
     (tmp_path / "all.toml").write_text(uncommented())
     config = load(tmp_path / "all.toml", plugins())
-    assert set(config.clusters) == {"fra-prod", "ams-prod", "lab"}
+    assert set(config.clusters) == {"fra-prod", "ams-prod", "lab", "ceph-prod", "ceph-far"}
     (tmp_path / "none.toml").write_text(template())
     assert load(tmp_path / "none.toml", plugins()).read_only is True
 
