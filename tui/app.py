@@ -89,6 +89,7 @@ class Console(App[int], inherit_bindings=False):
         self._state_dir = state_dir
         self._last_seen = away.load(away.file_of(state_dir)) if state_dir else None
         self._said_away = False
+        self._stuck: frozenset[str] = frozenset()
         self._notice_until = 0.0
         self._complaint = complaint
         self._following: asyncio.Task[None] | None = None
@@ -168,10 +169,7 @@ class Console(App[int], inherit_bindings=False):
         first = self.store.rev < 0
         changes = self.store.apply(delta)
         for name, board in self.boards.items():
-            keys = board.pane.touched(self.store, changes)
-            reordered, dirty = board.touch(keys) if keys else (False, set())
-            if name == self.board.pane.name and self.main.is_attached:
-                self.main.news(reordered=reordered, keys=dirty)
+            self._touch(name, board.pane.touched(self.store, changes))
             if board.settle() and name == self.board.pane.name and self.main.is_attached:
                 self.main.redraw()
         if first or changes["clusters"]:
@@ -186,6 +184,13 @@ class Console(App[int], inherit_bindings=False):
             if summary:
                 self.say(summary, "title", seconds=60.0)
 
+    def _touch(self, name: str, keys: set[str]) -> None:
+        """Rows of a pane show something else."""
+        board = self.boards[name]
+        reordered, dirty = board.touch(keys) if keys else (False, set())
+        if name == self.board.pane.name and self.main.is_attached:
+            self.main.news(reordered=reordered, keys=dirty)
+
     def _redraw_all(self) -> None:
         if self.main.is_attached:
             self.main.draw_header()
@@ -197,8 +202,16 @@ class Console(App[int], inherit_bindings=False):
         if not terminal_alive():
             self.exit(0)
             return
+        self._look_for_stuck()
         if self.main.is_attached and self.main.is_current:
             self.main.refresh_ages()
+
+    def _look_for_stuck(self) -> None:
+        """A VM becomes stuck by nothing happening, so no delta tells of it."""
+        found = frozenset(self.store.all_stuck())
+        changed, self._stuck = found ^ self._stuck, found
+        if changed:
+            self._touch("vms", set(changed))
 
     # --- looks -----------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from evac.api import TABLES, Delta, Hello
 from evac.jobs import Event, Job, Order, QueueState
 from evac.model import VM, ClusterState, Host, Migration, Problem
 from evac.storage import OSD, Pool, Storage
+from evac.stuck import Stuck, busy, stuck
 
 Changes = dict[str, set[str]]
 """Table → keys that were put or dropped."""
@@ -39,6 +40,7 @@ class Store:
         self.pools: dict[str, Pool] = {}
         self.osds: dict[str, OSD] = {}
         self.queue = QueueState()
+        self._busy: set[str] = set()
         self._vms_on: dict[str, set[str]] = {}
         self._jobs_of: dict[str, set[str]] = {}
         self._moves_of: dict[str, set[str]] = {}
@@ -93,6 +95,7 @@ class Store:
 
     def _index(self, table: str, key: str, old: Any, new: Any) -> None:
         if table == "vms":
+            (self._busy.add if new is not None and busy(new) else self._busy.discard)(key)
             _move(self._vms_on, key, _home(old), _home(new))
         elif table == "jobs":
             _move(self._jobs_of, key, old.order if old else None, new.order if new else None)
@@ -146,6 +149,22 @@ class Store:
         """The move the cluster reports under way for this VM, if any."""
         moves = (self.migrations[key] for key in self._moves_of.get(vm_key, ()))
         return next((move for move in moves if move.phase.active), None)
+
+    def stuck(self, vm_key: str) -> Stuck | None:
+        """Whether the cluster has long been busy with a VM that nothing is at work on."""
+        if vm_key not in self._busy:
+            return None
+        return stuck(self.vms[vm_key], self.job_on(vm_key), self.migration_of(vm_key), now=self.wall())
+
+    def all_stuck(self) -> dict[str, Stuck]:
+        """Every such VM by key."""
+        found = ((key, self.stuck(key)) for key in sorted(self._busy))
+        return {key: one for key, one in found if one is not None}
+
+    def problems_of(self, cluster: ClusterState) -> list[Problem]:
+        """What the engine reports of a cluster, and the VMs on it that are stuck."""
+        stuck = [one for one in self.all_stuck().values() if one.vm.cluster == cluster.name]
+        return [*cluster.problems, *(one.problem for one in stuck)]
 
     def age(self, cluster: str) -> float | None:
         """Seconds since the last good answer of a cluster; None before the first."""

@@ -9,12 +9,14 @@ import msgspec
 
 from evac.actions import LiveMigrate
 from evac.jobs import Job, JobState, Order
-from evac.model import HostState, Phase, Problem, Progress
+from evac.model import HostState, Phase, Problem, Progress, VMState
+from evac.stuck import MOVE
 from tests.console.fleetsource import ADMIN, GIB, FleetSource, some_fleet
-from tests.console.harness import running, until
+from tests.console.harness import Clock, running, until
 from tests.console.test_views import busy_fleet
 from tui.dialogs.reader import Reader
 from tui.source import Attached, Lost, Refused
+from tui.store import Store
 
 
 async def test_a_refused_plan_is_not_still_being_planned() -> None:
@@ -234,3 +236,28 @@ async def test_cancelling_marked_vms_names_those_that_nothing_is_done_about() ->
         assert f"{vms[f'prod/{theirs.vm}'].name}  is moved by someone else" in text
         assert f"{idle.name}  no job and no migration is at work on it" in text
         assert "Cancel J2?" in dialog.sheet.title
+
+
+async def test_a_vm_left_behind_in_migrating_is_called_stuck_as_time_passes() -> None:
+    fleet = some_fleet()
+    one = fleet.vms_on("prod", "cmp-02")[0]
+    fleet.publish(
+        vms=[msgspec.structs.replace(one, state=VMState.MIGRATING, task="migrating", updated=1e9 - 60)]
+    )
+    wall = Clock()
+    wall.now = 1e9
+    async with running(FleetSource(fleet), size=(120, 40), store=Store(wall=wall)) as run:
+        await run.press("2")
+        assert run.console.board.go_to(one.key)
+        assert "stuck" not in run.text()
+        wall.now += MOVE
+        await until(lambda: "stuck since 01:45:40" in run.text(), "the VM is not called stuck")
+        await until(lambda: "Then reset its state" in run.text(), "what to do is not said")
+        run.console.board.set_filter("state:stuck")
+        assert run.console.board.order == [one.key]
+        run.console.board.set_filter("")
+        await run.press("5")
+        assert f"{one.name} is stuck" in run.text()
+        fleet.publish(vms=[msgspec.structs.replace(one, state=VMState.RUNNING, updated=1e9)])
+        await run.settled()
+        await until(lambda: "is stuck" not in run.text(), "it is still called stuck")

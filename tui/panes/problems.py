@@ -13,10 +13,11 @@ from tui.store import Changes, Store
 
 def _words(state: ClusterState, context: Context) -> Span:
     look = context.look
-    first = next(iter(state.problems), None)
+    problems = context.store.problems_of(state)
+    first = next(iter(problems), None)
     if first is None:
         return Span("no problem", "dim")
-    more = f" (and {len(state.problems) - 1} more)" if len(state.problems) > 1 else ""
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     return Span(cells.plain(first.happened, look).text + more)
 
 
@@ -34,7 +35,7 @@ def _write(state: ClusterState, context: Context) -> Span:
 
 def _hay(state: ClusterState, context: Context) -> Haystack:
     fresh = _fresh(state, context).text.lower()
-    words = " ".join(str(problem) for problem in state.problems).lower()
+    words = " ".join(str(problem) for problem in context.store.problems_of(state)).lower()
     name = state.name.lower()
     whole = f"{name} {state.label.lower()} {fresh} {words} {state.endpoint} {state.region}"
     return Haystack(whole=whole, state=fresh, cluster=name, name=name, id=name)
@@ -46,7 +47,7 @@ def _detail(state: ClusterState, context: Context) -> list[Line]:
     lines: list[Line] = [
         (Span(cells.cluster_name(state.name, state.label, look), "title"), Span("  "), _fresh(state, context))
     ]
-    for problem in state.problems:
+    for problem in context.store.problems_of(state):
         lines.append((Span(f"{look.glyph('warn')} ", "warn"), cells.plain(problem.happened, look)))
         if problem.unaffected:
             lines.append((Span("  unaffected: ", "dim"), cells.plain(problem.unaffected, look)))
@@ -116,7 +117,7 @@ PROBLEMS = Pane(
             width=20,
             grow=5,
             cell=_words,
-            sort=lambda state, _: -len(state.problems),
+            sort=lambda state, ctx: -len(ctx.store.problems_of(state)),
         ),
         Column(key="write", title="RIGHTS", width=9, cell=_write, priority=2),
         Column(

@@ -30,13 +30,21 @@ def doing(vm: VM, context: Context) -> Span:
     job = context.store.job_on(vm.key)
     if job is not None:
         return _job(job, context)
+    look = context.look
+    late = context.store.stuck(vm.key)
+    if late is not None:
+        return Span(f"{look.glyph('warn')} stuck since {since(late.since, context)}", "warn")
     move = context.store.migration_of(vm.key)
     if move is None:
         return Span("")
-    look = context.look
     left = f" {cells.size(move.memory_remaining)} left" if move.memory_remaining is not None else ""
     where = cells.plain(move.target, look).text or "?"
     return Span(f"{look.glyph('arrow')} {where} {move.phase.value}{left}", "busy")
+
+
+def since(at: float, context: Context) -> str:
+    """The time of day in UTC; the date too where that is not today's."""
+    return cells.clock_time(at, date=context.store.wall() - at > 86_400 / 2)
 
 
 def _job(job: Job, context: Context) -> Span:
@@ -53,6 +61,8 @@ def _hay(vm: VM, context: Context) -> Haystack:
     state = cells.vm_state(vm, context.look).text.lower()
     name, host, cluster, ident = vm.name.lower(), vm.host.lower(), vm.cluster.lower(), vm.id.lower()
     tag = " ".join(vm.tags).lower()
+    if context.store.stuck(vm.key) is not None:
+        state += " stuck"
     whole = " ".join((name, state, host, cluster, tag, vm.flavor.lower(), *vm.addresses))
     return Haystack(
         whole=whole,
@@ -85,6 +95,12 @@ def _detail(vm: VM, context: Context) -> list[Line]:
         head,
         (Span("id ", "dim"), Span(cells.plain(vm.id, look).text), Span("  "), *age_line(vm.cluster, context)),
     ]
+    late = context.store.stuck(vm.key)
+    if late is not None:
+        age = cells.span_of_time(context.store.wall() - late.since)
+        words = f"{late.word} since {since(late.since, context)} UTC ({age}), and nothing is at work on it"
+        lines.append((Span("STUCK ", "warn"), cells.plain(words, look)))
+        lines.append((Span("next: ", "dim"), cells.plain(late.problem.next_step, look)))
     if vm.fault:
         lines.append((Span("fault ", "dim"), Span(cells.plain(vm.fault, look).text, "bad")))
     lines += _properties(vm, plain)
