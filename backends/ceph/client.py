@@ -37,7 +37,6 @@ class CephClient:
         self._settings = settings
         self.setup = setup_of(settings)
         self._worker = WorkerProcess(self.setup)
-        self._patience = settings.read_timeout + GRACE
         self._rows_lost = True
         self._one_placement = asyncio.Lock()
 
@@ -110,7 +109,7 @@ class CephClient:
         """One request and its answer. A worker that says nothing at all in good time is replaced."""
         write = isinstance(frame, frames.Ask) and frame.command["prefix"] in WRITES
         try:
-            exchange = await self._worker.request(frame, patience=self._patience)
+            exchange = await self._worker.request(frame, patience=self._settings.read_timeout + GRACE)
         except WorkerDied as died:
             raise replies.lost(self.cluster, died, write=write) from None
         if exchange.failed is not None:

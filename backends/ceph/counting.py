@@ -13,41 +13,36 @@ from backends.ceph.matrix import DumpError, Matrix, decode
 gc.freeze()
 
 
-class Counter:
-    """Remembers what it has told. One count at a time."""
+def count(
+    reply: Reply, former: Matrix | None, *, fetched: float
+) -> tuple[Matrix, Placement, list[tuple[int, Counts]]]:
+    """What to remember as `former`, the placement without its rows, and the rows that changed, by OSD.
 
-    def __init__(self) -> None:
-        self._former: Matrix | None = None
+    Without a former one all rows. Blocking: 0.4 s of CPU for 1,000,000 PGs.
 
-    def count(
-        self, reply: Reply, *, fetched: float, whole: bool
-    ) -> tuple[Placement, list[tuple[int, Counts]]]:
-        """The placement without its rows, and the rows that changed, by OSD. Blocking: 0.1 s for 1,000,000 PGs.
-
-        Raises:
-            CarrierError: it is no dump.
-        """
-        began = time.monotonic()
-        try:
-            matrix = decode(reply.out if isinstance(reply.out, bytes) else memoryview(reply.out))
-        except DumpError as error:
-            raise CarrierError("bad", error.problem, sent=True) from None
-        changed = None if whole else matrix.changed(self._former)
-        rows = [(osd, Counts(*row)) for osd, row in matrix.rows(changed).items()]
-        self._former = matrix
-        placement = Placement(
-            columns=tuple(matrix.pools.tolist()),
-            whole=changed is None,
-            missing_up=tuple(matrix.missing_up.tolist()),
-            missing_acting=tuple(matrix.missing_acting.tolist()),
-            pgs=tuple(matrix.pgs.tolist()),
-            ready=matrix.ready,
-            warning=_warning(reply.err),
-            fetched=fetched,
-            decoded=time.monotonic() - began,
-            size=len(reply.out),
-        )
-        return placement, rows
+    Raises:
+        CarrierError: it is no dump.
+    """
+    began = time.monotonic()
+    try:
+        matrix = decode(reply.out if isinstance(reply.out, bytes) else memoryview(reply.out))
+    except DumpError as error:
+        raise CarrierError("bad", error.problem, sent=True) from None
+    changed = matrix.changed(former)
+    rows = [(osd, Counts(*row)) for osd, row in matrix.rows(changed).items()]
+    placement = Placement(
+        columns=tuple(matrix.pools.tolist()),
+        whole=changed is None,
+        missing_up=tuple(matrix.missing_up.tolist()),
+        missing_acting=tuple(matrix.missing_acting.tolist()),
+        pgs=tuple(matrix.pgs.tolist()),
+        ready=matrix.ready,
+        warning=_warning(reply.err),
+        fetched=fetched,
+        decoded=time.monotonic() - began,
+        size=len(reply.out),
+    )
+    return matrix, placement, rows
 
 
 def _warning(said: str) -> str:

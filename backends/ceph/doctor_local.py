@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from backends.ceph.frames import Setup
-from backends.ceph.setup import found_conf
+from backends.ceph.setup import cluster_name, found_conf
 from evac.model import Finding
 
 
@@ -50,9 +50,11 @@ def _files(setup: Setup) -> Iterator[Finding]:
         )
     else:
         yield _readable("ceph.conf", conf)
-    yield _keyring("keyring", setup.user, setup.keyring)
+    cluster = cluster_name(conf)
+    yield _keyring("keyring", cluster, setup.user, setup.keyring)
     if setup.write_user and setup.write_user != setup.user:
-        yield _keyring("keyring for noout", setup.write_user, setup.write_keyring or setup.keyring)
+        given = setup.write_keyring or setup.keyring
+        yield _keyring("keyring for noout", cluster, setup.write_user, given)
 
 
 def _readable(check: str, path: str) -> Finding:
@@ -64,9 +66,9 @@ def _readable(check: str, path: str) -> Finding:
         return Finding(check=check, ok=False, detail=f"{path}: {error.strerror}", fix=fix)
 
 
-def _keyring(check: str, user: str, given: str) -> Finding:
+def _keyring(check: str, cluster: str, user: str, given: str) -> Finding:
     """Without one that is named, Ceph takes the first of these that exists."""
-    usual = (f"/etc/ceph/ceph.{user}.keyring", "/etc/ceph/ceph.keyring", "/etc/ceph/keyring")
+    usual = (f"/etc/ceph/{cluster}.{user}.keyring", f"/etc/ceph/{cluster}.keyring", "/etc/ceph/keyring")
     path = given or next((place for place in usual if Path(place).exists()), "")
     if not path:
         return Finding(

@@ -20,7 +20,7 @@ from typing import Any, Protocol, TypeVar
 from backends.ceph import trouble
 from backends.ceph.carrier import Command, Reply, Target, as_json
 from backends.ceph.frames import Setup
-from backends.ceph.setup import found_conf
+from backends.ceph.setup import cluster_name, found_conf
 
 T = TypeVar("T")
 
@@ -47,10 +47,11 @@ class Session(Protocol):
 class Login:
     """What both bindings need to know, with every wait bounded: by default librados waits for ever."""
 
-    def __init__(self, setup: Setup, *, write: bool) -> None:
+    def __init__(self, setup: Setup, target: Target, *, write: bool) -> None:
         own = bool(write and setup.write_user)
         self.user = setup.write_user if own else setup.user
         self.conf = setup.conf or found_conf()
+        self.cluster = cluster_name(self.conf)
         seconds = str(max(1, round(setup.connect_timeout)))
         # A little longer than the worker waits, so that its words are the ones that are shown.
         patience = str(max(1, round(setup.read_timeout)) + 1)
@@ -62,6 +63,11 @@ class Login:
             "log_file": "",
             "admin_socket": "",
         }
+        if target == "mgr":
+            # librados' own time-out of a manager's command leaves it in flight; its answer, when the manager is back,
+            # goes into memory that is gone: SIGSEGV (tracker.ceph.com/issues/65985; seen on 16.2.15). The worker gives
+            # up all the same, and only reads are sent there: nothing is carried out late.
+            self.settings["rados_mon_op_timeout"] = "0"
         if keyring := (setup.write_keyring if own else "") or setup.keyring:
             self.settings["keyring"] = keyring
 
@@ -104,7 +110,7 @@ class CtypesSession:
         self._library = library
         self._handle = c_void_p()
         self._user = login.user
-        code = library.rados_create2(byref(self._handle), b"ceph", login.user.encode(), 0)
+        code = library.rados_create2(byref(self._handle), login.cluster.encode(), login.user.encode(), 0)
         if code:
             raise trouble.connecting(abs(code), "create", user=login.user)
         try:
@@ -173,7 +179,9 @@ class BindingSession:
         self._module = module
         step = "conf"
         try:
-            self._rados = module.Rados(conffile=login.conf, name=login.user, conf=login.settings)
+            self._rados = module.Rados(
+                conffile=login.conf, name=login.user, clustername=login.cluster, conf=login.settings
+            )
             step = "connect"
             self._rados.connect()
         except module.Error as error:
@@ -198,13 +206,13 @@ class BindingSession:
 
 
 class RadosCarrier:
-    """Connects at the first question, once per key."""
+    """Connects at the first question, once per key and once more for the manager."""
 
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
         self.how, self._open = _binding()
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="librados")
-        self._sessions: dict[bool, asyncio.Task[Session]] = {}
+        self._sessions: dict[tuple[Target, bool], asyncio.Task[Session]] = {}
         self._stuck = 0
 
     @property
@@ -214,16 +222,16 @@ class RadosCarrier:
 
     async def ask(self, target: Target, command: Command, *, write: bool = False) -> Reply:
         """As `Carrier` says."""
-        session = await self._session(write=bool(write and self._setup.write_user))
+        session = await self._session(target, write=bool(write and self._setup.write_user))
         return await self._run(lambda: session.command(target, as_json(command)))
 
-    async def _session(self, *, write: bool) -> Session:
+    async def _session(self, target: Target, *, write: bool) -> Session:
         """Everybody who asks meanwhile waits for the same connection; a failure is forgotten, and tried again."""
-        task = self._sessions.get(write)
+        task = self._sessions.get((target, write))
         if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
-            login = Login(self._setup, write=write)
+            login = Login(self._setup, target, write=write)
             task = asyncio.create_task(self._run(lambda: self._open(login)))
-            self._sessions[write] = task
+            self._sessions[target, write] = task
         return await asyncio.shield(task)
 
     async def _run(self, call: Callable[[], T]) -> T:

@@ -58,6 +58,12 @@ def carrier_of(options: Options) -> str:
     return "auto"
 
 
+def cluster_name(conf: str) -> str:
+    """As the `ceph` command has it: /etc/ceph/NAME.conf belongs to the cluster NAME, whose keyrings begin with it too."""
+    place = Path(conf)
+    return place.stem if place.suffix == ".conf" else "ceph"
+
+
 def found_conf() -> str:
     """Where Ceph itself would look: $CEPH_CONF, /etc/ceph/ceph.conf, ~/.ceph/ceph.conf."""
     places = (os.environ.get("CEPH_CONF", ""), "/etc/ceph/ceph.conf", str(Path.home() / ".ceph/ceph.conf"))

@@ -25,7 +25,7 @@ from backends.ceph.setup import found_conf
 from evac.model import Problem
 
 if TYPE_CHECKING:
-    from backends.ceph.counting import Counter
+    from backends.ceph.matrix import Matrix
 
 _PR_SET_PDEATHSIG = 1
 
@@ -38,7 +38,7 @@ class Worker:
         self._carrier = carrier
         self._out = out
         self._tasks: dict[int, asyncio.Task[None]] = {}
-        self._counter: Counter | None = None
+        self._former: Matrix | None = None
         self._counting = asyncio.Lock()
         self._own = tuple(filter(None, (setup.user, setup.write_user)))
 
@@ -104,11 +104,10 @@ class Worker:
         if reply.code:
             await self._send(frames.Done(id=frame.id, code=reply.code, err=reply.err, took=fetched))
             return
-        counter = self._counter or await asyncio.to_thread(_counter)
-        self._counter = counter
-        placement, rows = await asyncio.to_thread(
-            lambda: counter.count(reply, fetched=fetched, whole=frame.whole)
-        )
+        former = None if frame.whole else self._former
+        counted = await asyncio.to_thread(_count, reply, former, fetched)
+        # Only now: a count that was given up in the middle must not become what the next one is compared with.
+        self._former, placement, rows = counted
         for start in range(0, len(rows), frames.ROWS):
             some = dict(rows[start : start + frames.ROWS])
             await self._send(frames.Rows(id=frame.id, rows=some))
@@ -140,10 +139,12 @@ class Worker:
         await self._out.drain()
 
 
-def _counter() -> Counter:
-    from backends.ceph.counting import Counter  # noqa: PLC0415 - numpy takes 0.1 s, and not every worker counts
+def _count(
+    reply: Reply, former: Matrix | None, fetched: float
+) -> tuple[Matrix, frames.Placement, list[tuple[int, frames.Counts]]]:
+    from backends.ceph.counting import count  # noqa: PLC0415 - numpy takes 0.1 s, and not every worker counts
 
-    return Counter()
+    return count(reply, former, fetched=fetched)
 
 
 def _without_key(reply: Reply) -> Reply:
