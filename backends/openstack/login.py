@@ -204,6 +204,11 @@ class Login:
             return work()
         except ks.Unauthorized as error:
             raise LoginRefused(self._refused_login(error)) from error
+        except ks.NotFound as error:
+            # Keystone's answer to an application credential that was deleted (measured on Keystone 30).
+            if "application credential" in (error.message or "").lower():
+                raise LoginRefused(self._refused_login(error)) from error
+            raise self._no_login(error) from error
         except (ks.ClientException, ks.HttpError) as error:
             raise self._no_login(error) from error
 
@@ -219,7 +224,7 @@ class Login:
                 "Wrong or expired password, a locked account, or the wrong domain: try openstack token issue"
             )
         return Problem(
-            happened=f'{self.cluster}: {identity} refuses the login of {who} (HTTP 401: "{words.quoted(error.message or "")}").',
+            happened=f'{self.cluster}: {identity} refuses the login of {who} (HTTP {error.http_status}: "{words.quoted(error.message or "")}").',
             unaffected=words.unaffected(self.cluster),
             next_step=step,
         )

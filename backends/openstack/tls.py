@@ -19,6 +19,8 @@ class Certificate(Struct, frozen=True, kw_only=True):
     subject: str
     expires: datetime
     """UTC."""
+    names: tuple[str, ...] = ()
+    """Host names and addresses it holds for."""
 
 
 def certificate(host: str, port: int, *, timeout: float) -> Certificate:
@@ -41,17 +43,29 @@ def certificate(host: str, port: int, *, timeout: float) -> Certificate:
         raise ValueError("no certificate")
     shown = x509.load_der_x509_certificate(raw)
     return Certificate(
-        issuer=_name(shown.issuer), subject=_name(shown.subject), expires=shown.not_valid_after_utc
+        issuer=_name(shown.issuer),
+        subject=_name(shown.subject),
+        expires=shown.not_valid_after_utc,
+        names=_names(shown),
     )
 
 
-def issuer(url: str, *, timeout: float) -> str:
-    """Who signed the certificate at `url`; "" when that cannot be found out."""
+def shown(url: str, *, timeout: float) -> Certificate | None:
+    """The certificate at `url`; None when it cannot be looked at."""
     parts = urlsplit(url)
     try:
-        return certificate(parts.hostname or "", parts.port or 443, timeout=timeout).issuer
+        return certificate(parts.hostname or "", parts.port or 443, timeout=timeout)
     except (OSError, ValueError):
-        return ""
+        return None
+
+
+def _names(shown: x509.Certificate) -> tuple[str, ...]:
+    try:
+        held = shown.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (x509.ExtensionNotFound, ValueError):
+        return ()
+    names = held.get_values_for_type(x509.DNSName)
+    return (*names, *map(str, held.get_values_for_type(x509.IPAddress)))
 
 
 def _name(name: x509.Name) -> str:

@@ -213,12 +213,12 @@ class Wire(HTTPAdapter):
     def _transport(self, error: Exception, request: requests.PreparedRequest, verify: bool | str) -> Problem:
         url = request.url or ""
         connect, read = self._timeout
-        early = isinstance(error, requests.ConnectTimeout)
+        early = isinstance(error, requests.ConnectTimeout) or _never_connected(error)
         waited = f"within {connect:g} s" if early else f"for {read:g} s"
-        issuer = ""
+        shown = None
         if isinstance(error, requests.exceptions.SSLError) and verify is not False:
-            issuer = tls.issuer(url, timeout=connect)
-        return words.transport(error, url, self._cluster, waited=waited, issuer=issuer)
+            shown = tls.shown(url, timeout=connect)
+        return words.transport(error, url, self._cluster, waited=waited, shown=shown)
 
     def _unsent_or_uncertain(
         self, error: Exception, request: requests.PreparedRequest, verify: bool | str
@@ -294,12 +294,12 @@ def _never_connected(error: BaseException) -> bool:
     for one in words.causes(error):
         if isinstance(one, NewConnectionError):
             return True
-        if isinstance(one, ssl.SSLError) and _in_handshake(one):
+        if isinstance(one, ssl.SSLError | TimeoutError) and _in_handshake(one):
             return True
     return isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.InvalidHeader)
 
 
-def _in_handshake(error: ssl.SSLError) -> bool:
+def _in_handshake(error: BaseException) -> bool:
     """True when it came from the handshake: a connection may break inside TLS with the request sent, too."""
     frame = error.__traceback__
     while frame is not None:

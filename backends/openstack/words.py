@@ -8,6 +8,7 @@ import socket
 import ssl
 from collections.abc import Iterator, Mapping
 from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import msgspec
@@ -23,6 +24,9 @@ from evac.errors import (
     Unreachable,
 )
 from evac.model import Problem
+
+if TYPE_CHECKING:
+    from backends.openstack.tls import Certificate
 
 SHOWN = 300
 """Characters of a server's own words put into a message."""
@@ -74,13 +78,17 @@ def address(url: str) -> str:
     return f"{parts.hostname or url}:{port}"
 
 
-def transport(error: BaseException, url: str, cluster: str, *, waited: str, issuer: str = "") -> Problem:
-    """A request that got no answer. `waited` says which time-out applied, `issuer` who signed a refused certificate."""
+def transport(
+    error: BaseException, url: str, cluster: str, *, waited: str, shown: Certificate | None = None
+) -> Problem:
+    """A request that got no answer. `waited` says which time-out applied, `shown` is a certificate that was refused."""
     where = address(url)
     chain = list(causes(error))
     for one in chain:
         if isinstance(one, ssl.SSLError):
-            return _tls(one, where, cluster, issuer)
+            return _tls(one, where, cluster, shown)
+        if isinstance(one, TimeoutError) and "handshake" in str(one):
+            return _problem(cluster, f"{where} did not begin TLS {waited}", PLAIN)
     for one in chain:
         if isinstance(one, socket.gaierror):
             return _problem(
@@ -104,19 +112,30 @@ def transport(error: BaseException, url: str, cluster: str, *, waited: str, issu
     )
 
 
-def _tls(error: ssl.SSLError, where: str, cluster: str, issuer: str) -> Problem:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        signed = f"; it is signed by {issuer}" if issuer else ""
-        return _problem(
-            cluster,
-            f"the TLS certificate of {where} is not trusted: {error.verify_message}{signed}",
-            "Point cacert (in the config or in clouds.yaml) to the CA that signed it. Checking is never turned off.",
-        )
-    return _problem(
-        cluster,
-        f"no TLS connection to {where}: {error.reason or error}",
-        "Is this an https endpoint? The catalog may say https for a port that speaks plain http.",
-    )
+PLAIN = (
+    "Is this an https endpoint? The address or the catalog may say https for a port that speaks plain http."
+)
+
+EXPIRED, NOT_YET = 10, 9
+MISMATCHES = frozenset({62, 64})
+"""X509_V_ERR_CERT_HAS_EXPIRED, _NOT_YET_VALID, _HOSTNAME_MISMATCH, _IP_ADDRESS_MISMATCH (OpenSSL, x509_vfy.h)."""
+
+
+def _tls(error: ssl.SSLError, where: str, cluster: str, shown: Certificate | None) -> Problem:
+    if not isinstance(error, ssl.SSLCertVerificationError):
+        return _problem(cluster, f"no TLS connection to {where}: {error.reason or error}", PLAIN)
+    code, why = error.verify_code, quoted(error.verify_message)
+    details = f"; it is signed by {quoted(shown.issuer)}" if shown else ""
+    step = "Point cacert (in the config or in clouds.yaml) to the CA that signed it."
+    if code in {EXPIRED, NOT_YET}:
+        ends = f" (it ends {shown.expires:%Y-%m-%d %H:%M} UTC)" if shown else ""
+        details = f"{ends}{details}"
+        step = "Renew it there; if it is good, this machine's clock is wrong: evac doctor."
+    elif code in MISMATCHES:
+        details = f"; it is for {quoted(', '.join(shown.names) or shown.subject)}" if shown else ""
+        step = "Use an address that the certificate is for (auth_url, the endpoints in Keystone's catalog), or have it made anew."
+    happened = f"the TLS certificate of {where} is not trusted: {why}{details}"
+    return _problem(cluster, happened, f"{step} Checking is never turned off.")
 
 
 def _problem(cluster: str, happened: str, step: str) -> Problem:

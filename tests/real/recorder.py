@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import http.client
 import json
+import ssl
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, NamedTuple, Self
 
-from tests.real.openstack.layout import CLOUDS, PORTS
+from tests.real.openstack.layout import CLOUDS, PORTS, URL
 
 _APIS = ("keystone", "nova", "placement", "glance", "neutron")
 _OWN = {"transfer-encoding", "connection", "content-length", "keep-alive"}
@@ -76,17 +77,21 @@ class _Door(BaseHTTPRequestHandler):
 
 
 class Recorder:
-    """`with Recorder() as proxy:` … `proxy.changes()`."""
+    """`with Recorder() as proxy:` … `proxy.changes()`. With `tls` it is the TLS terminator in front of plain services."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self._seen: list[Seen] = []
         self._lock = threading.Lock()
         self._servers: dict[str, ThreadingHTTPServer] = {}
         for api in _APIS:
             handler = type(f"Door_{api}", (_Door,), {"api": api, "recorder": self})
-            self._servers[api] = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+            server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+            if tls is not None:
+                server.socket = tls.wrap_socket(server.socket, server_side=True)
+            self._servers[api] = server
+        scheme = "https" if tls is not None else "http"
         self._map = {
-            f"127.0.0.1:{PORTS[api]}".encode(): f"127.0.0.1:{server.server_port}".encode()
+            f"http://127.0.0.1:{PORTS[api]}".encode(): f"{scheme}://127.0.0.1:{server.server_port}".encode()
             for api, server in self._servers.items()
         }
         self._threads = [
@@ -124,6 +129,11 @@ class Recorder:
     def changes(self) -> list[Seen]:
         """Those that could have changed something."""
         return [one for one in self.seen() if one.changes]
+
+    @property
+    def url(self) -> str:
+        """Of the door to Keystone."""
+        return self.rewrite(f"{URL['keystone']}/v3".encode()).decode()
 
     def clouds_file(self, folder: Path) -> Path:
         """A clouds.yaml that leads through the doors."""

@@ -1,4 +1,4 @@
-"""A certificate authority of a test's own, and a server certificate for 127.0.0.1 that it signed."""
+"""A certificate authority of a test's own, and a server certificate (for 127.0.0.1) that it signed."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 
-def authority(folder: Path, *, days: int = 365) -> tuple[Path, ssl.SSLContext]:
-    """Path of the CA's certificate, and a server's context with a certificate good for `days`."""
+def authority(folder: Path, *, days: int = 365, address: str = "127.0.0.1") -> tuple[Path, ssl.SSLContext]:
+    """Path of the CA's certificate, and a server's context with a certificate of `address` good for `days` (-1: expired)."""
+    folder.mkdir(exist_ok=True)
     now = datetime.now(UTC)
     ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Example Ops CA")])
@@ -34,7 +35,7 @@ def authority(folder: Path, *, days: int = 365) -> tuple[Path, ssl.SSLContext]:
         .serial_number(2)
         .not_valid_after(now + timedelta(days=days, hours=1))
         .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))]), critical=False
         )
         .sign(ca_key, hashes.SHA256())
     )

@@ -12,10 +12,12 @@ from typing import Any
 
 import msgspec
 import pytest
+import requests
 
 from backends.openstack import PLUGIN
+from backends.openstack.wire import Wire
 from evac.backend import Settings
-from evac.errors import AuthFailed, BackendError, BadAnswer, NotFound, Unreachable
+from evac.errors import AuthFailed, BackendError, BadAnswer, NotFound, Refused, Unreachable
 from tests.wire.certificates import authority
 from tests.wire.opening import opened, trouble, until
 from tests.wire.stub_openstack import Reply, Stub, fault, policy, serve, server, settings
@@ -90,6 +92,39 @@ async def test_an_unknown_ca_is_named_and_cacert_cures_it(tmp_path: Path) -> Non
         assert secure.requests == [], "nothing was said over a connection that is not trusted"
         async with opened(settings(secure, cacert=str(ca))) as backend:
             assert len((await backend.inventory()).vms) == 2
+
+
+@pytest.mark.parametrize(
+    ("days", "address", "words", "step"),
+    [
+        (-1, "127.0.0.1", "certificate has expired (it ends 20", "Renew it there"),
+        (9, "192.0.2.7", "it is for 192.0.2.7", "an address that the certificate is for"),
+    ],
+)
+async def test_a_certificate_of_a_known_ca_that_does_not_hold_is_not_put_down_to_the_ca(
+    tmp_path: Path, days: int, address: str, words: str, step: str
+) -> None:
+    ca, context = authority(tmp_path, days=days, address=address)
+    with serve(context) as secure:
+        problem = await trouble(settings(secure, cacert=str(ca)), Unreachable)
+        assert secure.requests == []
+    assert words in problem.happened
+    assert step in problem.next_step
+    assert "cacert" not in problem.next_step
+
+
+def test_a_port_that_never_begins_tls_is_told_and_a_change_there_is_certainly_not_done() -> None:
+    wire = Wire("lab", read_only=False, connect_timeout=0.5, read_timeout=9.0, record=None)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"https://127.0.0.1:{silent.getsockname()[1]}/v2.1/servers/x"
+        with pytest.raises(Unreachable) as unread:
+            wire.send(requests.Request("GET", url).prepare())
+        with pytest.raises(Refused) as refused:
+            wire.send(requests.Request("POST", f"{url}/action", json={"os-start": None}).prepare())
+    for error in (unread, refused):
+        assert "did not begin TLS within 0.5 s" in error.value.problem.happened
+        assert "plain http" in error.value.problem.next_step
+    assert "was not sent" in refused.value.problem.happened
 
 
 async def test_clouds_yaml_cannot_turn_the_check_of_certificates_off(tmp_path: Path) -> None:
