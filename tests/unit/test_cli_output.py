@@ -91,7 +91,7 @@ def test_a_row_says_what_is_not_known() -> None:
         "?",
         "?/?",
         "? of ?",
-        " (forced down)",
+        "(forced down)",
     )
     assert vm_row(VM(cluster="c", id="1", name="web"))[4:] == ("-", "?", "1")
 

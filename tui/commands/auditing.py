@@ -6,7 +6,7 @@ import click
 
 from evac.audit import verify
 from tui.commands import show
-from tui.commands.exits import Code
+from tui.commands.exits import Code, Stop
 
 
 @click.group("audit")
@@ -24,6 +24,12 @@ def verify_command(ctx: click.Context, /, as_json: bool) -> None:
     nothing before it was rewritten.
     """
     path = ctx.obj.where().journal
+    if not path.exists():
+        raise Stop(
+            f"There is no journal at {path}: nothing was recorded there, or it was taken away.",
+            Code.FAILED,
+            next_step="`evac config locate` tells where it is looked for; --state names another place.",
+        )
     found = verify(path)
     if as_json:
         show.print_json({"journal": path, **show.plain(found)})

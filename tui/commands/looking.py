@@ -145,7 +145,7 @@ def host_row(host: Host) -> tuple[Any, ...]:
         "?" if host.vms is None else host.vms,
         f"{part(host.vcpus_used)}/{part(host.vcpus)}",
         f"{show.size(host.memory_used)} of {show.size(host.memory)}",
-        host.reason + (" (forced down)" if host.forced_down else ""),
+        f"{host.reason} (forced down)".strip() if host.forced_down else host.reason,
     )
 
 
