@@ -4,36 +4,20 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from backends.ceph.client import CephClient
 from backends.ceph.frames import Placement
-from backends.ceph.options import Options
-from evac.backend import Settings
 from evac.errors import AuthFailed, Forbidden, ReadOnly
+from tests.real.ceph.client import client
 from tests.real.ceph.layout import ADMIN, OSDS, WRITER, facts, keyring, osds_of
 from tests.real.ceph.oneliner import Table, oneliner
 from tests.real.ceph.rig import CARRIERS, options
 from tests.real.ceph.sshd import HOST_KEY, known
 from tests.real.ceph.witness import Witness, command
 from tests.real.ceph.witness import ceph as ceph_command
-
-
-@asynccontextmanager
-async def client(table: dict[str, object], *, read_only: bool = True) -> AsyncIterator[CephClient]:
-    """A client of the lab that times out before the test does."""
-    chosen = msgspec.convert(table, Options)
-    settings = Settings(name="lab", options=chosen, read_only=read_only, read_timeout=20)
-    one = CephClient(settings)
-    try:
-        yield one
-    finally:
-        await one.close()
 
 
 def _table(placement: Placement) -> Table:
