@@ -102,8 +102,8 @@ class CephSimulator:
             talks.add(task)
             try:
                 await self._talk(reader, writer)
-            except (OSError, ValueError, asyncio.IncompleteReadError):
-                pass  # whoever asked is gone, or does not speak our protocol
+            except (OSError, ValueError, asyncio.IncompleteReadError, asyncio.CancelledError):
+                pass  # whoever asked is gone or does not speak our protocol; or the server ends, which cancels us
             finally:
                 talks.discard(task)
                 writer.close()

@@ -33,7 +33,7 @@ POSITIONS: dict[str, tuple[str, ...]] = {
 }
 
 MANY = {"ids", "who", "dumpcontents", "states"}
-NUMBERS = {"osd", "id", "max", "threshold"}
+NUMBERS = {"osd", "id", "max", "threshold", "pool"}
 
 
 class Usage(Exception):
@@ -72,7 +72,7 @@ def _command(words: list[str], options: dict[str, str]) -> dict[str, object]:
     for name in POSITIONS.get(prefix, ()):
         if not rest:
             break
-        if name in MANY:
+        if name in MANY and name == POSITIONS[prefix][-1]:
             command[name], rest = rest, []
         else:
             word = rest.pop(0)

@@ -96,6 +96,9 @@ def _dump(context: Context, _: Command) -> object:
     }
 
 
+_DEFAULT_PROFILE = {"k": "2", "m": "2", "plugin": "jerasure", "technique": "reed_sol_van"}
+
+
 def _exceptions(ceph: CephWorld) -> dict[str, object]:
     temporary = [
         {"pgid": f"{pool}.{seed:x}", "osds": [osd if osd >= 0 else HOLE for osd in ailing.acting]}
@@ -109,7 +112,7 @@ def _exceptions(ceph: CephWorld) -> dict[str, object]:
         "primary_temp": [],
         "blocklist": {},
         "range_blocklist": {},
-        "erasure_code_profiles": {"default": {"k": "2", "m": "2"}}
+        "erasure_code_profiles": {"default": _DEFAULT_PROFILE}
         | {f"profile-{pool.name}": _profile(pool) for pool in ceph.pools.values() if pool.erasure},
         "removed_snaps_queue": [],
         "new_removed_snaps": [],
@@ -131,10 +134,12 @@ def _profile(pool: SimPool) -> dict[str, str]:
         "crush-device-class": pool.rule.device_class,
         "crush-failure-domain": pool.rule.domain,
         "crush-root": "default",
+        "jerasure-per-chunk-alignment": "false",
         "k": str(pool.data_shards),
         "m": str(pool.size - pool.data_shards),
         "plugin": "jerasure",
         "technique": "reed_sol_van",
+        "w": "8",
     }
 
 

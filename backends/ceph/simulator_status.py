@@ -245,6 +245,7 @@ def _mon_metadata(context: Context, _: Command) -> object:
             "ceph_release": "pacific",
             "ceph_version": RELEASE,
             "ceph_version_short": "16.2.15",
+            "container_hostname": mon.host or mon.name,
             "compression_algorithms": "none, snappy, zlib, zstd, lz4",
             **machine(mon.host or mon.name),
         }

@@ -116,6 +116,8 @@ kind = "ceph"
 label = "{label}"
 carrier = "socket"
 socket = {json.dumps(str(path.absolute()))}
+user = "client.evac"
+write_user = "client.evac-rw"
 poll_interval = 2.0
 stale_after = 15.0
 """

@@ -76,9 +76,12 @@ def test_its_files_are_for_their_owner_only_and_the_config_names_every_cloud(dem
     for name in ("clouds.yaml", "config.toml"):
         assert (demo.folder / name).stat().st_mode & 0o777 == 0o600
     clusters = tomllib.loads((demo.folder / "config.toml").read_text())["clusters"]
-    assert {name: table["kind"] for name, table in clusters.items()} == dict.fromkeys(
-        demo.clouds, "openstack"
-    )
+    kinds = {name: table["kind"] for name, table in clusters.items()}
+    assert kinds == {**dict.fromkeys(demo.clouds, "openstack"), "fra-ceph": "ceph"}
+    socket = Path(clusters["fra-ceph"]["socket"])
+    assert socket.stat().st_mode & 0o777 == 0o600
+    assert demo.end() == 0
+    assert not socket.exists()
 
 
 def test_it_ends_on_sigterm(demo: Demo) -> None:
