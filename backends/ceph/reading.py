@@ -39,6 +39,10 @@ class Asks(Protocol):
         """The bytes of an answer; raises BackendError kinds."""
         ...
 
+    async def lean(self, target: Literal["mon", "mgr"], prefix: str, **args: Any) -> bytes:
+        """The same, for `shapes.read`."""
+        ...
+
     async def placement(self) -> Placement:
         """Rows that changed."""
         ...
@@ -88,7 +92,7 @@ class Reading:
         """`now`: the boot clock."""
         self.parts = Parts()
         self._client, self._now = client, now
-        self._map_epoch = self._rules_version = -1
+        self._map_epoch = self._rules_version = self._manager_epoch = -1
         self._mon_names: tuple[str, ...] | None = None
         self._metadata: tuple[shapes.MonMetadata, ...] = ()
         self._cadences = {
@@ -170,7 +174,7 @@ class Reading:
         )
 
     async def _read(self, target: Literal["mon", "mgr"], prefix: str, kind: type[T], **args: Any) -> T:
-        raw = await self._client.fetch(target, prefix, **args)
+        raw = await self._client.lean(target, prefix, **args)
         self.calls += 1
         self.size += len(raw)
         return shapes.read(raw, kind, cluster=self._client.cluster, what=prefix)
@@ -191,7 +195,7 @@ class Reading:
         if epoch == self._map_epoch and self.parts.tree is not None:
             return
         dump = await self._read("mon", "osd dump", shapes.OSDDump)
-        tree = Tree(await self._read("mon", "osd tree", shapes.OSDTree))
+        tree = await Tree.grown(await self._read("mon", "osd tree", shapes.OSDTree))
         if self.parts.status.osdmap.num_osds and not tree.places:
             raise shapes.senseless(f'{self._client.cluster}: the answer to "ceph osd tree" names no OSD.')
         unknown = {pool.crush_rule for pool in dump.pools} - set(self.parts.rules)
@@ -233,8 +237,13 @@ class Reading:
         self._mon_names = self.parts.status.quorum_names
 
     async def _manager(self) -> None:
+        """Another one is asked at once for what its predecessor, which may have hung, has not told."""
         answer = await self._read("mon", "mgr stat", shapes.MgrStat)
         self.parts.manager = answer.active_name if answer.available else ""
+        if self._manager_epoch not in (-1, answer.epoch):
+            for name in FROM_MANAGER:
+                self._cadences[name].hurry()
+        self._manager_epoch = answer.epoch
 
     async def _limit(self) -> None:
         """A plain number, as JSON or as text by release."""
@@ -255,6 +264,9 @@ class Reading:
         self.size += answer.size
         self.parts.placed.take(answer, pgs=self.parts.status.pgmap.num_pgs, at=self._now())
 
+
+FROM_MANAGER = ("usage", "latency", "progress", "placement")
+"""Parts that the manager tells."""
 
 TITLES = {
     "health": "detail of health",

@@ -9,6 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from backends.ceph.backend import CephBackend
+from backends.ceph.frames import Placement
 from backends.ceph.options import Options
 from evac.backend import FlagsHosts, JudgesStop, PlacesGroups, Settings
 from evac.errors import BadAnswer, Forbidden, NotFound, Refused, Unreachable
@@ -336,6 +337,39 @@ async def test_a_placement_that_is_not_answered_is_a_doubt_and_a_problem() -> No
     wire.placed = Unreachable(Problem(happened="lab: pg dump was not answered."))
     found = await doubted(wire, mine)
     assert "older" in found.placed_doubt
+
+
+class HangingManager(Wire):
+    """Its manager keeps everybody waiting for half a minute."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self.clock, self.hangs = clock, False
+
+    async def placement(self) -> Placement:
+        if self.hangs:
+            self.clock.at += 30
+            raise Unreachable(Problem(happened="lab: pg dump was not answered."))
+        return await super().placement()
+
+
+async def test_a_new_manager_is_asked_at_once_however_long_the_former_one_hung() -> None:
+    clock = Clock()
+    wire = HangingManager(clock)
+    mine = backend(wire, clock=clock)
+    await mine.inventory()
+    wire.hangs = True
+    clock.at += 60
+    assert (await doubted(wire, mine)).placed_doubt
+    wire.hangs = False
+    wire.say("mgr stat", {"epoch": 5, "available": True, "active_name": "x"})
+    clock.at += 12
+    await mine.inventory()
+    clock.at += 2
+    found = (await mine.inventory()).storage
+    assert found is not None
+    assert found.placed_doubt == ""
+    assert found.placed_stamp == clock.at
 
 
 # --- a noout that was forgotten ---------------------------------------------------------------------------------
