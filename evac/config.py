@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct
@@ -19,6 +19,10 @@ from evac.backend import Plugin
 from evac.jobs import Limits
 
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
+
+
+Theme = Literal["", "dark", "light", "colour-blind", "color-blind", "mono"]
+"""The console's themes by name, and "" for its default. They are drawn in `tui.look`, which the engine never imports."""
 
 
 class _Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -37,7 +41,7 @@ class EngineRules(_Table, frozen=True, kw_only=True):
 class ConsoleRules(_Table, frozen=True, kw_only=True):
     """[console]: defaults that the command line's switches override."""
 
-    theme: str = ""
+    theme: Theme = ""
     ascii: bool = False
     mouse: bool = True
 

@@ -260,19 +260,25 @@ def vm_sheet(
         *left_out_lines(left_out, ghosts, context),
         *_risk(verb, context),
     ]
-    fields: list[Field] = [FENCE] if verb.fence else []
-    if many > 1:
-        fields.append(Field(key="count", prompt=f"Type how many VMs ({many})", expect=str(many)))
-    elif verb.fence:
-        fields.append(Field(key="name", prompt="Type the VM's name", expect=one))
+    fields: tuple[Field, ...] = (FENCE,) if verb.fence else ()
+    if verb.fence and many == 1:
+        fields += (Field(key="name", prompt="Type the VM's name", expect=one),)
+    fields += how_many(many, "VMs")
     name = f"{verb.words} {one}" if many == 1 else f"{verb.words} {many} VMs"
     return Sheet(
         title=title,
         body=tuple(body),
         ok=verb.words.split(" ")[0].capitalize(),
-        fields=tuple(fields),
+        fields=fields,
         run=submit(name, actions),
     )
+
+
+def how_many(count: int, noun: str) -> tuple[Field, ...]:
+    """What must be typed where more than one is meant."""
+    if count == 1:
+        return ()
+    return (Field(key="count", prompt=f"Type how many {noun} ({count})", expect=str(count)),)
 
 
 def submit(title: str, actions: Sequence[Action], *, empties: str = "") -> Run:

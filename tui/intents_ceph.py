@@ -73,6 +73,26 @@ def verdict_lines(verdict: StopVerdict, context: Context) -> list[Line]:
     return lines
 
 
+def _take_back(down: int, context: Context) -> list[Line]:
+    lines: list[Line] = [
+        (Span("An OSD that is down for long is marked out again, and its data is copied elsewhere."),)
+    ]
+    if down:
+        glyph = context.look.glyph("warn")
+        words = f"{glyph} {down} of its OSDs are down now: recovery of their data may begin soon."
+        lines.append((Span(words, "warn"),))
+    return lines
+
+
+def _set(context: Context) -> list[Line]:
+    glyph = context.look.glyph("warn")
+    words = f"{glyph} While it is set, lost copies are not made anew. Take it back after the work (n)."
+    return [
+        (Span("Its OSDs stay in while they are down: no data moves for a short stop. It stops nothing."),),
+        (Span(words, "warn"),),
+    ]
+
+
 def noout_sheet(row: Row, context: Context, *, take_back: bool) -> Sheet:
     """Set noout for exactly this host, or unset it."""
     look = context.look
@@ -94,20 +114,7 @@ def noout_sheet(row: Row, context: Context, *, take_back: bool) -> Sheet:
         ),
         age_line(row.cluster, context),
     ]
-    if take_back:
-        body.append(
-            (Span("An OSD that is down for long is marked out again, and its data is copied elsewhere."),)
-        )
-        down = len(members) - up
-        if down:
-            words = f"{look.glyph('warn')} {down} of its OSDs are down now: recovery of their data may begin soon."
-            body.append((Span(words, "warn"),))
-    else:
-        body.append(
-            (Span("Its OSDs stay in while they are down: no data moves for a short stop. It stops nothing."),)
-        )
-        words = f"{look.glyph('warn')} While it is set, lost copies are not made anew. Take it back after the work (n)."
-        body.append((Span(words, "warn"),))
+    body += _take_back(len(members) - up, context) if take_back else _set(context)
     body.append(
         (Span("For this host only; other hosts' flags and the cluster's are left as they are. Reversible."),)
     )

@@ -10,7 +10,7 @@ from evac.jobs import Job
 from evac.model import VM, Host, HostState, Migration, Problem
 from tui import cells
 from tui.board import Context
-from tui.intents import FENCE, Refusal, left_out_lines, moved, submit
+from tui.intents import FENCE, Refusal, how_many, left_out_lines, moved, submit
 from tui.look import Line, Span
 from tui.panes.common import label_of
 from tui.sheet import Answers, Field, Sheet
@@ -161,9 +161,8 @@ def maintenance_sheet(hosts: Sequence[Host], context: Context, *, user: str) -> 
         if leave
         else "The scheduler places nothing new here. It moves no guest: d drains."
     )
-    fields: list[Field] = [] if leave else [Field(key="reason", prompt="Reason", value=f"by {user}")]
-    if len(same) > 1:
-        fields.append(Field(key="count", prompt=f"Type how many hosts ({len(same)})", expect=str(len(same))))
+    reason = () if leave else (Field(key="reason", prompt="Reason", value=f"by {user}"),)
+    fields = (*reason, *how_many(len(same), "hosts"))
     skipped = len(hosts) - len(same)
     body = [*(host_line(host, context) for host in same), (Span(words),), (Span("Reversible with m."),)]
     if skipped:
@@ -172,7 +171,7 @@ def maintenance_sheet(hosts: Sequence[Host], context: Context, *, user: str) -> 
         title=f"Take {subject} {what}?",
         body=tuple(body),
         ok="Leave" if leave else "Enter",
-        fields=tuple(fields),
+        fields=fields,
         run=submit(f"{subject} {what}", actions),
     )
 
@@ -242,6 +241,12 @@ def not_cancelled(rows: Sequence[object], context: Context) -> list[Refusal]:
     return out
 
 
+def _job_line(job: Job, context: Context) -> Line:
+    words = clean(describe(job.action), context.look.ascii_only)
+    what = f"{words}  {label_of(job.action.cluster, context)}  "
+    return (Span(f"  {job.id} ", "title"), Span(what), cells.job_state(job, context.look))
+
+
 def cancel_sheet(
     jobs: Sequence[Job],
     context: Context,
@@ -251,14 +256,8 @@ def cancel_sheet(
     ghosts: int = 0,
 ) -> Sheet:
     """Cancel what waits, abort what is in flight; name what is marked and not cancelled by this."""
-    look = context.look
     flying = [job for job in jobs if job.state.in_flight]
-    body: list[Line] = []
-    for job in jobs:
-        state = cells.job_state(job, look)
-        words = clean(describe(job.action), look.ascii_only)
-        cluster = label_of(job.action.cluster, context)
-        body.append((Span(f"  {job.id} ", "title"), Span(f"{words}  {cluster}  "), state))
+    body = [_job_line(job, context) for job in jobs]
     if flying:
         body.append(
             (Span(f"{len(flying)} in flight: the cluster is asked to abort; the VM stays where it is."),)
@@ -273,37 +272,30 @@ def cancel_sheet(
         )
     body += left_out_lines(left_out, ghosts, context)
     count = len(jobs)
-    fields = (
-        () if count == 1 else (Field(key="count", prompt=f"Type how many jobs ({count})", expect=str(count)),)
-    )
     subject = whose or (jobs[0].id if count == 1 else f"{count} jobs")
 
     async def run(source: Source, _: Answers) -> str:
         return await _each(jobs, source.cancel, "asked to end")
 
     ok = "Cancel the job" if count == 1 else f"Cancel {count} jobs"
-    return Sheet(title=f"Cancel {subject}?", body=tuple(body), ok=ok, no="Leave it", fields=fields, run=run)
+    return Sheet(
+        title=f"Cancel {subject}?",
+        body=tuple(body),
+        ok=ok,
+        no="Leave it",
+        fields=how_many(count, "jobs"),
+        run=run,
+    )
 
 
 def retry_sheet(jobs: Sequence[Job], context: Context) -> Sheet:
     """Try again; the engine refuses where that is not safe."""
     look = context.look
     body: list[Line] = [
-        (
-            Span(f"  {job.id} ", "title"),
-            Span(
-                f"{clean(describe(job.action), look.ascii_only)}  {label_of(job.action.cluster, context)}  "
-            ),
-            cells.job_state(job, look),
-            Span(f"  {clean(job.reason, look.ascii_only)}"),
-        )
-        for job in jobs
+        (*_job_line(job, context), Span(f"  {clean(job.reason, look.ascii_only)}")) for job in jobs
     ]
     body.append((Span("The engine looks at the VM first, and refuses where a second try is not safe."),))
     count = len(jobs)
-    fields = (
-        () if count == 1 else (Field(key="count", prompt=f"Type how many jobs ({count})", expect=str(count)),)
-    )
 
     async def run(source: Source, _: Answers) -> str:
         return await _each(jobs, source.retry, "queued again")
@@ -312,6 +304,6 @@ def retry_sheet(jobs: Sequence[Job], context: Context) -> Sheet:
         title=f"Retry {jobs[0].id if count == 1 else f'{count} jobs'}?",
         body=tuple(body),
         ok="Retry",
-        fields=fields,
+        fields=how_many(count, "jobs"),
         run=run,
     )

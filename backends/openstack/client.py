@@ -148,13 +148,7 @@ class Client:
             Uncertain: it was sent and may have been done.
         """
         if not _PLAIN_PATH.fullmatch(path):
-            raise Refused(
-                Problem(
-                    happened=f"{self.cluster}: {what} names an id that is none; it was not sent.",
-                    unaffected="Nothing was changed.",
-                    next_step="Look the id up again.",
-                )
-            )
+            raise Refused(no_id(self.cluster, what))
         api = self.before_change(lambda: self.api, what)
         if api.newest < lowest or api.oldest > best:
             raise Refused(too_old(self.cluster, what, lowest, api))
@@ -239,6 +233,15 @@ class Client:
     def close(self) -> None:
         """Drop idle connections. Threads that wait for an answer are left to their time-outs."""
         self._http.close()
+
+
+def no_id(cluster: str, what: str) -> Problem:
+    """What is to stand in a path might lead elsewhere."""
+    return Problem(
+        happened=f"{cluster}: {what} names an id that is none; it was not sent.",
+        unaffected="Nothing was changed.",
+        next_step="Look the id up again.",
+    )
 
 
 def too_old(cluster: str, what: str, lowest: Version, api: Api) -> Problem:

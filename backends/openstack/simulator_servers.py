@@ -249,18 +249,22 @@ class Servers:
             "os-extended-volumes:volumes_attached": [_volume(item, minor) for item in vm.volumes],
             "security_groups": [{"name": "default"}],
         }
-        if body["status"] in ("ACTIVE", "BUILD", "MIGRATING", "RESIZE", "REBUILD", "VERIFY_RESIZE"):
-            body["progress"] = self._progress(vm)
-        if vm.fault and vm.state is VMState.ERROR:
-            body["fault"] = {"code": 500, "created": body["updated"], "message": vm.fault}
-            if whole:
-                body["fault"]["details"] = f"Traceback (simulated):\n{vm.fault}\n"
+        self._by_state(body, vm, whole=whole)
         if whole:
             body["OS-EXT-SRV-ATTR:host"] = host
             body["OS-EXT-SRV-ATTR:hypervisor_hostname"] = host
             body["OS-EXT-SRV-ATTR:instance_name"] = instance_name(vm)
         self._newer(body, vm, minor, whole=whole, host_status=host_status)
         return body
+
+    def _by_state(self, body: dict[str, Any], vm: SimVM, *, whole: bool) -> None:
+        """What a server has in some states only."""
+        if body["status"] in ("ACTIVE", "BUILD", "MIGRATING", "RESIZE", "REBUILD", "VERIFY_RESIZE"):
+            body["progress"] = self._progress(vm)
+        if vm.fault and vm.state is VMState.ERROR:
+            body["fault"] = {"code": 500, "created": body["updated"], "message": vm.fault}
+            if whole:
+                body["fault"]["details"] = f"Traceback (simulated):\n{vm.fault}\n"
 
     def _newer(self, body: dict[str, Any], vm: SimVM, minor: int, *, whole: bool, host_status: str) -> None:
         """What later microversions added."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import msgspec
 import pytest
@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evac.backend import Backend, Plugin, Settings
-from evac.config import Config, ConfigError, ConfigErrors, load, plugins, schema
+from evac.config import Config, ConfigError, ConfigErrors, Theme, load, plugins, schema
 from evac.toml_lines import key_lines, line_of
+from tui.look import THEMES, theme_or_default
 
 
 class Options(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
@@ -53,6 +54,23 @@ def mistakes(tmp_path: Path, text: str) -> tuple[ConfigError, ...]:
     with pytest.raises(ConfigErrors) as caught:
         read(tmp_path, text)
     return caught.value.errors
+
+
+def test_a_theme_that_does_not_exist_is_told_with_those_that_do(tmp_path: Path) -> None:
+    (error,) = mistakes(tmp_path, '[console]\ntheme = "drak"\n')
+    assert (error.line, error.nearest) == (2, "dark")
+    assert '"light"' in str(error)
+    assert '"mono"' in str(error)
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_every_theme_the_console_has_may_be_configured(tmp_path: Path, theme: str) -> None:
+    console = read(tmp_path, f'[console]\ntheme = "{theme}"\n').console
+    assert console.theme == theme
+
+
+def test_every_theme_that_may_be_configured_is_one_the_console_has() -> None:
+    assert [theme_or_default(name)[1] for name in get_args(Theme)] == [""] * len(get_args(Theme))
 
 
 def test_a_missing_file_is_an_empty_config(tmp_path: Path) -> None:

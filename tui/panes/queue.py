@@ -5,17 +5,17 @@ What runs comes first, then what needs a person, then what waits, then what is o
 
 from __future__ import annotations
 
-from evac.actions import MOVES, LiveMigrate, describe
+from evac.actions import describe
 from evac.jobs import Job, JobState, Order, OrderState
-from evac.model import Migration, MigrationKind, Progress
+from evac.model import Migration
 from tui import cells
 from tui.board import Column, Context, Pane
 from tui.filter import Haystack
 from tui.look import Line, Span
+from tui.panes import queue_cells as q
 from tui.panes.common import age_line, cluster_cell, facts
+from tui.panes.queue_cells import Row
 from tui.store import Changes, Store, number
-
-Row = Order | Job | Migration
 
 _RANKS = {
     JobState.UNKNOWN: 0,
@@ -67,139 +67,10 @@ def _place(row: Row, context: Context) -> tuple[int, ...]:
     return (1, 0, 2, 0, 0)
 
 
-def _ident(row: Row, context: Context) -> Span:
-    if isinstance(row, Order):
-        return Span(row.id, "title")
-    if isinstance(row, Job):
-        return Span(f"{context.look.glyph('branch')} {row.id}")
-    return Span("theirs", "dim")
-
-
-def brief(job: Job) -> str:
-    """What is looked for first: "web-01"; the verb where it is no live migration. The source is in the detail."""
-    action = job.action
-    if not isinstance(action, MOVES):
-        return f"{action.name}: {action.verb}"
-    return action.name if isinstance(action, LiveMigrate) else f"{action.name}: {action.verb}"
-
-
-def _to(row: Row, context: Context) -> Span:
-    """Where a move goes, by its short name: a host's domain tells nothing within one cluster."""
-    if isinstance(row, Job):
-        host = (row.target or getattr(row.action, "to", "") or "?") if isinstance(row.action, MOVES) else ""
-    else:
-        host = row.target or "?" if isinstance(row, Migration) else ""
-    return Span(short(cells.plain(host, context.look).text))
-
-
-def short(host: str) -> str:
-    """As "cmp-09.dc1.example.org" → "cmp-09"; an address stays whole."""
-    first, _, rest = host.partition(".")
-    return host if not rest or first.isdigit() else first
-
-
-def _now(row: Row, context: Context) -> Span:
-    """All of a row in one column, for narrow terminals: what is left, rate and time where it moves, else why not."""
-    progress = progress_of(row)
-    words = why(row, context)
-    if isinstance(row, Order) or progress is None or (isinstance(row, Job) and cells.aborting(row)):
-        return words
-    figures = " ".join(text for text in (_left(row, context).text, _rate(row, context).text) if text)
-    time = _eta(row, context)
-    if time.text == "never":
-        return Span(f"{figures} never: {cells.plain(progress.verdict, context.look).text}", "warn")
-    figures = f"{figures} {time.text}".strip()
-    return Span(figures) if figures else words
-
-
-def _what(row: Row, context: Context) -> Span:
-    look = context.look
-    if isinstance(row, Order):
-        return Span(cells.plain(row.title, look).text, "title")
-    if isinstance(row, Job):
-        return cells.plain(brief(row), look)
-    vm = context.store.vms.get(f"{row.cluster}/{row.vm}")
-    name = vm.name if vm else row.vm
-    kind = "" if row.kind in {MigrationKind.LIVE, MigrationKind.UNKNOWN} else f": {row.kind.value}"
-    return cells.plain(f"{name}{kind}", look)
-
-
-def _state(row: Row, context: Context) -> Span:
-    if isinstance(row, Order):
-        return cells.order_state(row, context.look)
-    if isinstance(row, Job):
-        return cells.job_state(row, context.look)
-    return cells.migration_state(row, context.look)
-
-
-def progress_of(row: Row) -> Progress | None:
-    """Bytes of a row; None where nothing moves."""
-    if isinstance(row, Job):
-        return row.progress if not row.state.ended else None
-    if isinstance(row, Migration):
-        return Progress(
-            phase=row.phase,
-            total=row.memory_total,
-            processed=row.memory_processed,
-            remaining=row.memory_remaining,
-        )
-    return None
-
-
-def _left(row: Row, _: Context) -> Span:
-    progress = progress_of(row)
-    return Span(cells.short_size(progress.remaining) if progress else "")
-
-
-def _share(row: Row, context: Context) -> Span:
-    look = context.look
-    if isinstance(row, Order):
-        return Span(cells.bar(row.done / row.jobs if row.jobs else None, 6, look))
-    share = cells.share_done(progress_of(row))
-    return Span("" if share is None else cells.bar(share, 6, look))
-
-
-def _rate(row: Row, _: Context) -> Span:
-    progress = progress_of(row)
-    return Span(f"{cells.short_size(progress.rate)}/s" if progress and progress.rate is not None else "")
-
-
-def _eta(row: Row, _: Context) -> Span:
-    gone = isinstance(row, Job) and cells.aborting(row)
-    text = "" if gone else cells.eta(progress_of(row)).replace(" ", "")
-    return Span(text, "warn" if text == "never" else "plain")
-
-
-def why(row: Row, context: Context) -> Span:
-    """The verdict, or why the row is where it is."""
-    look = context.look
-    if isinstance(row, Order):
-        parts = [
-            f"{number} {word}"
-            for number, word in (
-                (row.failed, "failed"),
-                (row.unknown, "UNKNOWN"),
-                (row.cancelled, "cancelled"),
-            )
-            if number
-        ]
-        return Span(cells.plain(row.reason, look).text or ", ".join(parts))
-    if isinstance(row, Job):
-        if cells.aborting(row):
-            return Span(f"aborting: asked by {cells.plain(row.cancel_by, look).text}", "warn")
-        judged = cells.verdict(row.progress, look)
-        if judged.text and not row.state.ended:
-            return judged
-        phase = row.progress.phase.value if row.progress is not None else ""
-        reason = "" if row.reason in {row.state.value, phase} else row.reason
-        return cells.plain(reason or row.note, look)
-    return Span("asked for by someone else", "dim")
-
-
 def _hay(row: Row, context: Context) -> Haystack:
-    state = _state(row, context).text.lower()
-    what = _what(row, context).text.lower()
-    reason = why(row, context).text.lower()
+    state = q.state(row, context).text.lower()
+    what = q.what(row, context).text.lower()
+    reason = q.why(row, context).text.lower()
     if isinstance(row, Order):
         cluster = row.empties.partition("/")[0].lower()
         return Haystack(
@@ -286,11 +157,11 @@ def _detail(row: Row, context: Context) -> list[Line]:
     look = context.look
     if isinstance(row, Job):
         return _job_detail(row, context)
-    head: Line = (_ident(row, context), Span("  "), _state(row, context), Span("  "), _what(row, context))
+    head: Line = (q.ident(row, context), Span("  "), q.state(row, context), Span("  "), q.what(row, context))
     if isinstance(row, Migration):
         return [
             head,
-            (why(row, context),),
+            (q.why(row, context),),
             age_line(row.cluster, context),
             facts(
                 ("from", row.source),
@@ -336,18 +207,18 @@ def _label(row: Row) -> str:
     return f"theirs {row.id}" if isinstance(row, Migration) else row.id
 
 
-_ID = Column(key="id", title="ID", width=6, cell=_ident, sort=_place)
+_ID = Column(key="id", title="ID", width=6, cell=q.ident, sort=_place)
 _WHAT = Column(
-    key="what", title="WHAT", width=16, grow=3, cell=_what, sort=lambda row, ctx: _what(row, ctx).text
+    key="what", title="WHAT", width=16, grow=3, cell=q.what, sort=lambda row, ctx: q.what(row, ctx).text
 )
 _TO = Column(
-    key="to", title="TO", width=9, grow=1, cell=_to, sort=lambda row, ctx: _to(row, ctx).text or None
+    key="to", title="TO", width=9, grow=1, cell=q.to, sort=lambda row, ctx: q.to(row, ctx).text or None
 )
 _STATE = Column(
     key="state",
     title="STATE",
     width=12,
-    cell=_state,
+    cell=q.state,
     sort=lambda row, _: _RANKS[row.state] if isinstance(row, Job) else None,
 )
 
@@ -367,7 +238,7 @@ QUEUE = Pane(
         _WHAT,
         _TO,
         _STATE,
-        Column(key="now", title="LEFT, RATE, TIME / WHY", width=30, grow=5, cell=_now),
+        Column(key="now", title="LEFT, RATE, TIME / WHY", width=30, grow=5, cell=q.now),
     ),
     roomy=100,
     columns=(
@@ -375,25 +246,25 @@ QUEUE = Pane(
         _WHAT,
         _TO,
         _STATE,
-        Column(key="share", title="DONE", width=6, cell=_share, priority=4),
+        Column(key="share", title="DONE", width=6, cell=q.share, priority=4),
         Column(
             key="left",
             title="LEFT",
             width=6,
             right=True,
-            cell=_left,
-            sort=lambda row, _: getattr(progress_of(row), "remaining", None),
+            cell=q.left,
+            sort=lambda row, _: getattr(q.progress_of(row), "remaining", None),
         ),
-        Column(key="rate", title="RATE", width=7, right=True, cell=_rate),
+        Column(key="rate", title="RATE", width=7, right=True, cell=q.rate),
         Column(
             key="eta",
             title="ETA",
             width=6,
             right=True,
-            cell=_eta,
-            sort=lambda row, _: getattr(progress_of(row), "eta", None),
+            cell=q.eta,
+            sort=lambda row, _: getattr(q.progress_of(row), "eta", None),
         ),
-        Column(key="why", title="WHY", width=15, grow=5, priority=1, cell=why),
+        Column(key="why", title="WHY", width=15, grow=5, priority=1, cell=q.why),
         Column(
             key="cluster",
             title="CLUSTER",
