@@ -33,6 +33,7 @@ from tui.panes import CEPH, PANES
 from tui.ramps import Depth, depth_of
 from tui.screens.main import MainScreen
 from tui.screens.small import TooSmall, fits
+from tui.slices import sliced
 from tui.source import Attached, Lost, News, Refused, Source
 from tui.store import Store
 from tui.text import clean
@@ -139,7 +140,14 @@ class Console(App[int], inherit_bindings=False):
     async def _follow(self) -> None:
         try:
             async for news in self.source.follow():
-                self.take(news)
+                if not isinstance(news, Delta):
+                    self.take(news)
+                    continue
+                for part in sliced(news, self.store):
+                    self.take(part)
+                    await asyncio.sleep(0)
+                if news.full:
+                    self.call_after_refresh(quiet_gc)
         except asyncio.CancelledError:
             raise
         except Exception:  # the console stays up to say that it is our bug
@@ -176,8 +184,6 @@ class Console(App[int], inherit_bindings=False):
             self._redraw_all()
         elif self.main.is_attached and (changes["orders"] or changes["jobs"] or delta.queue is not None):
             self.main.draw_header()
-        if delta.full:
-            self.call_after_refresh(quiet_gc)
         if not self._said_away:
             self._said_away = True
             summary = away.summary(self.store, self._last_seen)

@@ -45,6 +45,7 @@ class Store:
         self._jobs_of: dict[str, set[str]] = {}
         self._moves_of: dict[str, set[str]] = {}
         self._jobs_on: dict[str, set[str]] = {}
+        self._osds_on: dict[str, set[str]] = {}
 
     # --- writing ---------------------------------------------------------------------------------
 
@@ -74,7 +75,7 @@ class Store:
     def _put(self, table: str, rows: Iterable[Any], changes: Changes) -> None:
         held = self.table(table)
         touched = changes[table]
-        indexed = table in {"vms", "jobs", "migrations"}
+        indexed = table in {"vms", "jobs", "migrations", "osds"}
         for row in rows:
             key: str = row.key
             if indexed:
@@ -102,6 +103,8 @@ class Store:
             _move(self._jobs_on, key, _subject(old), _subject(new))
         elif table == "migrations":
             _move(self._moves_of, key, _moved(old), _moved(new))
+        elif table == "osds":
+            _move(self._osds_on, key, _short(old.host) if old else None, _short(new.host) if new else None)
 
     # --- reading ---------------------------------------------------------------------------------
 
@@ -114,6 +117,14 @@ class Store:
     def count_on(self, host_key: str) -> int:
         """How many VMs were last seen on a host."""
         return len(self._vms_on.get(host_key, ()))
+
+    def osds_on(self, host: str) -> dict[str, list[OSD]]:
+        """OSDs by storage cluster on the machine of this name: host names of two systems match by their short form."""
+        found: dict[str, list[OSD]] = {}
+        for key in sorted(self._osds_on.get(_short(host) or "", ())):
+            osd = self.osds[key]
+            found.setdefault(osd.cluster, []).append(osd)
+        return found
 
     def moves_at(self, host_key: str) -> tuple[int, int]:
         """Moves under way out of and into a host, as the cluster reports them."""
@@ -210,6 +221,11 @@ def number(job_id: str) -> int:
     """As "J17" → 17, for sorting."""
     digits = "".join(char for char in job_id if char.isdigit())
     return int(digits) if digits else 0
+
+
+def _short(host: str) -> str | None:
+    """As "Node1.example.org" → "node1"; None for no name."""
+    return host.partition(".")[0].lower() or None
 
 
 def _home(vm: VM | None) -> str | None:

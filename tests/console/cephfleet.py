@@ -125,15 +125,17 @@ def ceph_fleet(
     name: str = "ceph1",
     fleet: Fleet | None = None,
     seed: int = 7,
+    pgs: int = 0,
     **more: Any,
 ) -> Fleet:
     """The classic: 12 OSDs on four hosts in two racks, 15 pools of 128 PGs, size 3; beside one cloud."""
     fleet = fleet or some_fleet(vms=8)
     dice = random.Random(seed)
+    pg_num = pgs // pools or 128
     fleet.publish(
         clusters=[cluster(name, kind="ceph")],
         storages=[storage(pools, name, **more)],
-        pools=some_pools(pools, name),
-        osds=some_osds(deal(pools, osds, dice), name),
+        pools=some_pools(pools, name, pg_num=pg_num),
+        osds=some_osds(deal(pools, osds, dice, pg_num=pg_num), name),
     )
     return fleet

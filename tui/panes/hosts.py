@@ -80,9 +80,22 @@ def _detail(host: Host, context: Context) -> list[Line]:
             look_ascii=look.ascii_only,
         ),
     ]
+    lines.append(_osds(host, context))
     names = [vm.name for vm in store.vms_on(host.key)]
     lines.append(facts(("VMs", ", ".join(names)), look_ascii=look.ascii_only))
     return [line for line in lines if line]
+
+
+def _osds(host: Host, context: Context) -> Line:
+    """A hypervisor that is a Ceph host too: draining its VMs does not make it safe to stop."""
+    words = []
+    for cluster, osds in context.store.osds_on(host.name).items():
+        down = sum(not osd.up for osd in osds)
+        storage = context.store.storages.get(cluster)
+        noout = storage is not None and "noout" in storage.node_flags.get(osds[0].host, ())
+        more = (f", {down} down" if down else "") + (", noout set" if noout else "")
+        words.append(f"{len(osds)} on {cluster}{more} (:ceph {cluster}, o: may they stop?)")
+    return facts(("OSDs", "; ".join(words)), look_ascii=context.look.ascii_only)
 
 
 def _touched(store: Store, changes: Changes) -> set[str]:  # noqa: ARG001  # a pane's signature

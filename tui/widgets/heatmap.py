@@ -163,11 +163,8 @@ class Heatmap(Drawing, can_focus=True):
 
 
 def head_line(heatmap: Heatmap) -> Line:
-    """How many columns are on the screen of how many, for the line above."""
+    """Which of the pools the cursor is on, for the line above."""
     grid = heatmap.grid
-    columns, shown = grid.columns, heatmap.shown
-    if not columns or len(shown) == len(columns):
-        return (Span(f"{len(columns)} pools"),)
-    first = columns.index(shown[grid.pinned]) + 1 if grid.pinned < len(shown) else 1
-    last = columns.index(shown[-1]) + 1
-    return (Span(f"pools {first}-{last} of {len(columns)}"),)
+    columns = grid.columns
+    at = columns.index(grid.pool) + 1 if grid.pool in columns else 0
+    return (Span(f"pool {at}/{len(columns)}"),)
