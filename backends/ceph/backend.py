@@ -131,10 +131,10 @@ class CephBackend:
 
     async def _fresh(self) -> tuple[Tree, shapes.OSDDump]:
         tree, dump = await asyncio.gather(
-            self.client.fetch("mon", "osd tree"), self.client.fetch("mon", "osd dump")
+            self.client.lean("mon", "osd tree"), self.client.lean("mon", "osd dump")
         )
         return (
-            Tree(shapes.read(tree, shapes.OSDTree, cluster=self.name, what="osd tree")),
+            await Tree.grown(shapes.read(tree, shapes.OSDTree, cluster=self.name, what="osd tree")),
             shapes.read(dump, shapes.OSDDump, cluster=self.name, what="osd dump"),
         )
 

@@ -64,12 +64,21 @@ class CephClient:
         return replies.decoded(self.cluster, prefix, out)
 
     async def fetch(self, target: Target, prefix: str, **args: Any) -> bytes:
-        """The same as bytes, for a reader that decodes only the fields it needs."""
+        """The same as bytes."""
         command = {"prefix": prefix, **args}
         if prefix in WRITES:
             return await self._change(target, command)
-        exchange = await self._exchange(frames.Ask(id=0, target=target, command=command))
-        replies.judge(self.cluster, self.setup.user, command, exchange)
+        return await self._fetch(frames.Ask(id=0, target=target, command=command))
+
+    async def lean(self, target: Target, prefix: str, **args: Any) -> bytes:
+        """Of a reading command: what `shapes` knows of the answer, for `shapes.read`; the rest stays in the worker."""
+        return await self._fetch(
+            frames.Ask(id=0, target=target, command={"prefix": prefix, **args}, lean=True)
+        )
+
+    async def _fetch(self, frame: frames.Ask) -> bytes:
+        exchange = await self._exchange(frame)
+        replies.judge(self.cluster, self.setup.user, frame.command, exchange)
         return exchange.data()
 
     async def _change(self, target: Target, command: dict[str, Any]) -> bytes:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import asyncio
+from collections.abc import Iterable, Iterator, Mapping
 
 from msgspec import Struct
 
@@ -10,6 +11,10 @@ from backends.ceph.shapes import Node, OSDTree, Rule
 
 DEEPEST = 32
 """Levels. A real tree has fewer than ten; a deeper one is a loop in a broken answer."""
+
+
+AT_ONCE = 300
+"""OSDs placed without letting others run: about 2 ms."""
 
 
 class Place(Struct, frozen=True):
@@ -50,21 +55,39 @@ class Bucket(Struct, frozen=True):
 class Tree:
     """`osd tree`, turned round: from each OSD to what is above it."""
 
-    def __init__(self, answer: OSDTree) -> None:
-        self._nodes = {node.id: node for node in answer.nodes}
+    def __init__(self, answer: OSDTree | None = None) -> None:
+        self._nodes: dict[int, Node] = {}
         self.places: dict[int, Place] = {}
         self.hosts: dict[str, Bucket] = {}
         """By name. CRUSH names are unique."""
+        if answer is not None:
+            for _ in self._grow(answer):
+                pass
+
+    @classmethod
+    async def grown(cls, answer: OSDTree) -> Tree:
+        """The same, letting others run in between: 10,000 OSDs take 50 ms."""
+        tree = cls()
+        for number, _ in enumerate(tree._grow(answer)):
+            if number % AT_ONCE == AT_ONCE - 1:
+                await asyncio.sleep(0)
+        return tree
+
+    def _grow(self, answer: OSDTree) -> Iterator[None]:
+        """A step for each OSD."""
+        self._nodes = {node.id: node for node in answer.nodes}
         children = {child for node in answer.nodes for child in node.children}
         for node in answer.nodes:
             if node.id not in children:
-                self._walk(node, ())
+                yield from self._walk(node, ())
         for node in answer.stray:
             self._put(node, ())
+            yield
 
-    def _walk(self, node: Node, above: tuple[Node, ...]) -> None:
+    def _walk(self, node: Node, above: tuple[Node, ...]) -> Iterator[None]:
         if node.id >= 0:
             self._put(node, above)
+            yield
             return
         if len(above) >= DEEPEST:
             return
@@ -72,7 +95,7 @@ class Tree:
         if node.type == "host":
             self.hosts[node.name] = Bucket(node.id, node.name, tuple(sorted(n.id for n in held if n.id >= 0)))
         for child in held:
-            self._walk(child, (*above, node))
+            yield from self._walk(child, (*above, node))
 
     def _put(self, node: Node, above: tuple[Node, ...]) -> None:
         kinds = {bucket.type: bucket.name for bucket in above}

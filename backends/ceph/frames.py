@@ -96,6 +96,8 @@ class Ask(Struct, frozen=True, kw_only=True, tag="ask"):
     command: dict[str, object]
     write: bool = False
     """Use the key for changing calls; without it nothing is changed."""
+    lean: bool = False
+    """Send only what evac reads of the answer, as msgpack (see `shapes.LEAN`): a tenth of the bytes, decoded there."""
 
 
 class Place(Struct, frozen=True, kw_only=True, tag="place"):

@@ -95,11 +95,11 @@ class Gatherer:
             return None
 
     async def _read(self, target: Literal["mon", "mgr"], prefix: str, kind: type[T], **args: object) -> T:
-        raw = await self._client.fetch(target, prefix, **args)
+        raw = await self._client.lean(target, prefix, **args)
         return shapes.read(raw, kind, cluster=self._client.cluster, what=prefix)
 
     async def _tree(self) -> Tree:
-        return Tree(await self._read("mon", "osd tree", shapes.OSDTree))
+        return await Tree.grown(await self._read("mon", "osd tree", shapes.OSDTree))
 
     async def _answer(self, osds: Sequence[int]) -> shapes.OkToStop:
         return await self._read("mgr", "osd ok-to-stop", shapes.OkToStop, ids=[str(osd) for osd in osds])

@@ -24,8 +24,10 @@ class Lister:
         `pg ls-by-osd` looks at "acting" only (16.2, pg_stat_t::is_acting_osd), so those that are on their way here are
         looked for among the remapped ones.
         """
-        raw = await self._client.fetch("mon", "osd tree")
-        tree = Tree(shapes.read(raw, shapes.OSDTree, cluster=self._client.cluster, what="osd tree"))
+        raw = await self._client.lean("mon", "osd tree")
+        tree = await Tree.grown(
+            shapes.read(raw, shapes.OSDTree, cluster=self._client.cluster, what="osd tree")
+        )
         if osd not in tree.places:
             raise NotFound(
                 Problem(
@@ -40,6 +42,6 @@ class Lister:
         return sorted(found.values(), key=mapping.pg_order)
 
     async def _list(self, prefix: str, **args: object) -> list[PG]:
-        raw = await self._client.fetch("mgr", prefix, **args)
+        raw = await self._client.lean("mgr", prefix, **args)
         answer = shapes.read(raw, shapes.PGList, cluster=self._client.cluster, what=prefix)
         return [mapping.pg(one) for one in answer.pg_stats]

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from backends.ceph import frames, trouble
+from backends.ceph import frames, shapes, trouble
 from backends.ceph.carrier import Carrier, CarrierError, Command, Reply, Target
 from backends.ceph.guard import Verdict, judge
 from backends.ceph.setup import found_conf
@@ -91,7 +91,8 @@ class Worker:
     async def _ask(self, frame: frames.Ask) -> None:
         began = time.monotonic()
         reply = await self._carry(frame.target, frame.command, write=frame.write)
-        view = memoryview(reply.out)
+        lean = shapes.lean(str(frame.command["prefix"]), reply.out) if frame.lean else None
+        view = memoryview(reply.out if lean is None else lean)
         for start in range(0, len(view), frames.PART):
             await self._send(frames.Part(id=frame.id, data=bytes(view[start : start + frames.PART])))
         took = time.monotonic() - began

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
+from backends.ceph import shapes
 from backends.ceph.frames import Counts, Placement, Setup
 from backends.ceph.mapping import NONE
 from evac.errors import BackendError, Unreachable
@@ -127,6 +128,12 @@ class Wire:
         if prefix in ("pg ls-by-osd", "pg ls") and prefix not in self.instead:
             return self._listed(prefix, args)
         return self.answer(prefix)
+
+    async def lean(self, target: Literal["mon", "mgr"], prefix: str, **args: Any) -> bytes:
+        """As the worker sends it on."""
+        raw = await self.fetch(target, prefix, **args)
+        found = shapes.lean(prefix, raw)
+        return raw if found is None else found
 
     def _listed(self, prefix: str, args: dict[str, Any]) -> bytes:
         held = groups(self.folder)
