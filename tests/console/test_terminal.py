@@ -19,6 +19,9 @@ from pathlib import Path
 import pyte
 import pytest
 
+from tui.commands.exits import Code
+from tui.commands.opening import BARE
+
 APP = [sys.executable, "-m", "tests.bench.console_app", "--vms", "60", "--hosts", "8", "--share", "0"]
 ROOT = Path(__file__).parents[2]
 PATIENCE = 30.0
@@ -169,3 +172,17 @@ def test_sixteen_colours_stay_sixteen() -> None:
     with terminal(APP, TERM="xterm", COLORTERM="", TEXTUAL_COLOR_SYSTEM="standard") as screen:
         screen.wait_for("cmp-01")
         assert not re.search(rb"\x1b\[[0-9;]*[34]8;[25];", screen.raw)
+
+
+@pytest.mark.parametrize("name", sorted(BARE))
+def test_a_terminal_that_cannot_move_the_cursor_is_refused_in_words(name: str, tmp_path: Path) -> None:
+    """Drawn upon all the same, Textual resizes for ever: half a core, and deaf to every key."""
+    evac = "import sys; from tui.cli import main; sys.exit(main())"
+    where = ["--config", str(tmp_path / "config.toml"), "--state", str(tmp_path / "state")]
+    with terminal([sys.executable, "-c", evac, *where], TERM=name) as screen:
+        assert screen.ended() == Code.USAGE
+        said = b" ".join(screen.raw.split()).decode()
+        assert f"TERM={name} says that this terminal cannot" in said
+        assert "TERM=xterm evac" in said
+        assert b"\x1b[?" not in screen.raw, "nothing was drawn"
+        assert not (tmp_path / "state").exists(), "and no engine was started"
