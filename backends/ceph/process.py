@@ -121,6 +121,10 @@ class _Life:
                 # What is buffered already would be read without a pause: others get their turn between two frames.
                 await asyncio.sleep(0)
         except asyncio.IncompleteReadError:
+            # Its own way out tells more than ours, and takes a moment: a dump of its memory, for one.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LEAVING):
+                    await self.process.wait()
             await self._ended("")
         except frames.FrameError as error:
             await self._ended(f"it sent something that is no frame ({error})")
