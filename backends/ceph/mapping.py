@@ -126,13 +126,15 @@ def latencies(
     """OSD id → seconds to commit and to apply; a row that has hardly changed stays the same object."""
     found: dict[int, tuple[float, float]] = {}
     for row in answer.osdstats.osd_perf_infos or answer.osd_perf_infos:
-        now = (row.perf_stats.commit_latency_ms / 1000, row.perf_stats.apply_latency_ms / 1000)
+        commit, apply = row.perf_stats.commit_latency_ms / 1000, row.perf_stats.apply_latency_ms / 1000
         old = before.get(row.id)
-        same = old is not None and all(
-            abs(was - is_) < max(SAME_LATENCY, 0.2 * was) for was, is_ in zip(old, now, strict=True)
-        )
-        found[row.id] = old if same and old is not None else now
+        same = old is not None and _alike(old[0], commit) and _alike(old[1], apply)
+        found[row.id] = old if same and old is not None else (commit, apply)
     return found
+
+
+def _alike(was: float, now: float) -> bool:
+    return was == now or abs(was - now) < max(SAME_LATENCY, 0.2 * was)
 
 
 def pg_states(answer: PGMapStat) -> tuple[PGState, ...]:

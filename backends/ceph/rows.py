@@ -20,9 +20,10 @@ class Rows:
     def __init__(self, cluster: str) -> None:
         self._cluster = cluster
         self._made: dict[int, tuple[tuple[Any, ...], OSD]] = {}
+        self._told: tuple[OSD, ...] = ()
 
     async def of(self, parts: Parts) -> tuple[OSD, ...]:
-        """One row for each OSD of the tree, by id. Lets others run in between."""
+        """One row for each OSD of the tree, by id; the same tuple while none has changed. Lets others run in between."""
         if parts.tree is None:
             return ()
         states = {one.osd: one.state for one in parts.dump.osds} if parts.dump is not None else {}
@@ -32,8 +33,11 @@ class Rows:
             if number % AT_ONCE == AT_ONCE - 1:
                 await asyncio.sleep(0)
             made[place] = self._row(place, parts, states.get(place, ()), width)
-        self._made = made
-        return tuple(row for _, row in made.values())
+        before, self._made = self._made, made
+        if len(before) == len(made) and all(before.get(one) is row for one, row in made.items()):
+            return self._told
+        self._told = tuple(row for _, row in made.values())
+        return self._told
 
     def _row(
         self, number: int, parts: Parts, states: tuple[str, ...], width: int
