@@ -183,11 +183,9 @@ class Reading:
 
     async def _health(self) -> None:
         """Details are asked for when there is something wrong, or muted; "OK" has none."""
-        status = self.parts.status.health
-        if status.status == "HEALTH_OK" and not status.checks:
-            self.parts.health = None
-            return
-        self.parts.health = await self._read("mon", "health", shapes.HealthAnswer, detail="detail")
+        status, self.parts.health = self.parts.status.health, None  # yesterday's reasons are not today's
+        if status.status != "HEALTH_OK" or status.checks:
+            self.parts.health = await self._read("mon", "health", shapes.HealthAnswer, detail="detail")
 
     async def _map(self) -> None:
         """Pools, flags and the tree, when the map's epoch is another one."""

@@ -271,6 +271,18 @@ async def test_a_healthy_cluster_is_not_asked_for_details() -> None:
     assert "health" not in wire.prefixes()
 
 
+async def test_reasons_of_an_earlier_look_are_not_shown_when_the_details_cannot_be_read() -> None:
+    wire, clock = Wire(DOWN), Clock()
+    mine = backend(wire, clock=clock)
+    await mine.inventory()
+    status = json.loads(recorded(CALM, "status"))
+    wire.say("status", status).without("health")
+    clock.at += 60
+    found = (await mine.inventory()).storage
+    assert found is not None
+    assert [check.code for check in found.checks] == ["TOO_MANY_PGS"]
+
+
 async def test_a_muted_reason_is_shown_as_muted_and_last() -> None:
     held = json.loads(recorded(DOWN, "health_detail"))
     held["checks"]["OSD_DOWN"]["muted"] = True
