@@ -143,7 +143,7 @@ class _Life:
         self._kill()
         code = await self.process.wait()
         await self._said
-        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        how = f"signal {_signal(-code)}" if code < 0 else f"exit code {code}"
         said = f": {self.last_line}" if self.last_line else ""
         self.finish(why or f"it ended with {how}{said}")
 
@@ -187,6 +187,14 @@ class _Life:
         self._kill()
         await self.process.wait()
         await asyncio.gather(self._reading, self._said, return_exceptions=True)
+
+
+def _signal(number: int) -> str:
+    """Its name; real-time signals have none."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return str(number)
 
 
 async def _line(stream: asyncio.StreamReader) -> bytes:
@@ -286,5 +294,6 @@ class WorkerProcess:
     async def close(self) -> None:
         """Within a second."""
         self._closed = True
-        if self._life is not None:
-            await self._life.close()
+        async with self._starting:
+            if self._life is not None:
+                await self._life.close()

@@ -29,6 +29,9 @@ THREADS = 8
 WORN = 4
 """Threads stuck in librados from which on a new process is better. It has no way to end a call from outside."""
 
+DEAD = frozenset({errno.ESHUTDOWN, errno.ENOTCONN})
+"""Codes of a session that will never work again: the cluster put it on its blocklist, or it was shut down."""
+
 LIBRARY = "librados.so.2"
 
 
@@ -223,7 +226,17 @@ class RadosCarrier:
     async def ask(self, target: Target, command: Command, *, write: bool = False) -> Reply:
         """As `Carrier` says."""
         session = await self._session(target, write=bool(write and self._setup.write_user))
-        return await self._run(lambda: session.command(target, as_json(command)))
+        reply = await self._run(lambda: session.command(target, as_json(command)))
+        if reply.code in DEAD:
+            self._forget(session)
+        return reply
+
+    def _forget(self, session: Session) -> None:
+        """The next question logs in anew."""
+        for write, task in list(self._sessions.items()):
+            if task.done() and not task.cancelled() and task.exception() is None and task.result() is session:
+                del self._sessions[write]
+                self._threads.submit(session.close)
 
     async def _session(self, target: Target, *, write: bool) -> Session:
         """Everybody who asks meanwhile waits for the same connection; a failure is forgotten, and tried again."""

@@ -65,7 +65,7 @@ def test_a_command_that_is_not_listed_is_never_sent(prefix: str) -> None:
     assert judge({"prefix": prefix, "format": "json"}, own=("client.evac",)) is Verdict.FOREIGN
 
 
-@pytest.mark.parametrize("prefix", sorted(set(READS) - {"auth get"}))
+@pytest.mark.parametrize("prefix", sorted(set(READS) - {"auth get", "pg dump"}))
 def test_every_listed_read_passes_with_its_arguments_and_no_others(prefix: str) -> None:
     shape = READS[prefix]
     arguments = dict.fromkeys((*shape.positions, *shape.options), "1")
@@ -119,6 +119,13 @@ def test_the_rights_of_a_key_may_be_read_for_our_own_only() -> None:
     assert judge(asked) is Verdict.FOREIGN
     assert judge({"prefix": "auth get", "entity": "client.admin"}, own=("client.evac",)) is Verdict.FOREIGN
     assert judge({"prefix": "auth get"}, own=("client.evac",)) is Verdict.FOREIGN
+
+
+@pytest.mark.parametrize("contents", [None, [], ["all"], ["pgs"], ["pgs_brief", "osds"], "all"])
+def test_the_full_dump_that_hangs_managers_is_never_asked_for(contents: object) -> None:
+    assert judge({"prefix": "pg dump", "dumpcontents": ["pgs_brief"]}) is Verdict.READS
+    assert judge({"prefix": "pg dump", "dumpcontents": contents}) is Verdict.FOREIGN
+    assert judge({"prefix": "pg dump"}) is Verdict.FOREIGN
 
 
 VALUES = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.lists(st.text()))

@@ -100,6 +100,18 @@ async def test_a_refusal_and_a_time_out_of_librados_are_told_in_words(site: Site
             await client.ask("mon", "versions")
 
 
+async def test_a_session_the_cluster_has_shut_out_is_left_for_a_new_one(site: Site, told: Told) -> None:
+    async with site.client(**OPTIONS) as client:
+        assert await client.ask("mon", "status")
+        told(replies={"status": [-108, "", ""]}, connect=13)
+        with pytest.raises(Unreachable, match="ESHUTDOWN"):
+            await client.ask("mon", "status")
+        with pytest.raises(AuthFailed):
+            await client.ask("mon", "status")
+        told()
+        assert await client.ask("mon", "status")
+
+
 async def test_calls_that_never_come_back_cost_a_process_and_not_the_cluster(site: Site, told: Told) -> None:
     told(hang=["pg stat"])
     async with site.client(**OPTIONS, patience=0.5) as client:
