@@ -121,6 +121,7 @@ mgr initial modules = iostat
 mon data = {LAB}/mon
 keyring = {LAB}/seed.keyring
 auth allow insecure global id reclaim = false
+mon mgr beacon grace = 12
 [mgr]
 mgr data = {LAB}/mgr
 mgr stats period = 1

@@ -57,7 +57,7 @@ class CephRig(EngineRig):
     def __init__(
         self, folder: Path, *, table: Mapping[str, object] | None = None, read_only: bool = False
     ) -> None:
-        lines = {"kind": "ceph", "poll_interval": 2, "read_only": read_only}
+        lines = {"kind": "ceph", "poll_interval": 2, "read_timeout": 5, "read_only": read_only}
         lines |= options(writer=True) if table is None else table
         text = "\n".join(f"{key} = {_toml(value)}" for key, value in lines.items())
         super().__init__(folder, f"[clusters.{CLUSTER}]\n{text}\n")

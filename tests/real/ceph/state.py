@@ -30,6 +30,15 @@ def restore(witness: Witness) -> None:
     settle(witness)
 
 
+def peered(witness: Witness) -> None:
+    """Until every PG knows who holds it."""
+    passing = ("peering", "activating", "unknown", "creating")
+    witness.until(
+        "the PGs have peered",
+        lambda: not any(word in state for state in witness.states() for word in passing),
+    )
+
+
 def dawdle(witness: Witness) -> None:
     """From now on data is copied slowly, one object at a time."""
     for name, value in _SLOW.items():
