@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from evac import hyperconverged
 from evac.actions import Action, ColdMigrate, EnterMaintenance, Evacuate, LiveMigrate
 from evac.api import DrainPlan, EvacuatePlanRequest, PlanRequest, Stay
 from evac.claims import Claims, claims_on
@@ -70,7 +71,11 @@ def plan_drain(fleet: Fleet, request: PlanRequest, *, now: float) -> DrainPlan:
         going=going,
         claims=claims,
         now=now,
-        warnings=[*_about_source(host), *_about_cold(moves), *_about_targets(fleet, host, target, going)],
+        warnings=[
+            *_about_source(fleet, host),
+            *_about_cold(moves),
+            *_about_targets(fleet, host, target, going),
+        ],
     )
 
 
@@ -308,10 +313,9 @@ def _about_age(cluster: ClusterState, age: float) -> list[str]:
     return []
 
 
-def _about_source(host: Host) -> list[str]:
-    if host.state is HostState.UNKNOWN:
-        return [f"the cluster does not say whether {host.name} is up"]
-    return []
+def _about_source(fleet: Fleet, host: Host) -> list[str]:
+    unsure = [f"the cluster does not say whether {host.name} is up"] * (host.state is HostState.UNKNOWN)
+    return unsure + hyperconverged.warnings(fleet.table("osds").values(), host.name)
 
 
 def _about_cluster(cluster: ClusterState, actions: Sequence[Action]) -> list[str]:
@@ -369,12 +373,9 @@ def _about_targets(fleet: Fleet, source: Host, target: Host | None, vms: Sequenc
 
 
 def _about_one_target(target: Host) -> list[str]:
-    words = []
-    if target.state is not HostState.UP or target.forced_down:
-        words.append(f"target {target.name} is {'forced down' if target.forced_down else target.state.value}")
-    if target.maintenance:
-        words.append(f"target {target.name} is in maintenance")
-    return words
+    word = "forced down" if target.forced_down else target.state.value
+    words = [f"target {target.name} is {word}"] if word != HostState.UP.value else []
+    return words + [f"target {target.name} is in maintenance"] * target.maintenance
 
 
 def _about_room(hosts: Sequence[Host], vms: Sequence[VM]) -> list[str]:

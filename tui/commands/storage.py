@@ -10,6 +10,7 @@ import click
 from msgspec import Struct
 
 from evac.actions import SetNoout, UnsetNoout
+from evac.hyperconverged import bare
 from evac.storage import OSD, StopAnswer, StopVerdict
 from tui.commands import show
 from tui.commands.acting import act, acting_options, how
@@ -131,12 +132,6 @@ def missing(nodes: Iterable[Node], text: str, cluster: str) -> Stop:
 def with_host(osds: Iterable[OSD], cluster: str) -> list[OSD]:
     """OSDs that lie on a host, of one cluster or of all."""
     return [osd for osd in osds if osd.host and cluster in ("", osd.cluster)]
-
-
-def bare(name: str) -> str:
-    """Without the domain, in lower case."""
-    head = name.partition(".")[0]
-    return name if head.isdigit() else head.lower()
 
 
 def tell(verdict: StopVerdict) -> None:

@@ -1,0 +1,33 @@
+"""Hosts that are two things: a hypervisor of one cluster, and the place of another cluster's OSDs. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from evac.storage import OSD
+
+
+def bare(name: str) -> str:
+    """Without its domain, in lower case: by this name two systems mean one machine. An IP address stays whole."""
+    head = name.partition(".")[0]
+    return name if head.isdigit() or ":" in name else head.lower()
+
+
+def osds_on(osds: Iterable[OSD], host: str) -> Mapping[str, list[OSD]]:
+    """Storage cluster → its OSDs on the machine that a hypervisor's name means."""
+    wanted = bare(host)
+    found: dict[str, list[OSD]] = {}
+    for osd in osds:
+        if osd.host and bare(osd.host) == wanted:
+            found.setdefault(osd.cluster, []).append(osd)
+    return found
+
+
+def warnings(osds: Iterable[OSD], host: str) -> list[str]:
+    """What a plan for a hypervisor must say of the OSDs on it: an empty hypervisor is not one that may stop."""
+    words = []
+    for cluster, here in sorted(osds_on(osds, host).items()):
+        count = f"{len(here)} OSD{'s' * (len(here) > 1)} of {cluster}"
+        ask = f"before {host} is stopped: evac ok-to-stop {here[0].host} --cluster {cluster}"
+        words.append(f"{host} also carries {count}; the drain does not touch them; {ask}")
+    return words
