@@ -49,7 +49,7 @@ class _Fault(msgspec.Struct):
 
 def unaffected(cluster: str) -> str:
     """The sentence for a read that failed."""
-    return f"Its VMs keep running and other clusters are not affected; what is shown of {cluster} is from its last answer."
+    return f"The VMs of {cluster} keep running and other clusters are not affected."
 
 
 def quoted(text: str) -> str:

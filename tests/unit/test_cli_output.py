@@ -21,7 +21,7 @@ from evac.model import VM, ClusterState, Host, Problem, VMState
 from tui.cli import cli
 from tui.commands import show
 from tui.commands.completing import ask, fitting
-from tui.commands.looking import finish, host_row, tell_events, vm_row
+from tui.commands.looking import finish, host_row, tell, tell_events, vm_row
 from tui.commands.queueing import queue_line
 from tui.commands.session import View
 from tui.commands.waiting import ended_line, summary
@@ -214,3 +214,12 @@ def test_a_drain_that_was_broken_off_says_that_its_host_stays_in_maintenance() -
     assert not any(
         "maintenance" in line for line in summary(msgspec.structs.replace(order, state=OrderState.DONE), jobs)
     )
+
+
+def test_a_problem_names_its_cluster_once(capsys: pytest.CaptureFixture[str]) -> None:
+    tell("fra", Problem(happened="fra: 192.0.2.1:5000 refuses connections."))
+    tell("fra", Problem(happened="The clock of fra is 90 s ahead."))
+    assert capsys.readouterr().out.splitlines() == [
+        "fra: 192.0.2.1:5000 refuses connections.",
+        "fra: The clock of fra is 90 s ahead.",
+    ]

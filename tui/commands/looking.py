@@ -200,7 +200,8 @@ def finish(view: View, cluster: str, *, as_json: bool) -> int:
 
 def tell(cluster: str, problem: Problem) -> None:
     """A problem in up to three lines."""
-    show.say(f"{cluster}: {problem.happened}")
+    prefix = "" if problem.happened.startswith(f"{cluster}: ") else f"{cluster}: "
+    show.say(f"{prefix}{problem.happened}")
     if problem.unaffected:
         show.say(f"    {problem.unaffected}")
     if problem.next_step:
