@@ -18,7 +18,7 @@ import numpy as np
 
 from backends.ceph import dump_json
 from backends.ceph.dump import DumpError
-from backends.ceph.dump_tally import MOST_CELLS, WIDEST, Block, Tally
+from backends.ceph.dump_tally import Block, Tally
 from backends.ceph.dump_words import (
     Flags,
     Ints,
@@ -42,6 +42,9 @@ MARGIN = 256
 
 LONGEST = 31
 """Bytes of a list of OSDs that are compared at once: six OSDs of four digits have 29."""
+
+SPARSEST = 64
+"""Cells of a table for each key: wild ids are left to the strict decoder, which sorts them."""
 
 _HEAD = re.compile(rb'\s*(?:\{"pg_ready":(true|false),"pg_stats":)?\[(?=\{"pgid":")')
 _TAIL = re.compile(rb"\}\](\}?)\s*\Z")
@@ -102,7 +105,7 @@ class _Scan:
         self.pools: list[int] = []
         self.slots: Ints = np.full(1 << 10, -1, np.int64)
         """Pool id → index in `pools`, or -1."""
-        self.shift = 14
+        self.shift = 8
         """A key is slot << shift | OSD; grows when an OSD needs more bits."""
         self.firsts: list[Ints] = []
         """Keys of the first OSDs, which are the primaries."""
@@ -133,6 +136,8 @@ class _Scan:
         good &= told
         begin = self._begins(up, acting, after, good)
         rows = len(begin) - 1
+        if not rows:
+            return
         up, acting, good, near = up[:rows], acting[:rows], good[:rows], [words[:rows] for words in near]
         pool, sound = self._heads(begin[:-1], up, near)
         good &= sound
@@ -256,8 +261,6 @@ class _Scan:
         """Make room in the keys for an OSD id that needs more bits."""
         if highest < (1 << self.shift):
             return False
-        if highest >= WIDEST:
-            raise _Irregular
         old, self.shift = self.shift, highest.bit_length()
         for keys in (self.firsts, self.others):
             keys[:] = [key >> old << self.shift | key & (1 << old) - 1 for key in keys]
@@ -266,8 +269,8 @@ class _Scan:
     def tally(self) -> Tally:
         """All counts, those of the irregular groups with them."""
         loose = dump_json.groups(b"[%b]" % b",".join(self.loose))
-        if len(loose) != len(self.loose):  # then a seam was none: it stood inside a text
-            raise _Irregular
+        if len(loose) != len(self.loose) or not self.data.startswith(_SEAM, self.pos - 2):
+            raise _Irregular  # a seam that was none, such as one inside a text
         tally = Tally()
         tally.add(loose + dump_json.groups(b"[%b]" % self.data[self.pos : self.end]))
         first, other = self._table(self.firsts), self._table(self.others)
@@ -284,7 +287,8 @@ class _Scan:
     def _table(self, keys: list[Ints]) -> Ints:
         """How often each key occurs, as [slot, OSD]."""
         cells = len(self.pools) << self.shift
-        if cells > MOST_CELLS:
+        every = np.concatenate([np.empty(0, np.int64), *keys])
+        if cells > SPARSEST * (len(every) + 4096):
             raise _Irregular
-        table = np.bincount(np.concatenate([np.empty(0, np.int64), *keys]), minlength=cells)
+        table = np.bincount(every, minlength=cells)
         return table.astype(np.int64, copy=False).reshape(len(self.pools), 1 << self.shift)

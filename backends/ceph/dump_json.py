@@ -86,6 +86,8 @@ def _decoded(decoder: msgspec.json.Decoder[Any], data: bytes | memoryview) -> An
             text = f"The JSON ends after {len(data)} bytes, before it is complete."
             raise DumpError(text, "Save or copy it again, in full.") from None
         raise DumpError(f"This is no JSON that Ceph would print: {error}.") from None
+    except UnicodeDecodeError as error:
+        raise DumpError(f"A text in the JSON is not UTF-8: {error.reason}.") from None
     except RecursionError:
         raise DumpError("The JSON is nested too deeply for a dump of Ceph.") from None
 

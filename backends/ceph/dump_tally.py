@@ -17,9 +17,6 @@ Ints = npt.NDArray[np.int64]
 MOST_CELLS = 1 << 25
 """OSDs x pools; four tables of these take half a gigabyte. 10,000 OSDs with 50 pools are half a million."""
 
-WIDEST = 1 << 20
-"""Ids below are counted by position, wilder ones by sorting, so that a single one costs no memory."""
-
 
 class Block(NamedTuple):
     """Counts of some pools on some OSDs."""
@@ -90,7 +87,7 @@ def counted(pools: Ints, osds: Ints) -> Block:
 
 def _distinct(ids: Ints) -> tuple[Ints, Ints]:
     """The distinct ids, ascending, and for each id its index among them."""
-    if not len(ids) or ids.max() >= WIDEST:
+    if not len(ids) or ids.max() > 16 * len(ids) + 4096:
         found, places = np.unique(ids, return_inverse=True)
         return found, places
     there = np.zeros(int(ids.max()) + 1, np.bool_)

@@ -16,8 +16,8 @@ from backends.ceph.dump import NOBODY, DumpError, Group, OSDId, Primary, Reading
 
 _GAP = rb"[ \t]+"
 _ANY = rb"(?:[0-9]{4}-[0-9]{2}-[0-9]{2} )?[^ \t]+"
-_OSDS = rb"\[((?:[0-9]+|NONE|,)*)\]"
-_WITH_PRIMARY = rb"\[((?:[0-9]+|NONE|,)*)\](?:p(-?[0-9]+|NONE))?"
+_OSDS = rb"\[([0-9,NOE]*)\]"
+_WITH_PRIMARY = _OSDS + rb"(?:p(-?[0-9]+|NONE))?"
 _COLUMNS = {
     b"UP": _OSDS + rb"(?:p-?[0-9]+|pNONE)?",
     b"ACTING": _WITH_PRIMARY,  # `pg ls` prints [4,9,6]p4

@@ -56,12 +56,18 @@ def lowest(flags: Words) -> Words:
 
 
 def bits(words: Words) -> Words:
-    """Bits of the decimal digits a word begins with; 57 when all eight bytes are digits.
+    """Bits of the decimal digits a word begins with; 57 when all eight bytes are digits."""
+    return lowest(_no_digit(words))
 
-    A byte that is no digit is at least 10 after the xor, so adding 118 sets its high bit. A byte above 127 carries into
-    the next one, which does no harm: only the lowest flag counts.
+
+def _no_digit(words: Words) -> Words:
+    """Flags at the bytes that are no digits, exact up to the first of them.
+
+    Such a byte is at least 10 after the xor, so adding 118 sets its high bit. A byte above 127 has it already, and may
+    lose it by the addition and carry into the next byte, which does no harm: only the lowest flag counts.
     """
-    return lowest(((words ^ _ZEROS) + _TO_HIGH) & _HIGH)
+    digits = words ^ _ZEROS
+    return (digits + _TO_HIGH | digits) & _HIGH
 
 
 def whole(length: Words, digits: int) -> Flags:
@@ -81,7 +87,7 @@ def hex_bits(words: Words) -> Words:
     """Bits of the hexadecimal digits (0-9, a-f) a word begins with; 57 for eight."""
     letter = words ^ _BACKTICKS  # a-f are 1 to 6
     no_letter = (letter + _SIX_TO_HIGH) | ~(letter + _ONE_TO_HIGH)
-    return lowest(((words ^ _ZEROS) + _TO_HIGH) & no_letter & _HIGH)
+    return lowest(_no_digit(words) & no_letter)
 
 
 def joined(low: Words, high: Words, skip: Words) -> Words:
