@@ -33,7 +33,7 @@ from tui.panes import CEPH, PANES
 from tui.ramps import Depth, depth_of
 from tui.screens.main import MainScreen
 from tui.screens.small import TooSmall, fits
-from tui.slices import sliced
+from tui.slices import PAUSE, sliced
 from tui.source import Attached, Lost, News, Refused, Source
 from tui.store import Store
 from tui.text import clean
@@ -143,9 +143,10 @@ class Console(App[int], inherit_bindings=False):
                 if not isinstance(news, Delta):
                     self.take(news)
                     continue
-                for part in sliced(news, self.store):
+                for number, part in enumerate(sliced(news, self.store)):
+                    if number:
+                        await asyncio.sleep(PAUSE)
                     self.take(part)
-                    await asyncio.sleep(0)
                 if news.full:
                     self.call_after_refresh(quiet_gc)
         except asyncio.CancelledError:

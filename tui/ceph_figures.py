@@ -152,15 +152,22 @@ class Figures(Board):
         self._stats_due = False
         rows = [row for key in self.order if (row := self._rows.get(key)) is not None]
         held: list[tuple[int, ...]] = []
-        for start in range(0, len(rows), 1_000):
-            held += [self.values(row) for row in rows[start : start + 1_000] if row.zoom is not Zoom.MISSING]
+        totals: list[int] = []
+        for start in range(0, len(rows), 500):
+            some = [self.values(row) for row in rows[start : start + 500] if row.zoom is not Zoom.MISSING]
+            held += some
+            totals += map(sum, some)
             yield
         found: list[Summary] = []
         for column in range(self.width):
             found.append(summary([values[column] for values in held if column < len(values)]))
             yield
-        found.append(summary([sum(values) for values in held]))
-        self._stats = found
+        self._stats = [*found, summary(totals)]
+
+    @property
+    def stats_due(self) -> bool:
+        """Whether rows have changed since the sums were begun."""
+        return self._stats_due
 
     @property
     def small(self) -> bool:

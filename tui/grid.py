@@ -186,7 +186,7 @@ class Grid(Figures):
         self._rules = None
         self._shares.clear()
         self._counts.clear()
-        self._stats_due = True
+        self._stats, self._stats_due = [], True
         self.changed = True
 
     # --- rows ------------------------------------------------------------------------------------
@@ -258,7 +258,7 @@ class Grid(Figures):
         self.mode = mode
         self._rules = None
         self._shares.clear()
-        self._stats_due = True
+        self._stats, self._stats_due = [], True
         self.rebuild()
 
     def set_zoom(self, zoom: Zoom, *, scopes: tuple[Scope, ...] | None = None) -> None:

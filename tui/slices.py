@@ -9,8 +9,11 @@ import msgspec
 from evac.api import TABLES, Delta
 from tui.store import Store
 
-SLICE = 500
-"""OSDs per slice: 4 to 8 ms with 50 pools, sorted by their sums (measured)."""
+SLICE = 150
+"""OSDs per slice: 2 ms of CPU with 50 pools, 6 ms when 10,000 are sorted by their sums (measured)."""
+
+PAUSE = 0.003
+"""Seconds between two slices: a key takes several turns of the event loop from the terminal to its action."""
 
 
 def sliced(delta: Delta, store: Store) -> Iterator[Delta]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import msgspec
 
-from evac.fleet import Fleet
+from evac.api import Delta
+from evac.fleet import Fleet, encode
 from evac.storage import OSD
 from tests.console.cephfleet import ceph_fleet
 from tests.console.fleetsource import FleetSource
@@ -17,7 +19,10 @@ from tui.app import Console
 from tui.console import measure_the_terminal, run_app
 from tui.look import Look
 from tui.ramps import Depth
-from tui.source import News
+from tui.source import Attached, News
+
+SECONDS = 20
+"""Answers that are made beforehand; then they come again."""
 
 
 def stirred(osd: OSD, dice: random.Random) -> OSD:
@@ -29,29 +34,30 @@ def stirred(osd: OSD, dice: random.Random) -> OSD:
     return msgspec.structs.replace(osd, pgs_up=tuple(up), pgs_acting=tuple(up))
 
 
-async def stir(fleet: Fleet, share: float, cells: float) -> None:
-    """Change as many OSDs each second as it takes for `cells` of all cells, two cells each; or `share` of the OSDs."""
+def answers(fleet: Fleet, seconds: int, share: float, cells: float) -> list[bytes]:
+    """What the engine would send each second, as it comes over the socket: enough OSDs for `cells` of all cells, two each."""
     dice = random.Random(1)
-    while True:
-        await asyncio.sleep(1.0)
-        rows = list(fleet.table("osds").values())
-        count = int(len(rows) * (share or cells * len(rows[0].pgs_acting) / 2))
-        fleet.publish(osds=[stirred(osd, dice) for osd in dice.sample(rows, min(len(rows), count))])
+    osds = dict(fleet.table("osds"))
+    count = int(len(osds) * (share or cells * len(next(iter(osds.values())).pgs_acting) / 2))
+    out = []
+    for second in range(seconds):
+        changed = [stirred(osds[key], dice) for key in dice.sample(list(osds), min(len(osds), count))]
+        osds |= {osd.key: osd for osd in changed}
+        out.append(encode(Delta(epoch=fleet.epoch, rev=fleet.rev + second + 1, osds=tuple(changed))))
+    return out
 
 
 class Stirred(FleetSource):
-    """Begins to stir when the console begins to follow."""
+    """First the fleet, then one answer a second, again and again, decoded as the engine's client does."""
 
-    share = 0.0
-    cells = 0.01
+    answers: Sequence[bytes] = ()
 
     async def follow(self) -> AsyncIterator[News]:
-        task = asyncio.create_task(stir(self.fleet, self.share, self.cells))
-        try:
-            async for news in super().follow():
-                yield news
-        finally:
-            task.cancel()
+        yield Attached(self.greeting)
+        yield self.fleet.delta(None)
+        for answer in itertools.cycle(self.answers):
+            await asyncio.sleep(1.0)
+            yield msgspec.msgpack.decode(answer, type=Delta)
 
 
 def main() -> None:
@@ -64,7 +70,7 @@ def main() -> None:
     parser.add_argument("--ascii", action="store_true")
     options = parser.parse_args()
     source = Stirred(ceph_fleet(pools=options.pools, osds=options.osds, pgs=64 * options.osds // 3))
-    source.share, source.cells = options.share, options.cells
+    source.answers = answers(source.fleet, SECONDS, options.share, options.cells)
     measure_the_terminal()
     depth = Depth(options.depth) if options.depth else None
     raise SystemExit(run_app(Console(source, look=Look(ascii_only=options.ascii), depth=depth), mouse=True))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from msgspec import Struct
 from rich.segment import Segment
 from textual.geometry import Region
 from textual.strip import Strip
@@ -21,6 +20,7 @@ from tui.look import Span
 from tui.paint import Painter, Uncycled, drawn
 from tui.text import fit
 from tui.widgets.lines import Palette, strip_of
+from tui.widgets.picture import Picture, differing
 from tui.widgets.table import SCROLLBAR, Placed, place
 
 HEADER = 2
@@ -33,15 +33,11 @@ TALL = 22
 """Lines from which min, avg and max are drawn below the sums."""
 
 
+SETTLED = 0.3
+"""Seconds from the first of some changes until the sums of a large cluster are taken."""
+
 KEPT = 300
 """Lines that are kept drawn: some pages."""
-
-
-class Picture(Struct, frozen=True):
-    """One row as drawn."""
-
-    head: tuple[Span, ...]
-    cells: tuple[Span, ...]
 
 
 class Drawing(Widget):
@@ -83,6 +79,7 @@ class Drawing(Widget):
         self._fit()
         self._sums = []
         self._take_sums()
+        self._show_sums()
         self.refresh()
 
     def touched(self, *, reordered: bool, keys: set[str]) -> None:
@@ -328,19 +325,7 @@ class Drawing(Widget):
             del self._strips[variant]
 
     def _differing(self, old: Picture | None, new: Picture, y: int) -> Iterator[Region]:
-        if old is None or len(old.cells) != len(new.cells):
-            yield Region(0, y, self.size.width, 1)
-            return
-        if old.head != new.head:
-            yield Region(0, y, self._head_cells, 1)
-        start = -1
-        for at in range(len(new.cells) + 1):
-            same = at == len(new.cells) or old.cells[at] == new.cells[at]
-            if not same and start < 0:
-                start = at
-            elif same and start >= 0:
-                yield Region(self._head_cells + start * self._cell, y, (at - start) * self._cell, 1)
-                start = -1
+        return differing(old, new, Region(0, y, self.size.width, 1), self._head_cells, self._cell)
 
     # --- column sums -----------------------------------------------------------------------------
 
@@ -349,11 +334,10 @@ class Drawing(Widget):
         if self.grid.small:
             for _ in self.grid.stats_work():
                 pass
-        self._show_sums()
-        if not self.grid.small and self.is_attached and not self._sums_at_work:
-            work = self.grid.stats_work()
+            self._show_sums()
+        elif self.grid.stats_due and self.is_attached and not self._sums_at_work:
             self._sums_at_work = True
-            self._go_on(work)
+            self.set_timer(SETTLED, lambda: self._go_on(self.grid.stats_work()))
 
     def _go_on(self, work: Iterator[None]) -> None:
         try:
@@ -361,6 +345,9 @@ class Drawing(Widget):
         except StopIteration:
             self._sums_at_work = False
             self._show_sums()
+            if self.grid.by_most:
+                self._repaint(self._visible())
+            self._take_sums()
             return
         self.set_timer(0.005, lambda: self._go_on(work), name="column sums")
 
