@@ -285,7 +285,17 @@ class Console(App[int], inherit_bindings=False):
         )
         if guarded is not None and guarded(event):
             return
+        if isinstance(event, events.Key) and self._typed_ahead(event):
+            return
         await super().on_event(event)
+
+    def _typed_ahead(self, event: events.Key) -> bool:
+        """A key that the table was given before "/" opened the prompt has come back unused: it belongs to the prompt."""
+        prompt = self.main.prompt
+        if not (event.is_forwarded and event.is_printable and self.screen is self.main and prompt.is_open):
+            return False
+        prompt.type(event.character or "")
+        return True
 
     async def action_quit(self) -> None:
         """Leave; the engine goes on."""

@@ -36,7 +36,13 @@ def help_lines(console: Console) -> list[Line]:
     writes = [entry for entry in entries if entry[2].partition("(")[0] in WRITES]
     reads = [entry for entry in entries if entry not in writes]
     pane = console.board.pane.title
-    out: list[Line] = [(Span(f"In the {pane} pane. Each of these asks before anything is done:", "title"),)]
+    out: list[Line] = [
+        (
+            Span(
+                f"In the {pane} pane. Each of these asks before anything is done (pausing does not):", "title"
+            ),
+        )
+    ]
     out += lines(writes) or [(Span("  none: this console is read-only", "dim"),)]
     out += [(Span("Looking:", "title"),), *lines(reads)]
     fields = " ".join(f"{field}:" for field in FIELDS)

@@ -162,6 +162,9 @@ def why_not(verb: Verb, vm: VM, context: Context) -> str:
     able, reason = store.able(vm.cluster, verb.kind)
     if not able:
         return reason or f"{vm.cluster} cannot do this"
+    if verb.states is not None and vm.state is VMState.MIGRATING:
+        stuck = store.stuck(vm.key) is not None
+        return "is stuck: r (reset-state) first" if stuck else "is migrating: wait until that has ended"
     if verb.states is not None and vm.state not in verb.states:
         return f"is {vm.state.value}: {verb.else_do}"
     if vm.locked:

@@ -42,7 +42,7 @@ def plan_sheet(plan: DrainPlan, host: Host, context: Context, *, dead: bool) -> 
     body: list[Line] = [
         host_line(host, context),
         (
-            Span(f"{len(moves)} VMs move{stay}", "title"),
+            Span(f"{'1 VM moves' if len(moves) == 1 else f'{len(moves)} VMs move'}{stay}", "title"),
             Span(f"  {cells.size(plan.memory)} of guest memory  figures {age} old"),
         ),
         *(

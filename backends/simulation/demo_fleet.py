@@ -216,7 +216,7 @@ def clouds(*, seed: int, now: Callable[[], float]) -> dict[str, World]:
 
 
 def _trouble_in_frankfurt(world: World) -> None:
-    """One VM writes faster than the link is; one is stuck; one host is being serviced."""
+    """One VM writes faster than the link is; one has been stuck for two hours; one host is being serviced."""
     first, stuck, broken = _on(world, "fra-cmp-03")[:3]
     first.name, first.tags = STUBBORN, ("critical", "no-downtime")
     home = world.hosts[first.host]
@@ -234,6 +234,7 @@ def _trouble_in_frankfurt(world: World) -> None:
     deeds.maintain(world, "fra-cmp-12", on=True, reason="DIMM B2 replaced, burn-in until Thursday (jk)")
     for vm in (first, stuck, broken):
         world.touch(vm)
+    stuck.updated = world.time - 2 * 3600.0
 
 
 def _trouble_in_amsterdam(world: World) -> None:

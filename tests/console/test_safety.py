@@ -183,3 +183,17 @@ async def test_several_vms_need_their_count_typed() -> None:
         await run.press("3", "tab", "tab", "enter")
         await until(lambda: bool(run.source.orders), "the order never arrived")
         assert len(set(run.source.targets)) == 3
+
+
+async def test_a_filter_typed_at_once_is_a_filter_and_no_keys_of_the_table() -> None:
+    """Pasted, or typed by a fast hand, "/db" came to the table before the prompt was open: d planned a drain."""
+    source = FleetSource(some_fleet())
+    async with running(source) as run:
+        await run.press("2")
+        run.tap("slash", *"db-00")
+        await until(lambda: run.console.board.filter == "db-00", "the filter was not taken as typed")
+        assert run.console.screen is run.console.main
+        await run.press("enter", "1")
+        run.tap("colon", *"queue", "enter")
+        await until(lambda: run.console.board.pane.name == "queue", "the command was not taken as typed")
+        assert not source.changed_anything

@@ -30,7 +30,9 @@ def brief(job: Job) -> str:
 def to(row: Row, context: Context) -> Span:
     """Where a move goes, by its short name: a host's domain tells nothing within one cluster."""
     if isinstance(row, Job):
-        host = (row.target or getattr(row.action, "to", "") or "?") if isinstance(row.action, MOVES) else ""
+        host = row.target or getattr(row.action, "to", "")
+        if not host and isinstance(row.action, MOVES) and not row.state.ended:
+            return Span("scheduler", "dim")
     else:
         host = row.target or "?" if isinstance(row, Migration) else ""
     return Span(short(cells.plain(host, context.look).text))

@@ -36,7 +36,7 @@ def doing(vm: VM, context: Context) -> Span:
         return Span(f"{look.glyph('warn')} stuck since {since(late.since, context)}", "warn")
     move = context.store.migration_of(vm.key)
     if move is None:
-        return Span("")
+        return Span("no migration reported" if vm.state is VMState.MIGRATING else "", "dim")
     left = f" {cells.size(move.memory_remaining)} left" if move.memory_remaining is not None else ""
     where = cells.plain(move.target, look).text or "?"
     return Span(f"{look.glyph('arrow')} {where} {move.phase.value}{left}", "busy")

@@ -106,7 +106,12 @@ class Prompt(Horizontal):
         with self.input.prevent(Input.Changed):
             self.input.value = value
         self.input.cursor_position = len(value)
-        self.input.focus()
+        # Not `focus()`: that waits its turn, and what was typed meanwhile would be keys of the table: "/d" drains.
+        self.screen.set_focus(self.input)
+
+    def type(self, text: str) -> None:
+        """What was typed before it was open arrives late."""
+        self.input.insert_text_at_cursor(text)
 
     def _close(self, value: str | None) -> None:
         self.screen.remove_class("prompting")
