@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
 from evac.errors import BadAnswer
 from evac.model import Problem
@@ -299,7 +299,7 @@ class OkToStop(Struct, frozen=True):
 class PGAnswer(Struct, frozen=True, omit_defaults=True):
     """Of `pg ls-by-osd`, `pg ls` and `pg dump`."""
 
-    pgid: str
+    pgid: Annotated[str, Meta(pattern=r"^[0-9]{1,18}\.[0-9a-f]{1,16}$")]
     state: str = ""
     up: tuple[int, ...] = ()
     acting: tuple[int, ...] = ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,6 +36,7 @@ FILES = {
 }
 
 
+@cache
 def recorded(folder: str, name: str) -> bytes:
     """The bytes of one answer."""
     for path in (FIXTURES / folder / f"{name}.json", FIXTURES / folder / f"{name}.json.gz"):
@@ -43,12 +45,14 @@ def recorded(folder: str, name: str) -> bytes:
     raise FileNotFoundError(name)
 
 
+@cache
 def groups(folder: str) -> list[dict[str, Any]]:
     """All PGs, brief."""
     found: list[dict[str, Any]] = json.loads(recorded(folder, "pg_dump_pgs_brief"))["pg_stats"]
     return found
 
 
+@cache
 def counted(folder: str) -> Placement:
     """As the worker counts them."""
     held = groups(folder)
