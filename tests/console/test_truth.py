@@ -251,7 +251,7 @@ async def test_a_vm_left_behind_in_migrating_is_called_stuck_as_time_passes() ->
         assert run.console.board.go_to(one.key)
         assert "stuck" not in run.text()
         wall.now += MOVE
-        await until(lambda: "stuck since 01:45:40" in run.text(), "the VM is not called stuck")
+        await until(lambda: "▲ stuck 01:45Z" in run.text(), "the VM is not called stuck")
         await until(lambda: "Then reset its state" in run.text(), "what to do is not said")
         run.console.board.set_filter("state:stuck")
         assert run.console.board.order == [one.key]

@@ -25,6 +25,10 @@ _RANKS = {
 }
 
 
+HALF_A_DAY = 43_200.0
+"""Seconds from which on a time of day alone no longer says when."""
+
+
 def doing(vm: VM, context: Context) -> Span:
     """The move or job under way: ours with its bytes, or one the cluster reports."""
     job = context.store.job_on(vm.key)
@@ -33,7 +37,9 @@ def doing(vm: VM, context: Context) -> Span:
     look = context.look
     late = context.store.stuck(vm.key)
     if late is not None:
-        return Span(f"{look.glyph('warn')} stuck since {since(late.since, context)}", "warn")
+        at = cells.clock_time(late.since, date=True)
+        today = context.store.wall() - late.since < HALF_A_DAY
+        return Span(f"{look.glyph('warn')} stuck {f'{at[11:16]}Z' if today else at[5:10]}", "warn")
     move = context.store.migration_of(vm.key)
     if move is None:
         return Span("no migration reported" if vm.state is VMState.MIGRATING else "", "dim")
@@ -43,8 +49,8 @@ def doing(vm: VM, context: Context) -> Span:
 
 
 def since(at: float, context: Context) -> str:
-    """The time of day in UTC; the date too where that is not today's."""
-    return cells.clock_time(at, date=context.store.wall() - at > 86_400 / 2)
+    """The time of day in UTC; the date too where that is long ago."""
+    return cells.clock_time(at, date=context.store.wall() - at > HALF_A_DAY)
 
 
 def _job(job: Job, context: Context) -> Span:
@@ -98,7 +104,7 @@ def _detail(vm: VM, context: Context) -> list[Line]:
     late = context.store.stuck(vm.key)
     if late is not None:
         age = cells.span_of_time(context.store.wall() - late.since)
-        words = f"{late.word} since {since(late.since, context)} UTC ({age}), and nothing is at work on it"
+        words = f"{late.word} since {since(late.since, context).rstrip('Z')} UTC ({age}), and nothing is at work on it"
         lines.append((Span("STUCK ", "warn"), cells.plain(words, look)))
         lines.append((Span("next: ", "dim"), cells.plain(late.problem.next_step, look)))
     if vm.fault:
