@@ -1,4 +1,4 @@
-"""`evac import`: from what this machine knows (clouds.yaml) to a config that can look and not touch."""
+"""`evac import`: from what this machine knows (clouds.yaml, /etc/ceph) to a config that can look and not touch."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ read_only = true
 @click.option("--dry-run", is_flag=True, help="Print the config that would be written, and write nothing.")
 @click.pass_context
 def import_command(ctx: click.Context, /, dry_run: bool) -> None:
-    """Write a read-only config from clouds.yaml. An existing config is kept as a backup and added to."""
+    """Write a read-only config from clouds.yaml and /etc/ceph. An existing config is kept as a backup and added to."""
     path = ctx.obj.where().config
     found, notes = discover()
     for text in notes:
@@ -63,7 +63,7 @@ def import_found(path: Path, found: Sequence[Found]) -> None:
             f"Everything found is in {path} already." if found else "There is nothing to import.",
             Code.DONE if found else Code.FAILED,
             unaffected="Nothing was written.",
-            next_step="" if found else "Put a clouds.yaml in place, or: evac config edit",
+            next_step="" if found else "Put a clouds.yaml or an /etc/ceph/ceph.conf in place, or: evac config edit",
         )
     backup = write_private(path, text, keep_old=True)
     show.say(
