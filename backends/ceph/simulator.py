@@ -16,19 +16,28 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from backends.ceph import simulator_map, simulator_osd, simulator_pg, simulator_status, simulator_writes
+from backends.ceph import (
+    simulator_map,
+    simulator_osd,
+    simulator_pg,
+    simulator_settings,
+    simulator_status,
+    simulator_writes,
+)
 from backends.ceph.simulator_answers import Context, Handler, Refused, Told, words
 from backends.simulation.ceph import CephWorld
 from backends.simulation.faults import CALL_FAULTS, Fault, Faults, Kind
 
 MON: dict[str, Handler] = {
     **simulator_status.MON,
+    **simulator_settings.MON,
     **simulator_osd.MON,
     **simulator_map.MON,
     **simulator_writes.MON,
 }
 MGR: dict[str, Handler] = {
     **simulator_status.MGR,
+    **simulator_settings.MGR,
     **simulator_osd.MGR,
     **simulator_map.MGR,
     **simulator_pg.MGR,

@@ -18,7 +18,7 @@ from backends.ceph.simulator_answers import (
     word,
     words,
 )
-from backends.ceph.simulator_status import trouble
+from backends.ceph.simulator_status import capacity, trouble
 from backends.simulation.ceph import CephWorld
 from backends.simulation.ceph_crush import NOBODY
 from backends.simulation.ceph_reading import CLEAN, shares, states, sums
@@ -256,8 +256,7 @@ def _ls_by_pool(context: Context, command: Command) -> object:
 def _stat(context: Context, _: Command) -> object:
     ceph = context.ceph
     total = sums(ceph)
-    size = sum(osd.size for osd in ceph.osds.values() if osd.inside)
-    used = int(sum(shares(ceph).used[osd.id] for osd in ceph.osds.values() if osd.inside))
+    size, used = capacity(ceph)
     summary = {
         "num_pg_by_state": [{"name": name, "num": count} for name, count in total.states.items() if count],
         "num_pgs": total.pgs,

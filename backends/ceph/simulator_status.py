@@ -8,11 +8,9 @@ from backends.ceph.simulator_answers import (
     Command,
     Context,
     Handler,
-    Refused,
     Told,
     addresses,
     ratio,
-    same_uuid,
     stamp,
     word,
     zulu,
@@ -76,8 +74,7 @@ def _osdmap(ceph: CephWorld) -> dict[str, object]:
 
 
 def _pgmap(ceph: CephWorld, total: Sums) -> dict[str, object]:
-    size = sum(osd.size for osd in ceph.osds.values() if osd.inside)
-    used = int(sum(shares(ceph).used[osd.id] for osd in ceph.osds.values() if osd.inside))
+    size, used = capacity(ceph)
     states = [{"state_name": name, "count": count} for name, count in total.states.most_common() if count]
     found: dict[str, object] = {
         "pgs_by_state": states,
@@ -92,6 +89,13 @@ def _pgmap(ceph: CephWorld, total: Sums) -> dict[str, object]:
     if total.inactive:
         found["inactive_pgs_ratio"] = ratio(total.inactive, total.pgs)
     return found | trouble(total) | client_io(ceph)
+
+
+def capacity(ceph: CephWorld) -> tuple[int, int]:
+    """(bytes of all OSDs that are in, bytes used on them)."""
+    inside = [osd for osd in ceph.osds.values() if osd.inside]
+    used = shares(ceph).used
+    return sum(osd.size for osd in inside), int(sum(used[osd.id] for osd in inside))
 
 
 def trouble(total: Sums) -> dict[str, object]:
@@ -311,71 +315,6 @@ def _mgr_stat(context: Context, _: Command) -> object:
     }
 
 
-# --- versions and settings ------------------------------------------------------------------------
-
-
-def _versions(context: Context, _: Command) -> object:
-    ceph = context.ceph
-    counts = {
-        "mon": len(ceph.daemons.in_quorum()),
-        "mgr": len(ceph.daemons.mgr.names),
-        "osd": sum(1 for osd in ceph.osds.values() if osd.up),
-    }
-    found: dict[str, object] = {name: {RELEASE: count} if count else {} for name, count in counts.items()}
-    return {**found, "mds": {}, "overall": {RELEASE: sum(counts.values())}}
-
-
-def _version(_: Context, __: Command) -> object:
-    return {"version": RELEASE}
-
-
-def _config_get(context: Context, command: Command) -> object:
-    key = word(command, "key")
-    settings = {
-        "osd_max_backfills": str(context.ceph.timing.max_backfills),
-        "mon_osd_down_out_interval": f"{context.ceph.timing.down_out:.0f}",
-        **context.ceph.config,
-    }
-    if key not in settings:
-        raise Refused(2, f"unrecognized key '{key}'")
-    return f"{settings[key]}\n".encode()
-
-
-def _config_dump(context: Context, _: Command) -> object:
-    return [
-        {
-            "section": "global",
-            "name": name,
-            "value": value,
-            "level": "advanced",
-            "can_update_at_runtime": True,
-            "mask": "",
-        }
-        for name, value in context.ceph.config.items()
-    ]
-
-
-def _auth_get(context: Context, command: Command) -> object:
-    entity = word(command, "entity")
-    if entity not in {"client.admin", "client.evac", "client.evac-rw"}:
-        raise Refused(2, f"failed to find {entity} in keyring")
-    caps = {"mon": "allow *"} if entity == "client.admin" else {"mon": "allow r", "mgr": "allow r"}
-    key = same_uuid(context.ceph.fsid, entity).replace("-", "") + "AAAAAA=="
-    return Told([{"entity": entity, "key": key, "caps": caps}], f"exported keyring for {entity}")
-
-
-def _balancer(_: Context, __: Command) -> object:
-    return {
-        "active": False,
-        "last_optimize_duration": "0:00:00.001310",
-        "last_optimize_started": "Sat Nov 21 06:12:23 2026",
-        "mode": "upmap",
-        "no_optimization_needed": False,
-        "optimize_result": "Optimization plan created successfully",
-        "plans": [],
-    }
-
-
 def _fsid(context: Context, _: Command) -> object:
     return {"fsid": context.ceph.fsid}
 
@@ -389,10 +328,5 @@ MON: dict[str, Handler] = {
     "quorum_status": _quorum,
     "mgr dump": _mgr_dump,
     "mgr stat": _mgr_stat,
-    "versions": _versions,
-    "version": _version,
-    "config get": _config_get,
-    "config dump": _config_dump,
-    "auth get": _auth_get,
 }
-MGR: dict[str, Handler] = {"progress json": _progress, "progress": _progress, "balancer status": _balancer}
+MGR: dict[str, Handler] = {"progress json": _progress, "progress": _progress}
