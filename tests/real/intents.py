@@ -17,8 +17,10 @@ from evac.actions import (
     LiveMigrate,
     ResetState,
     RevertMove,
+    SetNoout,
     StartVM,
     StopVM,
+    UnsetNoout,
 )
 from evac.model import VM, Host
 from tests.real.rig import host_identity, vm_identity
@@ -43,6 +45,8 @@ def every_action(vm: VM, host: Host, migration: str) -> list[Action]:
         EnterMaintenance(**on_host, reason="tried by the suite"),
         LeaveMaintenance(**on_host),
         ForceDown(**on_host, fenced=FENCED),
+        SetNoout(**on_host),
+        UnsetNoout(**on_host),
     ]
     assert {type(action) for action in actions} == set(get_args(Action)), "a kind of action is missing here"
     return actions
@@ -67,4 +71,6 @@ def every_verb(vm: str, moving: str, host: str) -> list[list[str]]:
         ["force-complete", moving],
         ["start", vm],
         ["stop", vm],
+        ["noout", host],
+        ["noout", host, "--undo"],
     ]
