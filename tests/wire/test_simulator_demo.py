@@ -1,9 +1,10 @@
-"""The demo's process: three clouds on loopback, an incident in them, files only for their owner, and a clean end."""
+"""The demo's process: three clouds on loopback and a storage cluster, an incident in them, files only for their owner, and a clean end."""
 
 from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -78,10 +79,10 @@ def test_its_files_are_for_their_owner_only_and_the_config_names_every_cloud(dem
     clusters = tomllib.loads((demo.folder / "config.toml").read_text())["clusters"]
     kinds = {name: table["kind"] for name, table in clusters.items()}
     assert kinds == {**dict.fromkeys(demo.clouds, "openstack"), "fra-ceph": "ceph"}
-    socket = Path(clusters["fra-ceph"]["socket"])
-    assert socket.stat().st_mode & 0o777 == 0o600
+    path = Path(clusters["fra-ceph"]["socket"])
+    assert path.stat().st_mode & 0o777 == 0o600
     assert demo.end() == 0
-    assert not socket.exists()
+    assert not path.exists()
 
 
 def test_it_ends_on_sigterm(demo: Demo) -> None:
@@ -104,6 +105,47 @@ def test_a_fleet_of_any_size_changes_as_fast_as_was_asked(tmp_path: Path) -> Non
         assert time.monotonic() < end, "a fifth of 500 did not change within 20 s"
         time.sleep(0.1)
     assert demo.end() == 0
+
+
+def ask(path: str, target: str, prefix: str, **args: object) -> Any:
+    """One command to a demo's storage cluster."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link:
+        link.settimeout(20)
+        link.connect(path)
+        link.sendall(json.dumps({"target": target, "command": {"prefix": prefix, **args}}).encode() + b"\n")
+        with link.makefile("rb") as stream:
+            head = json.loads(stream.readline())
+            assert head["code"] == 0
+            return json.loads(stream.read(head["size"]))
+
+
+def sockets(demo: Demo) -> dict[str, str]:
+    clusters = tomllib.loads((demo.folder / "config.toml").read_text())["clusters"]
+    return {name: table["socket"] for name, table in clusters.items() if table["kind"] == "ceph"}
+
+
+def test_the_storage_cluster_lies_on_hypervisors_of_the_fleet(demo: Demo) -> None:
+    tree = ask(sockets(demo)["fra-ceph"], "mon", "osd tree")["nodes"]
+    hosts = {node["name"] for node in tree if node["type"] == "host"}
+    known = {item.name for item in demo.connect("fra-prod").compute.hypervisors()}
+    assert len(hosts) == 16
+    assert hosts < known
+    status = ask(sockets(demo)["fra-ceph"], "mon", "status")
+    assert status["osdmap"]["num_osds"] == 64
+    assert status["health"]["status"] == "HEALTH_WARN"
+
+
+def test_a_storage_cluster_of_any_size_is_served_alone_even_where_paths_are_long(tmp_path: Path) -> None:
+    deep = tmp_path / ("long" * 25)
+    deep.mkdir()
+    demo = Demo(deep, "--ceph-osds", "200", "--ceph-pools", "4", "--ceph-pgs", "1000")
+    assert demo.clouds == {}
+    path = sockets(demo)["scale-ceph"]
+    rows = ask(path, "mgr", "pg dump", dumpcontents=["pgs_brief"])["pg_stats"]
+    assert len(rows) == 1000
+    assert ask(path, "mon", "osd stat")["num_osds"] == 200
+    assert demo.end() == 0
+    assert not Path(path).parent.exists()
 
 
 def test_the_incident_is_as_the_script_says() -> None:
