@@ -45,11 +45,11 @@ def about_states(look: Look, flags: Iterable[str]) -> list[Point]:
     return found or [good(CHECK, f"all {pgmap.num_pgs} PGs are active+clean")]
 
 
-def _count(pgmap: shapes.PGMapStat, words: frozenset[str]) -> dict[str, int]:
+def _count(pgmap: shapes.PGMapStat, words: frozenset[str], *, but: str = "") -> dict[str, int]:
+    found = {row.state_name: row.count for row in pgmap.pgs_by_state if row.count}
+    split = {state: set(state.split("+")) for state in found}
     return {
-        row.state_name: row.count
-        for row in pgmap.pgs_by_state
-        if row.count and set(row.state_name.split("+")) & words
+        state: count for state, count in found.items() if split[state] & words and but not in split[state]
     }
 
 
@@ -64,18 +64,18 @@ def _not_active(pgmap: shapes.PGMapStat) -> list[Point]:
     idle = {
         row.state_name: row.count for row in pgmap.pgs_by_state if row.count and not _active(row.state_name)
     }
-    if not idle:
-        return []
+    check, found = "availability", []
+    if strange := idle.pop("unknown", 0):
+        words = f"{strange} PGs are in a state that the manager does not know (yet)"
+        fix = "A manager that has just started learns it in seconds; ask again."
+        found.append(unseen(check, words, fix))
     said = f"{sum(idle.values())} PGs are not active ({some(sorted(idle))})"
+    if not idle:
+        return found
     if all(set(state.split("+")) & STARTING and "down" not in state for state in idle):
-        return [passes("availability", said, "It takes seconds; ask again.")]
-    return [
-        stands(
-            "availability",
-            said,
-            "Clients wait for them already. ceph health detail names them; bring OSDs back.",
-        )
-    ]
+        return [*found, passes(check, said, "It takes seconds; ask again.")]
+    fix = "Clients wait for them already. ceph health detail names them; bring OSDs back."
+    return [*found, stands(check, said, fix)]
 
 
 def _active(state: str) -> bool:
@@ -95,7 +95,8 @@ def _short(look: Look, flags: set[str]) -> list[Point]:
     """Copies that are missing or in the wrong place; they pass if something is being done about it."""
     assert look.status is not None
     pgmap = look.status.pgmap
-    moving, short = _count(pgmap, ON_THE_MOVE), _count(pgmap, SHORT)
+    # "active+clean+remapped" has all its copies, in other places than CRUSH would choose: that may stay so for ever.
+    moving, short = _count(pgmap, ON_THE_MOVE), _count(pgmap, SHORT, but="clean")
     objects = _objects(pgmap)
     if not moving and not short and not objects:
         return []

@@ -242,6 +242,17 @@ def test_recovery_that_is_held_up_by_a_flag_does_not_pass_by_itself() -> None:
     assert "ceph osd unset norecover" in found(verdict, "recovery").fix
 
 
+def test_pgs_that_are_whole_in_another_place_stand_against_nothing() -> None:
+    calm = replace(SAFE, status=states(active__clean=100, active__clean__remapped=28))
+    assert judge(calm).answer is StopAnswer.SAFE
+
+
+def test_pgs_that_a_new_manager_does_not_know_are_unknown() -> None:
+    verdict = judge(replace(SAFE, status=states(active__clean=100, unknown=28)))
+    assert verdict.answer is StopAnswer.UNKNOWN
+    assert found(verdict, "availability").ok is None
+
+
 # --- not yet ------------------------------------------------------------------------------------------------------
 
 
