@@ -15,6 +15,7 @@ import weakref
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from ctypes import POINTER, byref, c_char_p, c_int, c_size_t, c_uint64, c_void_p
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from backends.ceph import trouble
@@ -73,6 +74,16 @@ class Login:
             self.settings["rados_mon_op_timeout"] = "0"
         if keyring := (setup.write_keyring if own else "") or setup.keyring:
             self.settings["keyring"] = keyring
+        self.keyring = keyring
+
+    def check(self) -> None:
+        """Whether the keyring can be read; librados says of one that cannot that the monitors refuse the key."""
+        if not self.keyring:
+            return
+        try:
+            Path(self.keyring).open("rb").close()
+        except OSError as error:
+            raise trouble.connecting(error.errno or errno.EIO, "keyring", user=self.user) from None
 
 
 # --- ctypes -------------------------------------------------------------------------------------------
@@ -233,9 +244,9 @@ class RadosCarrier:
 
     def _forget(self, session: Session) -> None:
         """The next question logs in anew."""
-        for write, task in list(self._sessions.items()):
+        for key, task in list(self._sessions.items()):
             if task.done() and not task.cancelled() and task.exception() is None and task.result() is session:
-                del self._sessions[write]
+                del self._sessions[key]
                 self._threads.submit(session.close)
 
     async def _session(self, target: Target, *, write: bool) -> Session:
@@ -243,9 +254,13 @@ class RadosCarrier:
         task = self._sessions.get((target, write))
         if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
             login = Login(self._setup, target, write=write)
-            task = asyncio.create_task(self._run(lambda: self._open(login)))
+            task = asyncio.create_task(self._run(lambda: self._connect(login)))
             self._sessions[target, write] = task
         return await asyncio.shield(task)
+
+    def _connect(self, login: Login) -> Session:
+        login.check()
+        return self._open(login)
 
     async def _run(self, call: Callable[[], T]) -> T:
         """In a thread. Nobody can end it there: who gives up leaves a stuck one behind, until it comes back."""

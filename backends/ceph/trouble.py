@@ -84,7 +84,8 @@ def command_failed(code: int, err: str, *, where: str = "") -> CarrierError:
     if "calling conf_read_file" in said:
         return connecting(errno.ENOENT, "conf", where=where)
     if "unable to find a keyring" in said:
-        return connecting(errno.ENOENT, "keyring", where=where)
+        code = errno.EACCES if "(13) Permission denied" in said else errno.ENOENT
+        return connecting(code, "keyring", where=where)
     if told:
         return connecting(int(told[1]), "connect", where=where)
     if said.splitlines()[-1:] == ["timed out"] or code == 124:
@@ -106,7 +107,13 @@ def connecting(code: int, step: str, *, where: str = "", user: str = "") -> Carr
             f"Ceph's configuration file{where} cannot be read: {os.strerror(code)}.",
             "Set `conf` to its path, usually /etc/ceph/ceph.conf; evac runs as its own user and must be able to read it.",
         )
-    if step == "keyring" or code == errno.ENOENT:
+    if step == "keyring" and code != errno.ENOENT:
+        return _failure(
+            "auth",
+            f"The keyring of {who}{where} cannot be read: {os.strerror(code)}.",
+            "evac runs as its own user and must be able to read it; nobody else should.",
+        )
+    if code == errno.ENOENT:
         return _failure(
             "auth",
             f"There is no keyring{where} with a key for {who}.",

@@ -264,7 +264,8 @@ async def _main(out_fd: int) -> None:
 def main() -> None:
     """Run until stdin ends. What a library prints goes to stderr: stdout belongs to the frames."""
     with suppress(OSError, AttributeError):
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        # Not SIGKILL: the handler also ends the commands that run.
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     out = os.dup(1)
     os.dup2(2, 1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -134,6 +134,12 @@ def test_lines_of_cephs_own_log_are_not_shown() -> None:
             "no keyring",
         ),
         (
+            1,
+            "auth: unable to find a keyring on /x: (13) Permission denied\n[errno 13] RADOS permission denied",
+            "auth",
+            "cannot be read: Permission denied",
+        ),
+        (
             13,
             "[errno 13] RADOS permission denied (error connecting to the cluster)",
             "auth",

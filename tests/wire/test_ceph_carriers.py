@@ -341,7 +341,8 @@ async def test_closing_waits_for_no_answer_and_leaves_no_process_even_when_ceph_
         await until(lambda: not alive(site.pids[0]), "the end of the command")
 
 
-async def test_a_worker_whose_engine_is_killed_ends_too(site: Site) -> None:
+async def test_a_worker_whose_engine_is_killed_ends_and_so_does_what_it_runs(site: Site) -> None:
+    site.tell("osd df", hang=True, ignore_term=True)
     code = (
         "import asyncio, sys\n"
         "from pathlib import Path\n"
@@ -350,7 +351,7 @@ async def test_a_worker_whose_engine_is_killed_ends_too(site: Site) -> None:
         "    async with Site(Path(sys.argv[1])).client() as client:\n"
         "        await client.ask('mon', 'osd tree')\n"
         "        print(pid_of(client), flush=True)\n"
-        "        await asyncio.Event().wait()\n"
+        "        await client.ask('mon', 'osd df')\n"
         "asyncio.run(main())\n"
     )
     engine = await asyncio.create_subprocess_exec(
@@ -360,10 +361,12 @@ async def test_a_worker_whose_engine_is_killed_ends_too(site: Site) -> None:
     )
     assert engine.stdout is not None
     worker = int(await engine.stdout.readline())
+    await until(lambda: len(site.pids) == 2, "the command that hangs")
     assert alive(worker)
     engine.kill()
     await engine.wait()
     await until(lambda: not alive(worker), "the worker's end")
+    await until(lambda: not alive(site.pids[1]), "the end of its command")
 
 
 async def test_nothing_of_the_setup_stands_on_the_workers_command_line(site: Site) -> None:

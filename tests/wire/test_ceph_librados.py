@@ -91,6 +91,12 @@ async def test_a_conf_that_is_not_there_is_named(site: Site, told: Told) -> None
             await client.ask("mon", "status")
 
 
+async def test_a_keyring_that_cannot_be_read_is_not_a_refusal_of_the_monitors(site: Site, told: Told) -> None:
+    async with site.client(**OPTIONS, keyring=".") as client:
+        with pytest.raises(AuthFailed, match=r"keyring of client\.evac cannot be read: Is a directory"):
+            await client.ask("mon", "status")
+
+
 async def test_a_refusal_and_a_time_out_of_librados_are_told_in_words(site: Site, told: Told) -> None:
     told(replies={"status": [-13, "", "access denied"], "versions": [-110, "", ""]})
     async with site.client(**OPTIONS) as client:
