@@ -5,17 +5,38 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Iterator
 
+import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from evac import wire
-from evac.api import Hello
+from evac.api import Delta, Hello
 from evac.fleet import Fleet
 
 log = logging.getLogger(__name__)
 
 PERIOD = 0.2
 """Seconds between two deltas to one console: five a second are as many as an eye can follow."""
+
+
+PART = 500
+"""OSDs in one message: a console decodes a message in one go, and 2,500 with 50 pools took it 14 ms of CPU (measured)."""
+
+
+def parts(delta: Delta, since: int | None) -> Iterator[Delta]:
+    """The delta after revision `since` as messages. All but the last bear `since`, so whoever is cut off asks for all.
+
+    A full one stays whole: it says "this is all there is".
+    """
+    if delta.full or since is None or len(delta.osds) <= PART:
+        yield delta
+        return
+    last = len(delta.osds) - PART
+    yield msgspec.structs.replace(delta, rev=since, osds=delta.osds[:PART])
+    for start in range(PART, len(delta.osds), PART):
+        rev = delta.rev if start >= last else since
+        yield Delta(epoch=delta.epoch, rev=rev, osds=delta.osds[start : start + PART])
 
 
 class Feed:
@@ -55,7 +76,8 @@ class Feed:
                     if rev is not None:
                         await news.wait(rev)
                     delta = self._fleet.delta(rev)
-                    await self._put(socket, await wire.encode_delta(delta, as_json=as_json), as_json)
+                    for part in parts(delta, rev):
+                        await self._put(socket, await wire.encode_delta(part, as_json=as_json), as_json)
                     rev = delta.rev
                     await asyncio.sleep(self.period)
         except ConnectionError:

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Sequence
 import msgspec
 
 from evac.api import Delta
+from evac.feed import parts
 from evac.fleet import Fleet, encode
 from evac.storage import OSD
 from tests.console.cephfleet import ceph_fleet
@@ -34,30 +35,33 @@ def stirred(osd: OSD, dice: random.Random) -> OSD:
     return msgspec.structs.replace(osd, pgs_up=tuple(up), pgs_acting=tuple(up))
 
 
-def answers(fleet: Fleet, seconds: int, share: float, cells: float) -> list[bytes]:
+def answers(fleet: Fleet, seconds: int, share: float, cells: float) -> list[list[bytes]]:
     """What the engine would send each second, as it comes over the socket: enough OSDs for `cells` of all cells, two each."""
     dice = random.Random(1)
     osds = dict(fleet.table("osds"))
     count = int(len(osds) * (share or cells * len(next(iter(osds.values())).pgs_acting) / 2))
-    out = []
+    out: list[list[bytes]] = []
     for second in range(seconds):
         changed = [stirred(osds[key], dice) for key in dice.sample(list(osds), min(len(osds), count))]
         osds |= {osd.key: osd for osd in changed}
-        out.append(encode(Delta(epoch=fleet.epoch, rev=fleet.rev + second + 1, osds=tuple(changed))))
+        delta = Delta(epoch=fleet.epoch, rev=fleet.rev + second + 1, osds=tuple(changed))
+        out.append([encode(part) for part in parts(delta, delta.rev - 1)])
     return out
 
 
 class Stirred(FleetSource):
     """First the fleet, then one answer a second, again and again, decoded as the engine's client does."""
 
-    answers: Sequence[bytes] = ()
+    answers: Sequence[list[bytes]] = ()
 
     async def follow(self) -> AsyncIterator[News]:
         yield Attached(self.greeting)
         yield self.fleet.delta(None)
         for answer in itertools.cycle(self.answers):
             await asyncio.sleep(1.0)
-            yield msgspec.msgpack.decode(answer, type=Delta)
+            for part in answer:
+                yield msgspec.msgpack.decode(part, type=Delta)
+                await asyncio.sleep(0)  # each is a message of its own
 
 
 def main() -> None:
