@@ -96,7 +96,7 @@ class Reading:
         self._mon_names: tuple[str, ...] | None = None
         self._metadata: tuple[shapes.MonMetadata, ...] = ()
         self._cadences = {
-            "health": Cadence(0.0, now=now),
+            "health": Cadence(0.0, share=1.0, now=now),
             "map": Cadence(1.0, share=0.2, now=now),
             "usage": Cadence(15.0, now=now),
             "latency": Cadence(10.0, now=now),
@@ -135,6 +135,7 @@ class Reading:
             }
         else:
             parts.placed.doubt = "no manager is active: these counts are the last ones there were"
+            parts.work = ()
         self._hurry()
         await asyncio.gather(*(self._step(name, step) for name, step in steps.items()))
         return tuple(self._problems.values())
