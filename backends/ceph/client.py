@@ -117,8 +117,14 @@ class CephClient:
     async def _exchange(self, frame: frames.Ask | frames.Place | frames.Examine) -> Exchange:
         """One request and its answer. A worker that says nothing at all in good time is replaced."""
         write = isinstance(frame, frames.Ask) and frame.command["prefix"] in WRITES
+        patience = self._settings.read_timeout + GRACE
         try:
-            exchange = await self._worker.request(frame, patience=self._settings.read_timeout + GRACE)
+            try:
+                exchange = await self._worker.request(frame, patience=patience)
+            except WorkerDied as died:
+                if write or not died.worn:
+                    raise
+                exchange = await self._worker.request(frame, patience=patience)
         except WorkerDied as died:
             raise replies.lost(self.cluster, died, write=write) from None
         if exchange.failed is not None:

@@ -39,11 +39,12 @@ LINE = 500
 class WorkerDied(Exception):
     """The worker ended, or had to be ended, with a request in flight; or it may not be started again yet."""
 
-    def __init__(self, why: str, *, sent: bool, hung: bool = False) -> None:
+    def __init__(self, why: str, *, sent: bool, worn: bool = False) -> None:
         super().__init__(why)
         self.why = why
         self.sent = sent
-        self.hung = hung
+        self.worn = worn
+        """It ended of its own accord to make room for a fresh one: what only reads may be asked again at once."""
 
 
 Piece = frames.Part | frames.Done | frames.Rows | frames.Placed | frames.Examined | frames.Failed
@@ -103,6 +104,7 @@ class _Life:
         self.last_line = ""
         self.over = ""
         """Why it is over; "" while it lives."""
+        self.worn = False
         self._said = asyncio.create_task(self._log())
         self._reading = asyncio.create_task(self._read())
 
@@ -145,16 +147,16 @@ class _Life:
         await self._said
         how = f"signal {_signal(-code)}" if code < 0 else f"exit code {code}"
         said = f": {self.last_line}" if self.last_line else ""
-        self.finish(why or f"it ended with {how}{said}")
+        self.finish(why or f"it ended with {how}{said}", worn=code == os.EX_TEMPFAIL)
 
-    def finish(self, why: str, *, hung: bool = False) -> None:
+    def finish(self, why: str, *, worn: bool = False) -> None:
         """Everybody who waits hears of it."""
         if self.over:
             return
-        self.over = why
+        self.over, self.worn = why, worn
         for exchange in self.open.values():
             if not exchange.ended.done():
-                exchange.ended.set_exception(WorkerDied(why, sent=True, hung=hung))
+                exchange.ended.set_exception(WorkerDied(why, sent=True, worn=worn))
         self._kill()
 
     def _kill(self) -> None:
@@ -241,8 +243,8 @@ class WorkerProcess:
             async with asyncio.timeout(patience):
                 await exchange.ended
         except TimeoutError:
-            life.finish("it did not answer and was ended", hung=True)
-            raise WorkerDied("it did not answer and was ended", sent=True, hung=True) from None
+            life.finish("it did not answer and was ended")
+            raise WorkerDied("it did not answer and was ended", sent=True) from None
         except asyncio.CancelledError:
             if not life.over:
                 life.send(frames.Cancel(id=number))
@@ -266,8 +268,11 @@ class WorkerProcess:
     async def _bury(self, life: _Life) -> None:
         """After a second death in a row it is left alone for a while."""
         self._life = None
-        self._deaths += 1
         await life.close()
+        if life.worn:
+            LOG.info("%s: worker %d made room: %s", self._setup.cluster, life.process.pid, life.over)
+            return
+        self._deaths += 1
         LOG.warning("%s: worker %d died: %s", self._setup.cluster, life.process.pid, life.over)
         pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (self._deaths - 2)) if self._deaths > 1 else 0.0
         self._not_before = time.monotonic() + pause

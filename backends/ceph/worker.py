@@ -84,9 +84,14 @@ class Worker:
                 happened=f"evac's worker made a mistake: {error!r}.", next_step="Please report it."
             )
             await self._send(frames.Failed(id=frame.id, kind="bad", problem=problem, sent=True))
-        if self._carrier.worn:
+        if self._carrier.worn and not self._busy:
             print("too many calls never came back; a new process starts", file=sys.stderr)  # noqa: T201 - it is logged
             os._exit(os.EX_TEMPFAIL)
+
+    @property
+    def _busy(self) -> bool:
+        """Somebody else still waits for an answer that may come."""
+        return len(self._tasks) > 1
 
     async def _ask(self, frame: frames.Ask) -> None:
         began = time.monotonic()

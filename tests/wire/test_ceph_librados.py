@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import gc
 import json
@@ -129,6 +130,21 @@ async def test_calls_that_never_come_back_cost_a_process_and_not_the_cluster(sit
         await until(lambda: not alive(first), "the end of the worn worker")
         told()
         assert await until_asked(client, "pg stat")
+
+
+async def test_others_do_not_notice_that_a_worn_worker_makes_room(site: Site, told: Told) -> None:
+    told(hang=["pg stat"])
+    async with site.client(**OPTIONS, patience=2.0) as client:
+        assert await client.ask("mon", "status")
+        first = pid_of(client)
+        hanging = [asyncio.create_task(client.ask("mgr", "pg stat")) for _ in range(rados.WORN)]
+        while alive(first):
+            assert await client.ask("mon", "status")
+        for task in hanging:
+            with pytest.raises(Unreachable, match="from the manager"):
+                await task
+        assert await client.ask("mon", "status")
+        assert pid_of(client) != first
 
 
 async def until_asked(client: object, prefix: str) -> object:
