@@ -113,7 +113,7 @@ def usages(answer: OSDUsage, before: Mapping[int, tuple[int, int]]) -> dict[int,
     for row in (*answer.nodes, *answer.stray):
         if row.kb <= 0 or row.id < 0:
             continue
-        now = (row.kb_used * KB, row.kb * KB)
+        now = (max(row.kb_used, 0) * KB, row.kb * KB)
         old = before.get(row.id)
         same = old is not None and old[1] == now[1] and abs(old[0] - now[0]) < now[1] * SAME_USE
         found[row.id] = old if same and old is not None else now

@@ -19,11 +19,18 @@ from evac.model import Problem
 T = TypeVar("T")
 
 
+Int = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+"""A larger number is nonsense, and could not be sent on to a console."""
+
+
+KB = Annotated[int, Meta(ge=-(2**50), le=2**50)]
+
+
 class Summary(Struct, frozen=True):
     """Of a health check."""
 
     message: str = ""
-    count: int | None = None
+    count: Int | None = None
 
 
 class Line(Struct, frozen=True):
@@ -51,10 +58,10 @@ class HealthAnswer(Struct, frozen=True):
 class OSDMapStat(Struct, frozen=True):
     """Of `status`."""
 
-    epoch: int = 0
-    num_osds: int = 0
-    num_up_osds: int = 0
-    num_in_osds: int = 0
+    epoch: Int = 0
+    num_osds: Int = 0
+    num_up_osds: Int = 0
+    num_in_osds: Int = 0
     osd_up_since: float = 0.0
     """Unix seconds: when an OSD last came up or went down."""
 
@@ -63,20 +70,20 @@ class StateCount(Struct, frozen=True):
     """Of `status`."""
 
     state_name: str = ""
-    count: int = 0
+    count: Int = 0
 
 
 class PGMapStat(Struct, frozen=True):
     """Of `status`. Counts of recovery are present while they are above 0 only."""
 
     pgs_by_state: tuple[StateCount, ...] = ()
-    num_pgs: int = 0
-    num_objects: int | None = None
-    bytes_used: int | None = None
-    bytes_total: int | None = None
-    degraded_objects: int = 0
-    misplaced_objects: int = 0
-    unfound_objects: int = 0
+    num_pgs: Int = 0
+    num_objects: Int | None = None
+    bytes_used: Int | None = None
+    bytes_total: Int | None = None
+    degraded_objects: Int = 0
+    misplaced_objects: Int = 0
+    unfound_objects: Int = 0
     recovering_objects_per_sec: float | None = None
     recovering_bytes_per_sec: float | None = None
 
@@ -84,19 +91,19 @@ class PGMapStat(Struct, frozen=True):
 class MgrStat(Struct, frozen=True):
     """Of `status`, and all of `mgr stat`."""
 
-    epoch: int = 0
+    epoch: Int = 0
     """Of the map of managers; only in `mgr stat`."""
     available: bool = False
     active_name: str = ""
-    num_standbys: int = 0
-    num_standby: int = 0
+    num_standbys: Int = 0
+    num_standby: Int = 0
     """As `mgr stat` spells it."""
 
 
 class MonMapStat(Struct, frozen=True):
     """Of `status`."""
 
-    num_mons: int = 0
+    num_mons: Int = 0
     min_mon_release_name: str = ""
 
 
@@ -116,22 +123,22 @@ class Status(Struct, frozen=True):
 class PoolAnswer(Struct, frozen=True):
     """Of `osd dump`."""
 
-    pool: int
+    pool: Int
     pool_name: str = ""
-    type: int = 1
+    type: Int = 1
     """1 replicated, 3 erasure-coded."""
-    size: int = 0
-    min_size: int = 0
-    pg_num: int = 0
-    pg_num_target: int = 0
-    crush_rule: int = -1
+    size: Int = 0
+    min_size: Int = 0
+    pg_num: Int = 0
+    pg_num_target: Int = 0
+    crush_rule: Int = -1
 
 
 class OSDState(Struct, frozen=True, omit_defaults=True):
     """Of `osd dump`."""
 
-    osd: int
-    up: int = 0
+    osd: Int
+    up: Int = 0
     state: tuple[str, ...] = ()
     public_addr: str = ""
 
@@ -139,9 +146,9 @@ class OSDState(Struct, frozen=True, omit_defaults=True):
 class OSDDump(Struct, frozen=True):
     """`osd dump`."""
 
-    epoch: int = 0
+    epoch: Int = 0
     fsid: str = ""
-    crush_version: int = 0
+    crush_version: Int = 0
     full_ratio: float = 0.95
     backfillfull_ratio: float = 0.9
     nearfull_ratio: float = 0.85
@@ -156,15 +163,15 @@ class OSDDump(Struct, frozen=True):
 class Node(Struct, frozen=True, omit_defaults=True):
     """Of `osd tree`: a CRUSH bucket (id below 0) or an OSD."""
 
-    id: int
+    id: Int
     name: str = ""
     type: str = ""
-    children: tuple[int, ...] = ()
+    children: tuple[Int, ...] = ()
     device_class: str = ""
     crush_weight: float = 0.0
     reweight: float = 1.0
     status: str = ""
-    exists: int = 1
+    exists: Int = 1
 
 
 class OSDTree(Struct, frozen=True):
@@ -185,7 +192,7 @@ class Step(Struct, frozen=True):
 class Rule(Struct, frozen=True):
     """Of `osd crush rule dump`."""
 
-    rule_id: int
+    rule_id: Int
     rule_name: str = ""
     steps: tuple[Step, ...] = ()
 
@@ -193,9 +200,9 @@ class Rule(Struct, frozen=True):
 class Usage(Struct, frozen=True, omit_defaults=True):
     """Of `osd df`. An OSD that is out has kb 0, which means not told (measured on 16.2)."""
 
-    id: int
-    kb: int = 0
-    kb_used: int = 0
+    id: Int
+    kb: KB = 0
+    kb_used: KB = 0
 
 
 class OSDUsage(Struct, frozen=True):
@@ -215,7 +222,7 @@ class Latency(Struct, frozen=True, omit_defaults=True):
 class LatencyRow(Struct, frozen=True, omit_defaults=True):
     """Of `osd perf`."""
 
-    id: int
+    id: Int
     perf_stats: Latency = Latency()
 
 
@@ -279,17 +286,17 @@ class MonMetadata(Struct, frozen=True):
 class Versions(Struct, frozen=True):
     """`versions`: version string → how many daemons."""
 
-    overall: dict[str, int] = field(default_factory=dict)
-    mon: dict[str, int] = field(default_factory=dict)
+    overall: dict[str, Int] = field(default_factory=dict)
+    mon: dict[str, Int] = field(default_factory=dict)
 
 
 class OkToStop(Struct, frozen=True):
     """`osd ok-to-stop`. It echoes the ids it was asked about, and knows nothing of whether they exist."""
 
     ok_to_stop: bool
-    osds: tuple[int, ...] = ()
-    num_ok_pgs: int = 0
-    num_not_ok_pgs: int = 0
+    osds: tuple[Int, ...] = ()
+    num_ok_pgs: Int = 0
+    num_not_ok_pgs: Int = 0
     ok_become_degraded: tuple[str, ...] = ()
     ok_become_more_degraded: tuple[str, ...] = ()
     bad_become_inactive: tuple[str, ...] = ()
@@ -301,10 +308,10 @@ class PGAnswer(Struct, frozen=True, omit_defaults=True):
 
     pgid: Annotated[str, Meta(pattern=r"^[0-9]{1,18}\.[0-9a-f]{1,16}$")]
     state: str = ""
-    up: tuple[int, ...] = ()
-    acting: tuple[int, ...] = ()
-    up_primary: int = -1
-    acting_primary: int = -1
+    up: tuple[Int, ...] = ()
+    acting: tuple[Int, ...] = ()
+    up_primary: Int = -1
+    acting_primary: Int = -1
 
 
 class PGList(Struct, frozen=True):

@@ -7,6 +7,7 @@ import copy
 import json
 from typing import Any
 
+import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +16,7 @@ from backends.ceph.gather import Gatherer
 from backends.ceph.options import Options
 from evac.backend import Settings
 from evac.errors import BackendError
+from evac.model import Inventory
 from evac.storage import StopAnswer
 from tests.unit.ceph_wire import BACKFILL, Wire
 
@@ -104,6 +106,7 @@ async def _inventory(wire: Wire) -> None:
     else:
         assert found.storage is not None
         assert found.storage.fsid
+        assert msgspec.msgpack.decode(msgspec.msgpack.encode(found), type=Inventory) == found
 
 
 @settings(
