@@ -21,6 +21,7 @@ SECTIONS = {
         "vms": "looking",
         "problems": "looking",
         "events": "looking",
+        "pgs": "pgs",
         "ok-to-stop": "storage",
         "queue": "queueing",
         "doctor": "doctor",

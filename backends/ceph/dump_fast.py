@@ -46,8 +46,8 @@ LONGEST = 31
 SPARSEST = 64
 """Cells of a table for each key: wild ids are left to the strict decoder, which sorts them."""
 
-_HEAD = re.compile(rb'\s*(?:\{"pg_ready":(true|false),"pg_stats":)?\[(?=\{"pgid":")')
-_TAIL = re.compile(rb"\}\](\}?)\s*\Z")
+_HEAD = re.compile(rb'[ \t\r\n]*(?:\{"pg_ready":(true|false),"pg_stats":)?\[(?=\{"pgid":")')
+_TAIL = re.compile(rb"\}\](\}?)[ \t\r\n]*\Z")
 _STATE = re.compile(rb"[a-z_+]*")
 _SEAM = b'},{"pgid":"'
 

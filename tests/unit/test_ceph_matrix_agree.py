@@ -166,3 +166,11 @@ def test_a_byte_beyond_ascii_ends_an_id() -> None:
     data = brief_json(cluster)
     for byte in range(128, 256):
         assert fuzz_dumps.check(data.replace(b'"1.9"', b'"1.9%c"' % byte)) == "refused"
+
+
+def test_only_what_json_calls_space_may_stand_around_it() -> None:
+    """A form feed is space to a pattern and none to JSON (found by the fuzzer)."""
+    data = brief_json([placed(1, seed, [1, 2, 3]) for seed in range(40)])
+    assert fuzz_dumps.check(data) == "decoded the short way"
+    for odd in (b"\x0b", b"\x0c"):
+        assert fuzz_dumps.check(odd + data) == fuzz_dumps.check(data + odd) == "refused"
