@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from backends.ceph import dump_fast, dump_json, dump_text
-from backends.ceph.dump import DumpError, Reading, unpacked
+from backends.ceph.dump import NOBODY, DumpError, Reading, unpacked
 from backends.ceph.dump_tally import MOST_CELLS, Block, Ints, Tally
 
 Table = npt.NDArray[np.int32]
@@ -34,8 +34,9 @@ class Matrix:
             DumpError: so many pools and OSDs that no cluster can be meant.
         """
         self.pools: Ints = np.array(sorted(tally.pgs), np.int64)
+        named = np.array([osd for osd in listed or () if osd < NOBODY], np.int64)
         known = [np.unique(part.osds) for part in (*tally.up, *tally.acting, *tally.primary)]
-        self.osds: Ints = np.unique(np.concatenate([np.array(listed or (), np.int64), *known]))
+        self.osds: Ints = np.unique(np.concatenate([named, *known]))
         if len(self.osds) * len(self.pools) > MOST_CELLS:
             raise DumpError(
                 f"{len(self.osds)} OSDs and {len(self.pools)} pools are more than any cluster has."
