@@ -91,7 +91,7 @@ def _private(check: str, path: str) -> Finding:
         check=check,
         ok=False if mode & 0o007 else None,
         detail=f"{path} can be read by {who} (mode {mode:04o})",
-        fix=f"Run: chmod {'600' if mode & 0o007 else 'g-rwx'} {shlex.quote(path)}",
+        fix=f"chmod {'600' if mode & 0o007 else 'g-rwx'} {shlex.quote(path)}",
     )
 
 
