@@ -70,7 +70,7 @@ _found: dict[str, bool] = {}
 @pytest.fixture(scope="module")
 def running_ceph() -> None:
     """Up for this file."""
-    _found.setdefault("ceph", ceph_lab.is_up())
+    _found.setdefault("ceph", ceph_lab.is_begun())
     ceph_lab.up()
 
 

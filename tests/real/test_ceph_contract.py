@@ -36,11 +36,9 @@ class LabCluster(StorageCluster):
         await asyncio.to_thread(state.restore, self.witness)
 
     async def stop(self, host: str) -> None:
-        await asyncio.to_thread(daemons.stop_osds, osds_of(host))
+        await asyncio.to_thread(state.stop, self.witness, host)
 
     async def start(self, host: str) -> None:
-        """Not in the midst of peering, which would start over: 30 s instead of 5."""
-        await asyncio.to_thread(state.peered, self.witness)
         await asyncio.to_thread(daemons.start_osds, osds_of(host))
 
 

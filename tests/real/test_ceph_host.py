@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from evac.client import EngineRefusal
 from evac.storage import StopAnswer, StopVerdict
-from tests.real.ceph import daemons, state
+from tests.real.ceph import state
 from tests.real.ceph.layout import HOSTS, osds_of
 from tests.real.ceph.rig import CephRig, options
 from tests.real.ceph.witness import Witness
@@ -46,14 +47,12 @@ async def test_while_one_host_is_away_no_other_may_stop(ceph: Witness, ceph_rig:
     await ceph_rig.start()
     await ceph_rig.read()
     ceph.ask("osd set-group", flags="noout", who=["node01"])
-    daemons.stop_osds(osds_of("node01"))
-    state.peered(ceph)
+    await asyncio.to_thread(state.stop, ceph, "node01")
     one, code = await verdict(ceph_rig, "node02")
     assert (one.answer, code) == (StopAnswer.NO, 3)
     assert "3 OSDs are down" in against(one)
     assert "node01" in against(one)
-    daemons.start_osds(osds_of("node01"))
-    state.restore(ceph)
+    await asyncio.to_thread(state.restore, ceph)
     one, code = await verdict(ceph_rig, "node02")
     assert (one.answer, code) == (StopAnswer.SAFE, 0), against(one)
 

@@ -50,6 +50,11 @@ def is_up() -> bool:
     return FACTS.exists() and all(DAEMONS.pid_of(name) for name in EVERYBODY)
 
 
+def is_begun() -> bool:
+    """True when somebody brought it up and did not take it down, whatever a test has ended since."""
+    return FACTS.exists() and any(DAEMONS.pid_of(name) for name in EVERYBODY)
+
+
 def up() -> None:
     """Install what is missing; a cluster that is not whole is made anew."""
     began = time.monotonic()
