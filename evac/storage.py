@@ -148,8 +148,11 @@ class Pool(Noun, frozen=True, kw_only=True):
         return f"{self.cluster}/{self.id}"
 
 
-class OSD(Noun, frozen=True, kw_only=True):
-    """One disk's daemon, with how many PGs of each pool lie on it."""
+class OSD(Noun, frozen=True, kw_only=True, gc=False):
+    """One disk's daemon, with how many PGs of each pool lie on it.
+
+    It is no business of the garbage collector: there may be 10,000, a quarter of them new each second, none in a cycle.
+    """
 
     cluster: str
     id: int

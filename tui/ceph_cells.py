@@ -63,6 +63,8 @@ def _cell(grid: Grid, place: int, held: tuple[int, float], wide: int, palette: P
     if grid.by_most:
         stats = grid.stats(place)
         step = ramps.by_share(count, stats.most if stats is not None else 0)
+    elif abs(count - share) < 1:
+        step = ramps.MIDDLE  # a PG cannot be split
     else:
         step = ramps.STEPS - 1 if math.isinf(gap) else ramps.by_deviation(gap)
     text = percent(gap) if grid.mode is Mode.DEVIATION else str(count)

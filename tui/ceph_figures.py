@@ -137,7 +137,7 @@ class Figures(Board):
     # --- sums ------------------------------------------------------------------------------------
 
     def stats(self, place: int) -> Summary | None:
-        """Sum, min, avg and max of a column over the rows on show; None while they are being taken."""
+        """Sum, min, avg and max of a column over the rows on show that hold or are due any; None while it is being taken."""
         return self._stats[place] if 0 <= place < len(self._stats) else None
 
     @property
@@ -150,17 +150,26 @@ class Figures(Board):
         if not self._stats_due:
             return
         self._stats_due = False
-        rows = [row for key in self.order if (row := self._rows.get(key)) is not None]
-        held: list[tuple[int, ...]] = []
+        rows = [
+            row
+            for key in self.order
+            if (row := self._rows.get(key)) is not None and row.zoom is not Zoom.MISSING
+        ]
+        held: list[tuple[tuple[int, ...], tuple[float, ...]]] = []
         totals: list[int] = []
-        for start in range(0, len(rows), 500):
-            some = [self.values(row) for row in rows[start : start + 500] if row.zoom is not Zoom.MISSING]
+        for start in range(0, len(rows), 250):
+            some = [(self.values(row), self.shares(row)) for row in rows[start : start + 250]]
             held += some
-            totals += map(sum, some)
+            totals += [sum(values) for values, _ in some]
             yield
         found: list[Summary] = []
         for column in range(self.width):
-            found.append(summary([values[column] for values in held if column < len(values)]))
+            counts = [
+                values[column]
+                for values, due in held
+                if column < len(values) and column < len(due) and (due[column] or values[column])
+            ]
+            found.append(summary(counts))
             yield
         self._stats = [*found, summary(totals)]
 

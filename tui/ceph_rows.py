@@ -55,8 +55,8 @@ COUNTED = {
 """What is summed in each mode; MOVING counts the leaving ones beside it."""
 
 
-class Row(Struct, frozen=True, kw_only=True):
-    """One line of the map."""
+class Row(Struct, frozen=True, kw_only=True, gc=False):
+    """One line of the map. As many as OSDs, and as little as those a matter for the garbage collector."""
 
     key: str
     cluster: str

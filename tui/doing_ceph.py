@@ -60,6 +60,7 @@ class CephDoing:
 
         async def fetch() -> None:
             found = await self.console.source.groups(osd.cluster, osd.id, pool)
+            self.console.say("")
             lines = [
                 *self.console.main.detail_lines(),
                 *intents_ceph.group_lines(found, osd.id, self.console.context),

@@ -236,7 +236,9 @@ class Grid(Figures):
         if found is None:
             return None
         path, members = found
-        osds = tuple(store.osds[each] for each in members if each in store.osds)
+        osds = tuple(
+            sorted((store.osds[key] for key in members if key in store.osds), key=lambda osd: osd.id)
+        )
         name = path[-1] if path else f"(no {self.zoom.value})"
         return Row(key=key, cluster=self.cluster, zoom=self.zoom, name=name, path=path, osds=osds)
 

@@ -90,8 +90,8 @@ def _columns(grid: Grid) -> tuple[Column, ...]:
         Column(
             key="host",
             title="HOST (CRUSH order)",
-            width=8,
-            priority=4,
+            width=10,
+            priority=2,
             cell=lambda row, ctx: Span(
                 clean(row.host if row.zoom is Zoom.OSD else row.rack, ctx.look.ascii_only)
             ),
@@ -127,7 +127,7 @@ def _columns(grid: Grid) -> tuple[Column, ...]:
             title="USED",
             width=4,
             right=True,
-            priority=3,
+            priority=4,
             cell=_used,
             sort=lambda row, _: row.used,
         ),
@@ -136,7 +136,7 @@ def _columns(grid: Grid) -> tuple[Column, ...]:
             title="DEV",
             width=5,
             right=True,
-            priority=2,
+            priority=3,
             cell=lambda row, _: Span(percent(off(grid, row))),
             sort=lambda row, _: off(grid, row),
         ),

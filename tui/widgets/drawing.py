@@ -125,7 +125,7 @@ class Drawing(Widget):
 
     def _lay_out(self) -> None:
         wide = self.size.width
-        budget = 34 if wide < 100 else 46 if wide < 140 else 72
+        budget = 34 if wide < 100 else 58 if wide < 160 else 76
         self._head = place(self.grid.pane.columns, budget)
         self._head_cells = sum(placed.cells + 1 for placed in self._head) + 1
         self._cell = self._column_width(wide - self._head_cells - SCROLLBAR)
