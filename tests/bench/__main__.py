@@ -19,6 +19,7 @@ BENCHES: dict[str, tuple[list[str], list[str]]] = {
     "drain": (["--runs", "3"], ["--runs", "1", "--vms", "200"]),
     "torture": (["--kills", "200"], ["--kills", "10"]),
     "pgs_stall": ([], ["100000", "2000", "30"]),
+    "ceph_poll": ([], ["1000", "20"]),
 }
 """Name of the module → its arguments in full, and in a hurry."""
 
