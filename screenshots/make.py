@@ -76,6 +76,10 @@ async def shoot(console: Console, folder: Path) -> None:
         await pilot.press("question_mark")
         await asyncio.sleep(1)
         save(console, folder, "help")
+        await pilot.press("escape", "escape", "6")
+        await until(pilot, "the PGs are counted", lambda: any(osd.pgs_up for osd in console.store.osds.values()))
+        await asyncio.sleep(2)
+        save(console, folder, "ceph")
 
 
 async def until(pilot: Pilot[int], what: str, ready: Callable[[], bool]) -> None:
