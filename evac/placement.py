@@ -31,6 +31,10 @@ from msgspec import Struct
 from evac.storage import OSD, Pool
 
 
+LEAST = 2.0**-32
+"""Weights below are 0: CRUSH weight and reweight are both counted in 65536ths."""
+
+
 class Which(StrEnum):
     """Which of a PG's places are counted."""
 
@@ -198,7 +202,7 @@ def capped_shares(
     shares = [0.0] * len(weights)
     members: dict[Hashable, list[int]] = {}
     for place, weight in enumerate(weights):
-        if weight > 0:
+        if weight >= LEAST:
             members.setdefault(domains[place], []).append(place)
     heavy = {domain: sum(weights[place] for place in places) for domain, places in members.items()}
     left = amount

@@ -110,8 +110,13 @@ def test_shares_never_exceed_what_there_is_nor_what_a_domain_may_hold(
     assert sum(shares) <= size + 1e-6
     for name in ("a", "b", "c"):
         assert sum(s for s, d in zip(shares, domains, strict=True) if d == name) <= 1 + 1e-6
-    if any(weight > 0 and domain is None for weight, domain in rows):
+    if any(weight >= 2**-32 and domain is None for weight, domain in rows):
         assert sum(shares) == pytest.approx(size)
+
+
+def test_a_weight_too_small_for_crush_is_none() -> None:
+    assert capped_shares(3.0, [2.2e-313, 0.0], [None, "a"]) == [0.0, 0.0]
+    assert capped_shares(3.0, [2.0**-32, 0.0], [None, "a"]) == [3.0, 0.0]
 
 
 def test_short_rows_stand_for_zeros() -> None:
