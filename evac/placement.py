@@ -30,7 +30,6 @@ from msgspec import Struct
 
 from evac.storage import OSD, Pool
 
-
 LEAST = 2.0**-32
 """Weights below are 0: CRUSH weight and reweight are both counted in 65536ths."""
 
