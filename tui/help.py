@@ -14,12 +14,16 @@ if TYPE_CHECKING:
     from tui.app import Console
 
 
+CEPH_FILTER: Line = (Span("  in this pane host: rack: class: state: choose rows, pool: chooses columns"),)
+
+
 def active(console: Console) -> list[tuple[str, str, str]]:
     """(keys, words, action) for everything active on the main screen, keys of one action joined."""
     joined: dict[tuple[str, str], list[str]] = {}
     for key, binding in console.main.active_bindings.items():
         if binding.enabled and binding.binding.description:
-            joined.setdefault((binding.binding.description, binding.binding.action), []).append(key_name(key))
+            words = binding.binding.tooltip or binding.binding.description
+            joined.setdefault((words, binding.binding.action), []).append(key_name(key))
     return [(" ".join(keys), words, action) for (words, action), keys in joined.items()]
 
 
@@ -49,10 +53,11 @@ def help_lines(console: Console) -> list[Line]:
     out += [
         (Span("Filter:", "title"),),
         (Span(f"  words that must all match; {fields} look in one field; ! before a word inverts it"),),
+        *((CEPH_FILTER,) if console.board is console.grid else ()),
         (Span("Command line:", "title"),),
         (
             Span(
-                "  :hosts :vms :queue :events :problems :drain HOST :sort COLUMN :theme NAME :q   Tab completes"
+                "  :hosts :vms :queue :events :problems :ceph NAME :drain HOST :sort COLUMN :theme NAME :q   Tab completes"
             ),
         ),
     ]

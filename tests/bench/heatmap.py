@@ -10,6 +10,7 @@ has arrived on the pty.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import os
 import sys
 import time
@@ -27,6 +28,7 @@ from tests.bench.console import (
     figures,
     rss,
 )
+from tests.bench.heatmap_inside import measure
 from tests.bench.table import table
 
 RIGHT, LEFT = "\x1b[C", "\x1b[D"
@@ -90,6 +92,7 @@ def main() -> None:
     quiet.append(["256 colours, every OSD each second", *idle(screen, 3 if quick else 10)])
     screen.close()
     table(f"The same, every one of {osds:,} OSDs changing each second: key to paint (ms)", head, rows)
+    asyncio.run(measure(osds, pools, presses))
     table("Nobody presses a key", ["", "CPU % of a core", "bytes/s", "RSS MiB"], quiet)
 
 

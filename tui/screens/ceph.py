@@ -21,17 +21,31 @@ class CephMap(Heatmap):
     """See the module's docstring."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("m", "mode(1)", "count", show=True),
-        Binding("M", "mode(-1)", "count the one before", show=False),
-        Binding("z", "zoom(1)", "zoom in", show=True),
-        Binding("Z", "zoom(-1)", "out", show=True),
-        Binding("plus", "zoom(1)", "zoom in", show=False),
-        Binding("minus", "zoom(-1)", "out", show=False),
-        Binding("o", "may_stop", "may it stop?", show=True),
-        Binding("n", "noout", "noout", show=True),
-        Binding("enter", "open", "open", show=True),
-        Binding("escape,backspace", "leave", "back", show=False),
-        Binding("p", "pin", "pin the pool left", show=False),
+        Binding("m", "mode(1)", "count", show=True, tooltip="count: acting, up, primary, moving, deviation"),
+        Binding("M", "mode(-1)", "count", show=False, tooltip="the same backwards"),
+        Binding("z", "zoom(1)", "zoom in", show=True, tooltip="zoom in: racks, hosts, OSDs"),
+        Binding("Z", "zoom(-1)", "out", show=True, tooltip="zoom out"),
+        Binding("plus", "zoom(1)", "zoom in", show=False, tooltip="zoom in: racks, hosts, OSDs"),
+        Binding("minus", "zoom(-1)", "out", show=False, tooltip="zoom out"),
+        Binding(
+            "o",
+            "may_stop",
+            "may it stop?",
+            show=True,
+            tooltip="may the OSDs of its host stop now?",
+        ),
+        Binding("n", "noout", "noout", show=True, tooltip="set noout for its host, or take it back"),
+        Binding(
+            "enter", "open", "open", show=True, tooltip="open the rack or host; list the PGs of an OSD's cell"
+        ),
+        Binding(
+            "escape,backspace",
+            "leave",
+            "back",
+            show=False,
+            tooltip="out of the rack or host; then the filter",
+        ),
+        Binding("p", "pin", "pin", show=False, tooltip="keep the pool at the left, or let it go"),
         Binding("c", "colour", "colour by fair share or by the highest", show=False),
         Binding("right_square_bracket", "cluster(1)", "next Ceph cluster", show=False),
         Binding("left_square_bracket", "cluster(-1)", "previous Ceph cluster", show=False),
