@@ -59,7 +59,9 @@ class Engine:
         self._started = clock.wall()
         self._stopped = asyncio.Event()
         self._why_stopped = ""
-        self._linker = Linker(config, installed, read_only=read_only, record=journal.record)
+        self._linker = Linker(
+            config, installed, read_only=read_only, record=journal.record, state=where.state
+        )
         self._backends: dict[str, Backend] = {}
         self._pollers: dict[str, Poller] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}

@@ -62,6 +62,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     read_timeout: float = 30.0
     config_dir: Path = Path()
     """Relative paths in the options are relative to this folder."""
+    state_dir: Path = Path()
+    """The engine's state folder, for what the system itself does not keep; Path(): there is none, keep it in memory."""
     secret: Callable[[str], str] | None = None
     """Resolves a secret reference of the options (keyring, command, env, file). Blocking; call it off the loop."""
     record: Callable[[Call], None] | None = None

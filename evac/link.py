@@ -39,12 +39,20 @@ class Linker:
     """Builds links in threads of its own: importing an SDK takes up to a second (openstacksdk: 0.6 s)."""
 
     def __init__(
-        self, config: Config, plugins: Mapping[str, Plugin], *, read_only: bool, record: Record | None = None
+        self,
+        config: Config,
+        plugins: Mapping[str, Plugin],
+        *,
+        read_only: bool,
+        record: Record | None = None,
+        state: Path = Path(),
     ) -> None:
+        """`state`: the engine's state folder; Path(): nothing is kept."""
         self._config = config
         self._plugins = plugins
         self._read_only = read_only
         self._record = record
+        self._state = state
         self._executor = ThreadPoolExecutor(max_workers=2, thread_name_prefix="evac-link")
 
     def waiting(self, cluster: Cluster) -> Link:
@@ -98,6 +106,7 @@ class Linker:
             connect_timeout=cluster.rules.connect_timeout,
             read_timeout=cluster.rules.read_timeout,
             config_dir=folder if folder.is_dir() else Path(),
+            state_dir=self._state,
             secret=Secrets(config_dir=folder if folder.is_dir() else Path()),
             record=self._on_call if self._record else None,
         )
