@@ -16,6 +16,7 @@ BENCHES: dict[str, tuple[list[str], list[str]]] = {
     "console": ([], ["--quick"]),
     "poll": ([], ["2000"]),
     "heatmap": ([], ["--quick"]),
+    "pgs": ([], ["--quick"]),
     "drain": (["--runs", "3"], ["--runs", "1", "--vms", "200"]),
     "torture": (["--kills", "200"], ["--kills", "10"]),
     "pgs_stall": ([], ["100000", "2000", "30"]),
