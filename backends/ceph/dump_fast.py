@@ -5,7 +5,7 @@ arrays: compare the words with the text that must stand there, find the end of a
 turn its digits into a value by three multiplications. A group is *regular* when each of its bytes is accounted for,
 "acting" equals "up", and both primaries are the first of it; at rest nearly all are. The others are cut out and decoded
 by the strict decoder. Whatever the shape does not explain makes `read` return None: the strict decoder takes the whole,
-so both ways always agree (docs/decisions/006-pg-dump-decoding.md, tests/unit/test_ceph_matrix_agree.py).
+so both ways always agree (docs/decisions/007-pg-dump-decoding.md, tests/unit/test_ceph_matrix_agree.py).
 """
 
 from __future__ import annotations
