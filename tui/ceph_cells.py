@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from evac.placement import Summary, Which, deviation
 from tui import ramps
+from tui.board import Column
 from tui.ceph_rows import Mode, Row, Zoom
 from tui.grid import Grid
 from tui.look import Look, Span
@@ -36,8 +37,20 @@ def pool_title(grid: Grid, pool: int, look: Look) -> str:
     return clean(known.name, look.ascii_only)
 
 
+def head_title(grid: Grid, column: Column, look: Look) -> str:
+    """Title of a column left of the map; beside the sums stands the limit they are held against."""
+    if column.key == "over":
+        storage = grid.storage
+        return f">{storage.max_pgs_per_osd}" if storage is not None and storage.max_pgs_per_osd else ""
+    title = column.title.partition(" ")[0]
+    return title + (look.glyph("down" if grid.reverse else "up") if column.key == grid.sort else "")
+
+
 def cells_of(grid: Grid, row: Row, places: Sequence[int], wide: int, palette: Palette) -> list[Span]:
     """The row's cells at these places of its counts (-1: a pool that is gone), each exactly `wide` cells of text."""
+    storage = grid.storage
+    if storage is not None and not storage.placed:
+        return [Span(f"{'?':>{wide - 1}} ", "dim") for _ in places]
     values, shares = grid.values(row), grid.shares(row)
     if row.zoom is Zoom.MISSING:
         which = Which.UP if grid.mode is Mode.UP else Which.ACTING

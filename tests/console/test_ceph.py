@@ -218,6 +218,33 @@ async def test_hostile_names_of_pools_and_hosts_stay_in_their_cells() -> None:
                 await run.press("right")
 
 
+async def test_counts_that_are_not_known_yet_are_not_drawn_as_zero() -> None:
+    fleet = ceph_fleet(placed=False)
+    osds = [
+        msgspec.structs.replace(osd, pgs_up=(), pgs_acting=(), pgs_primary=(), pgs_arriving=())
+        for osd in fleet.table("osds").values()
+    ]
+    fleet.publish(osds=osds)
+    async with running(fleet) as run:
+        await run.press("6")
+        text = run.text()
+        assert "PG counts are not known yet" in text
+        assert "how many PGs lie where is not known yet" in text
+        line = next(line for line in text.splitlines() if line.startswith("osd.1 "))
+        assert line.split()[3:] == ["?"] * 9 + ["█"]
+
+
+async def test_the_limit_stands_above_the_rows_that_are_over_it() -> None:
+    async with running(ceph_fleet(max_pgs_per_osd=480)) as run:
+        await run.press("6")
+        lines = run.text().splitlines()
+        head = next(line for line in lines if line.startswith("NAME"))
+        assert ">480" in head
+        for osd in run.fleet.table("osds").values():
+            line = next((line for line in lines if line.startswith(f"{osd.name} ")), None)
+            assert line is None or ("▲over" in line) is (sum(osd.pgs_acting) > 480)
+
+
 # --- identity ------------------------------------------------------------------------------------
 
 
@@ -370,6 +397,17 @@ async def test_news_of_osds_that_are_not_on_the_screen_repaint_no_row() -> None:
         await run.settled()
         rows = range(map_.region.y + HEADER, map_.region.y + HEADER + map_.filled)
         assert not [span for span in frames.spans if span[0] in rows]
+
+
+async def test_of_a_large_cluster_only_what_is_on_the_screen_is_drawn() -> None:
+    async with running(ceph_fleet(osds=1_500, pools=40), size=(120, 40)) as run:
+        await run.press("6")
+        await run.pilot.pause()
+        map_ = run.console.main.map
+        assert len(map_._pictures) == map_.rows
+        assert all(len(picture.cells) == len(map_.shown) < 20 for picture in map_._pictures.values())
+        await run.press("G")
+        assert len(map_._pictures) <= 2 * map_.rows
 
 
 # --- several clusters, thousands of OSDs ---------------------------------------------------------

@@ -33,9 +33,15 @@ def percent(value: float | None) -> str:
 
 def off(grid: Grid, row: Row) -> float | None:
     """Deviation of a row's sum from its fair share."""
-    if row.zoom is Zoom.MISSING:
+    if row.zoom is Zoom.MISSING or not known(grid):
         return None
     return deviation(grid.total(row, lying(grid)), sum(grid.shares(row)))
+
+
+def known(grid: Grid) -> bool:
+    """Whether the counts are: not yet known is not the same as zero."""
+    storage = grid.storage
+    return storage is not None and storage.placed
 
 
 def lying(grid: Grid) -> Which:
@@ -44,6 +50,8 @@ def lying(grid: Grid) -> Which:
 
 
 def _sum(grid: Grid, row: Row, context: Context) -> Span:
+    if not known(grid):
+        return Span("?", "dim")
     if grid.mode is Mode.MOVING and row.zoom is not Zoom.MISSING:
         coming, going = grid.total(row, Which.ARRIVING), grid.total(row, Which.LEAVING)
         return Span(moving(coming, going, context.look))
@@ -193,7 +201,7 @@ def _head(grid: Grid, row: Row, context: Context) -> Line:
 
 
 def _cell(grid: Grid, row: Row, context: Context) -> Line:
-    if grid.pool is None:
+    if grid.pool is None or not known(grid):
         return ()
     look = context.look
     place, pool = grid.place_of(grid.pool), grid.pool_of(grid.pool)
@@ -227,7 +235,9 @@ def _numbers(grid: Grid, row: Row, place: int, values: list[tuple[str, Which]], 
 def _row_sum(grid: Grid, row: Row, context: Context) -> list[Line]:
     look = context.look
     storage = grid.storage
-    if row.zoom is Zoom.MISSING or storage is None:
+    if storage is None or not storage.placed:
+        return [(Span(f"{look.glyph('wait')} how many PGs lie where is not known yet", "busy"),)]
+    if row.zoom is Zoom.MISSING:
         return []
     words = [
         f"{which.value} {count}"

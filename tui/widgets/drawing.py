@@ -215,9 +215,7 @@ class Drawing(Widget):
         cursor = self._cursor_column()
         spans: list[Span] = []
         for placed in self._head:
-            title = placed.column.title.partition(" ")[0] if y == HEADER - 1 else ""
-            if y == HEADER - 1 and placed.column.key == grid.sort:
-                title += look.glyph("down" if grid.reverse else "up")
+            title = ceph_cells.head_title(grid, placed.column, look) if y == HEADER - 1 else ""
             words = fit(title, placed.cells, right=placed.column.right, ascii_only=look.ascii_only)
             spans.append(Span(f"{words} ", "dim"))
         spans.append(Span(" "))
