@@ -6,7 +6,7 @@ import csv
 import io
 import shutil
 import sys
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import click
 
@@ -19,6 +19,9 @@ from tui.commands.exits import Code, Stop
 from tui.commands.session import View, engine, read_fleet, run, unread
 from tui.commands.start import Start
 from tui.pg_sheet import Sheet
+
+if TYPE_CHECKING:
+    from backends.ceph.matrix import Row
 
 
 @click.command("pgs")
@@ -95,18 +98,6 @@ def saved(file: IO[bytes], which: Which) -> Sheet:
         raise Stop.of(named(error.problem, name), Code.FAILED) from None
     except OSError as error:
         raise Stop(f"{name} cannot be read: {error.strerror}.", Code.FAILED) from None
-    osds = tuple(
-        OSD(
-            cluster="",
-            id=osd,
-            name=f"osd.{osd}",
-            pgs_up=row.up,
-            pgs_acting=row.acting,
-            pgs_primary=row.primary,
-            pgs_arriving=row.arriving,
-        )
-        for osd, row in matrix.rows().items()
-    )
     if not matrix.lists_all:
         show.note("evac: an OSD without any PG is not in such a dump; a full `ceph pg dump` lists them all.")
     columns = tuple(matrix.pools.tolist())
@@ -116,10 +107,23 @@ def saved(file: IO[bytes], which: Which) -> Sheet:
         which=which,
         columns=columns,
         shown=tuple(range(len(columns))),
-        osds=osds,
+        osds=tuple(osd_of(osd, row) for osd, row in matrix.rows().items()),
         missing=tuple(missing.tolist()),
         pgs=tuple(matrix.pgs.tolist()),
         ready=matrix.ready,
+    )
+
+
+def osd_of(osd: int, row: Row) -> OSD:
+    """All that a dump tells of an OSD."""
+    return OSD(
+        cluster="",
+        id=osd,
+        name=f"osd.{osd}",
+        pgs_up=row.up,
+        pgs_acting=row.acting,
+        pgs_primary=row.primary,
+        pgs_arriving=row.arriving,
     )
 
 
