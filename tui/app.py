@@ -143,10 +143,10 @@ class Console(App[int], inherit_bindings=False):
                 if not isinstance(news, Delta):
                     self.take(news)
                     continue
-                for number, part in enumerate(sliced(news, self.store)):
-                    if number:
-                        await asyncio.sleep(PAUSE)
+                for part in sliced(news, self.store):
                     self.take(part)
+                    if part is not news:
+                        await asyncio.sleep(PAUSE)
                 if news.full:
                     self.call_after_refresh(quiet_gc)
         except asyncio.CancelledError:

@@ -13,7 +13,7 @@ SLICE = 150
 """OSDs per slice: 2 ms of CPU with 50 pools, 6 ms when 10,000 are sorted by their sums (measured)."""
 
 PAUSE = 0.003
-"""Seconds between two slices: a key takes several turns of the event loop from the terminal to its action."""
+"""Seconds after a slice: a key takes several turns of the event loop from the terminal to its action."""
 
 
 def sliced(delta: Delta, store: Store) -> Iterator[Delta]:
