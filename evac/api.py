@@ -13,6 +13,7 @@ from msgspec import Struct
 from evac.actions import Action
 from evac.jobs import Actor, Event, Job, Limits, Order, QueueState
 from evac.model import VM, ClusterState, Host, Migration, Noun, Problem
+from evac.probe import Probe
 from evac.storage import OSD, Pool, Storage
 
 API = "v1"
@@ -55,12 +56,15 @@ class Delta(Noun, frozen=True, kw_only=True):
     storages: tuple[Storage, ...] = ()
     pools: tuple[Pool, ...] = ()
     osds: tuple[OSD, ...] = ()
+    probes: tuple[Probe, ...] = ()
     queue: QueueState | None = None
     gone: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
     """Table name → keys that no longer exist."""
 
 
-TABLES = ("clusters", "hosts", "vms", "migrations", "orders", "jobs", "events", "storages", "pools", "osds")
+TABLES = (
+    "clusters", "hosts", "vms", "migrations", "orders", "jobs", "events", "storages", "pools", "osds", "probes",
+)  # fmt: skip
 
 
 class OrderRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -312,7 +312,18 @@ _TOLD = {
 def _durable(job: Job) -> tuple[object, ...]:
     """What of a job is worth a write when it changes; the rest is told anew by the next look."""
     reason = job.reason if job.state.ended else ""
-    return (job.state, job.task, job.migration, job.target, job.note, job.cancel_by, job.attempt, reason)
+    felt = (job.felt, job.felt_words)
+    return (
+        job.state,
+        job.task,
+        job.migration,
+        job.target,
+        job.note,
+        job.cancel_by,
+        job.attempt,
+        reason,
+        felt,
+    )
 
 
 def _record(old: Job, job: Job, who: str) -> dict[str, object]:

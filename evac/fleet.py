@@ -18,6 +18,7 @@ import msgspec
 from evac.api import TABLES, Delta
 from evac.jobs import Event, Job, Order, QueueState
 from evac.model import VM, ClusterState, Host, Inventory, Migration, Noun
+from evac.probe import Probe
 from evac.storage import OSD, Pool, Storage
 
 TOMBSTONES = 50_000
@@ -126,13 +127,16 @@ class Fleet:
         storages: Iterable[Storage] = (),
         pools: Iterable[Pool] = (),
         osds: Iterable[OSD] = (),
+        probes: Iterable[Probe] = (),
         queue: QueueState | None = None,
         gone: Mapping[str, Iterable[str]] | None = None,
     ) -> int:
         """Store rows; those equal to what is held change nothing. Returns the revision afterwards."""
         rev = self.rev + 1
         moved = False
-        given = (clusters, hosts, vms, migrations, orders, jobs, events, storages, pools, osds)
+        given = (
+            clusters, hosts, vms, migrations, orders, jobs, events, storages, pools, osds, probes,
+        )  # fmt: skip
         for table, rows in zip(TABLES, given, strict=True):
             for row in rows:
                 moved = self._put(table, row, rev) or moved

@@ -21,6 +21,7 @@ from msgspec import Struct
 
 from evac.actions import Action
 from evac.model import Noun, Progress
+from evac.probe import Felt, FeltVerdict
 
 
 class JobState(StrEnum):
@@ -98,6 +99,12 @@ class Job(Noun, frozen=True, kw_only=True):
     """What happened besides: "re-adopted after an engine restart", …"""
     cancel_by: str = ""
     """Who asked to cancel it while it was in flight; "" if nobody."""
+    felt: tuple[Felt, ...] = ()
+    """What each address of the VM felt of the move; () until it is over, and for what is no move."""
+    felt_verdict: FeltVerdict | None = None
+    """None until the move is over, and for what is no move."""
+    felt_words: str = ""
+    """The verdict in words, such as "out for 0.10 to 0.31 s" or "not measured: no address is known"."""
 
     @property
     def key(self) -> str:

@@ -94,6 +94,18 @@ class Felt(Noun, frozen=True, kw_only=True):
         return max(self.gaps, key=lambda gap: (gap.least, gap.most or gap.least), default=None)
 
 
+class FeltVerdict(StrEnum):
+    """What the measure of a move says of it."""
+
+    FINE = "fine"
+    """No outage, or one within the limit."""
+    OVER = "over the limit"
+    """It was out for longer than the configured limit, even by the least it can have been."""
+    SILENT = "silent"
+    """It answered before the move and does not answer after it."""
+    UNMEASURED = "not measured"
+
+
 class ProbeRow(Noun, frozen=True, kw_only=True):
     """A target as it stands now, for the ping pane."""
 
@@ -115,3 +127,28 @@ class ProbeRow(Noun, frozen=True, kw_only=True):
     """Seconds since the last good answer while it is silent."""
     window: str = ""
     """The move it is measured for now; "" when none."""
+
+
+class Probe(Noun, frozen=True, kw_only=True):
+    """A row of the fleet's table of probes: which VM a target belongs to, and how it stands now."""
+
+    id: str
+    """"CLUSTER/VM#n", n from 0; the id of its `Target`."""
+    cluster: str
+    vm: str
+    """VM.key"""
+    name: str
+    method: Method
+    address: str
+    """"" for a command."""
+    port: int = 0
+    job: str = ""
+    """The job that moves it now; "" when none does."""
+    note: str = ""
+    """"the address appeared during the move", …"""
+    row: ProbeRow
+
+    @property
+    def key(self) -> str:
+        """Its id."""
+        return self.id

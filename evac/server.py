@@ -78,6 +78,7 @@ class Server:
             ("storages", self._table),
             ("pools", self._table),
             ("osds", self._table),
+            ("probes", self._table),
             ("orders", self._table),
             ("events", self._table),
             ("jobs", self._table),

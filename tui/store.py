@@ -9,6 +9,7 @@ from evac import clock
 from evac.api import TABLES, Delta, Hello
 from evac.jobs import Event, Job, Order, QueueState
 from evac.model import VM, ClusterState, Host, Migration, Problem
+from evac.probe import Probe
 from evac.storage import OSD, Pool, Storage
 from evac.stuck import Stuck, busy, stuck
 
@@ -39,6 +40,7 @@ class Store:
         self.storages: dict[str, Storage] = {}
         self.pools: dict[str, Pool] = {}
         self.osds: dict[str, OSD] = {}
+        self.probes: dict[str, Probe] = {}
         self.queue = QueueState()
         self._busy: set[str] = set()
         self._vms_on: dict[str, set[str]] = {}
