@@ -147,8 +147,9 @@ class _Scan:
         slot = self._slots(pool, good)
         while not self._collect(slot, near[3], up, acting - 12, good):
             pass
-        for row in np.flatnonzero(~good).tolist():
-            self.loose.append(self.data[begin[row] : begin[row + 1] - 1])
+        bad = np.flatnonzero(~good)
+        texts = zip(begin[bad].tolist(), (begin[bad + 1] - 1).tolist(), strict=True)
+        self.loose += [self.data[first:last] for first, last in texts]
         self.pos = int(begin[-1])
 
     def _lists_equal(self, near: list[Words], acting: Ints, size: Ints) -> Flags:
@@ -182,9 +183,10 @@ class _Scan:
         begin = np.empty(len(up) + 1, np.int64)
         begin[0] = self.pos
         begin[1:] = after
-        for row in np.flatnonzero(~good).tolist():
-            limit = int(up[row + 1]) if row + 1 < len(up) else self.end
-            found = self.data.find(_SEAM, int(acting[row]), limit)
+        bad = np.flatnonzero(~good)
+        limits = np.append(up[1:], self.end)[bad]
+        for row, start, limit in zip(bad.tolist(), acting[bad].tolist(), limits.tolist(), strict=True):
+            found = self.data.find(_SEAM, start, limit)
             if found < 0:
                 if row + 1 < len(up):
                     raise _Irregular

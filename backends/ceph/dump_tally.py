@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from itertools import chain
+from itertools import chain, compress
+from operator import eq
 from typing import NamedTuple
 
 import numpy as np
@@ -48,19 +49,32 @@ class Tally:
         pools = pool_ids(groups)
         self.pgs.update(pools)
         where = np.array(pools, np.int64)
-        self.up.append(_placed(where, [group.up for group in groups], self.missing_up))
-        self.acting.append(_placed(where, [group.acting for group in groups], self.missing_acting))
-        self.primary.append(_placed(where, [_primary(group) for group in groups], Counter()))
-        moving = [index for index, group in enumerate(groups) if group.up != group.acting]
-        arriving = [[osd for osd in groups[i].up if osd not in groups[i].acting] for i in moving]
-        self.arriving.append(_placed(where[moving], arriving, Counter()))
+        self.primary.append(_answering(where, groups))
+        ups, actings = [group.up for group in groups], [group.acting for group in groups]
+        still = np.fromiter(map(eq, ups, actings), np.bool_, len(groups))
+        holes: Counter[int] = Counter()
+        resting = _placed(where[still], list(compress(ups, still)), holes)
+        for blocks, missing in ((self.up, self.missing_up), (self.acting, self.missing_acting)):
+            blocks.append(resting)
+            missing.update(holes)
+        where, ups, actings = where[~still], list(compress(ups, ~still)), list(compress(actings, ~still))
+        self.up.append(_placed(where, ups, self.missing_up))
+        self.acting.append(_placed(where, actings, self.missing_acting))
+        coming = [[osd for osd in up if osd not in acting] for up, acting in zip(ups, actings, strict=True)]
+        self.arriving.append(_placed(where, coming, Counter()))
 
 
-def _primary(group: Group) -> Sequence[int]:
-    """The OSD that answers for the group; the first of "acting" in dumps that do not say it."""
-    if group.acting_primary is None:
-        return [osd for osd in group.acting if osd != NOBODY][:1]
-    return () if group.acting_primary < 0 else (group.acting_primary,)
+def _answering(pools: Ints, groups: Sequence[Group]) -> Block:
+    """By the OSD that answers for the group; that is the first of "acting" in dumps that do not say it."""
+    told = [group.acting_primary for group in groups]
+    if None in told:
+        told = [
+            next((osd for osd in group.acting if osd != NOBODY), -1) if primary is None else primary
+            for primary, group in zip(told, groups, strict=True)
+        ]
+    osds = np.array(told, np.int64)
+    some = (osds >= 0) & (osds != NOBODY)
+    return counted(pools[some], osds[some])
 
 
 def _placed(pools: Ints, lists: Sequence[Sequence[int]], missing: Counter[int]) -> Block:
