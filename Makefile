@@ -6,7 +6,7 @@ PIP    := $(BIN)/pip --disable-pip-version-check
 JOBS   ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check unit test-real bench screenshots lab-up lab-down clean
+.PHONY: help demo test check unit test-real fuzz bench screenshots lab-up lab-down clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,14 +39,19 @@ unit: $(VENV)/.dev  ## the unit tests alone, in seconds
 test: check  ## everything that needs no real cluster
 	$(BIN)/pytest -q -n $(JOBS)
 
-test-real: $(VENV)/.dev  ## boots a real OpenStack on loopback and proves evac on it (root, Debian)
+test-real: $(VENV)/.dev  ## boots a real OpenStack and a real Ceph on loopback and proves evac on them (root, Debian)
 	$(BIN)/pytest tests/real -q -p no:cacheprovider
 
-lab-up: $(VENV)/.dev  ## boots that OpenStack and leaves it running
-	$(BIN)/python -m tests.real.openstack up
+LAB ?= openstack
+
+lab-up: $(VENV)/.dev  ## boots one of them and leaves it running: LAB=openstack (as given) or LAB=ceph
+	$(BIN)/python -m tests.real.$(LAB) up
 
 lab-down: $(VENV)/.dev  ## stops it
-	$(BIN)/python -m tests.real.openstack down
+	$(BIN)/python -m tests.real.$(LAB) down
+
+fuzz: $(VENV)/.dev  ## a million broken PG dumps: none may crash the decoder
+	$(BIN)/python -m tests.fuzz_dumps --count 1000000
 
 bench: $(VENV)/.dev  ## the figures, each beside a floor or a peer
 	$(BIN)/python -m tests.bench
