@@ -85,7 +85,7 @@ async def test_a_drain_shows_what_leaves_and_what_arrives(ceph: Witness, ceph_ri
     """osd.5 is out: nothing shall lie there ("up"), some still does ("acting"), and the difference shrinks to none."""
     await ceph_rig.start()
     before = await ceph_rig.read()
-    state.dawdle(ceph)
+    state.pace(ceph, state.SLOW)
     ceph.ask("osd out", ids=["5"])
     delta = await ceph_rig.until("PGs that leave osd.5", _drains, 60)
     leaving = sum(table(delta, "pgs_acting").get(5, {}).values())
@@ -96,7 +96,7 @@ async def test_a_drain_shows_what_leaves_and_what_arrives(ceph: Witness, ceph_ri
     )
     delta = await ceph_rig.until("the work and how far it is", _works, 60)
     assert 0 <= next(one.done for one in storage(delta).work if "osd.5" in one.message) < 1
-    state.hurry(ceph)
+    state.pace(ceph, state.FAST)
     await ceph_rig.until(
         "drained", lambda delta: states(delta) == CLEAN and 5 not in table(delta, "pgs_acting"), 120
     )

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from tests.real.ceph.daemons import start_mgr, start_mon, start_osds, stop_osds
 from tests.real.ceph.lab import settle
 from tests.real.ceph.layout import OSDS, osds_of
 from tests.real.ceph.witness import Witness
 
-_SLOW = {"osd_recovery_sleep_hdd": "1", "osd_recovery_max_active_hdd": "1"}
-"""A drain of 50 objects then takes a minute instead of a second."""
+FAST = {"osd_recovery_sleep_hdd": "0", "osd_recovery_max_active_hdd": "10", "osd_max_backfills": "10"}
+"""As fast as it goes."""
+SLOW = {"osd_recovery_sleep_hdd": "1", "osd_recovery_max_active_hdd": "1", "osd_max_backfills": "1"}
+"""A drain of 100 objects then takes most of a minute instead of some seconds."""
 
 
 def restore(witness: Witness) -> None:
@@ -17,7 +21,7 @@ def restore(witness: Witness) -> None:
     start_mgr()
     start_osds()
     witness.until("the OSDs are up", lambda: witness.up() == set(OSDS))
-    hurry(witness)
+    pace(witness, FAST)
     out = [str(one["osd"]) for one in witness.ask("osd dump")["osds"] if not one["in"]]
     if out:
         witness.ask("osd in", ids=out)
@@ -49,13 +53,7 @@ def stop(witness: Witness, host: str) -> None:
     witness.until(f"the PGs of {host} have peered", peered)
 
 
-def dawdle(witness: Witness) -> None:
-    """From now on data is copied slowly, one object at a time."""
-    for name, value in _SLOW.items():
+def pace(witness: Witness, settings: Mapping[str, str]) -> None:
+    """How fast data is copied from now on: FAST or SLOW."""
+    for name, value in settings.items():
         witness.ask("config set", who="osd", name=name, value=value)
-
-
-def hurry(witness: Witness) -> None:
-    """As fast as it goes."""
-    for name in _SLOW:
-        witness.ask("config rm", who="osd", name=name)

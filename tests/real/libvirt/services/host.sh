@@ -3,8 +3,20 @@
 # QEMU is a folder with another QEMU, unpacked, or "" for the installed one.
 name=$1 folder=$2 qemu=$3
 hostname "$name"
-# It opens, so libvirt would offer KVM; but without nested virtualisation nothing boots by it.
-[ -e /dev/kvm ] && mount --bind /dev/null /dev/kvm
+# A /dev without kvm. It opens here, so libvirt would offer it, but without nested virtualisation nothing boots by it;
+# hidden under /dev/null it still looks usable, and libvirt asks QEMU anew what it can do, 4 s long, at each define.
+mkdir -p "$folder/dev"
+mount -t tmpfs -o mode=755 devices "$folder/dev"
+for device in null:1:3 zero:1:5 full:1:7 random:1:8 urandom:1:9 tty:5:0; do
+  IFS=: read -r node major minor <<<"$device"
+  mknod -m 666 "$folder/dev/$node" c "$major" "$minor"
+done
+mkdir "$folder"/dev/{net,pts,shm}
+mknod -m 666 "$folder/dev/net/tun" c 10 200
+mount -t devpts -o newinstance,ptmxmode=666,mode=620 devpts "$folder/dev/pts"
+ln -s pts/ptmx "$folder/dev/ptmx"
+ln -s /proc/self/fd "$folder/dev/fd"
+mount --move "$folder/dev" /dev
 # libvirtd looks its user up before it reads qemu.conf, and without libvirt-daemon-system there is none.
 cp /etc/passwd /etc/group "$folder/"
 grep -q ^libvirt-qemu: "$folder/passwd" || echo 'libvirt-qemu:x:64055:64055::/nonexistent:/usr/sbin/nologin' >>"$folder/passwd"
