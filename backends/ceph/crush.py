@@ -50,6 +50,7 @@ class Bucket(Struct, frozen=True):
     id: int
     name: str
     osds: tuple[int, ...]
+    """All that lie under it."""
 
 
 class Tree:
@@ -91,11 +92,20 @@ class Tree:
             return
         if len(above) >= DEEPEST:
             return
-        held = [self._nodes[child] for child in node.children if child in self._nodes]
         if node.type == "host":
-            self.hosts[node.name] = Bucket(node.id, node.name, tuple(sorted(n.id for n in held if n.id >= 0)))
+            self.hosts[node.name] = Bucket(node.id, node.name, tuple(sorted(self._below(node, len(above)))))
+        held = [self._nodes[child] for child in node.children if child in self._nodes]
         for child in held:
             yield from self._walk(child, (*above, node))
+
+    def _below(self, node: Node, depth: int) -> set[int]:
+        """Every OSD under a node, also in buckets between (a site's own types), and those the answer forgot to describe."""
+        found = {child for child in node.children if child >= 0}
+        if depth < DEEPEST:
+            for child in node.children:
+                if child < 0 and child in self._nodes:
+                    found |= self._below(self._nodes[child], depth + 1)
+        return found
 
     def _put(self, node: Node, above: tuple[Node, ...]) -> None:
         kinds = {bucket.type: bucket.name for bucket in above}

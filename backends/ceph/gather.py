@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from ipaddress import ip_address
 from typing import Literal, TypeVar
 
 from backends.ceph import mapping, shapes
-from backends.ceph.crush import Bucket, Place, Tree, short
+from backends.ceph.addresses import addresses_of, ip_of
+from backends.ceph.crush import Bucket, Tree, short
 from backends.ceph.points import Look
 from backends.ceph.reading import Asks
 from backends.ceph.safety import judge
@@ -142,37 +142,10 @@ class Gatherer:
         dump: shapes.OSDDump | None,
     ) -> tuple[str, ...]:
         """Monitors on this host: by the machine they name, by their own name, or by an address only this host has."""
-        own = addresses_of(bucket, tree.places, dump)
+        own = addresses_of(bucket.osds, tree.places, dump)
         name = short(bucket.name)
         return tuple(
             mon.name
             for mon, address in monitors
             if short(mon.host) == name or (not mon.host and short(mon.name) == name) or address in own
         )
-
-
-def addresses_of(bucket: Bucket, places: dict[int, Place], dump: shapes.OSDDump | None) -> frozenset[str]:
-    """Addresses of the host's OSDs that no OSD of another host has. Loopback says nothing."""
-    if dump is None:
-        return frozenset()
-    by_host: dict[bool, set[str]] = {True: set(), False: set()}
-    for one in dump.osds:
-        address = ip_of(one.public_addr)
-        if address and one.osd in places:
-            by_host[one.osd in bucket.osds].add(address)
-    return frozenset(one for one in by_host[True] - by_host[False] if _tells(one))
-
-
-def _tells(address: str) -> bool:
-    try:
-        found = ip_address(address)
-    except ValueError:
-        return False
-    return not (found.is_loopback or found.is_unspecified)
-
-
-def ip_of(address: str) -> str:
-    """From "192.0.2.7:6789/0" or "[2001:db8::7]:3300/0"; "" for none."""
-    head, _, _ = address.partition("/")
-    ip, _, _ = head.rpartition(":")
-    return ip.strip("[]")

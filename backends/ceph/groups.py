@@ -44,4 +44,8 @@ class Lister:
     async def _list(self, prefix: str, **args: object) -> list[PG]:
         raw = await self._client.lean("mgr", prefix, **args)
         answer = shapes.read(raw, shapes.PGList, cluster=self._client.cluster, what=prefix)
+        if not answer.pg_ready:
+            raise shapes.senseless(
+                f"{self._client.cluster}: the manager has just started and does not know all PGs yet."
+            )
         return [mapping.pg(one) for one in answer.pg_stats]

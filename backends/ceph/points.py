@@ -59,6 +59,28 @@ class Look(Struct, frozen=True, kw_only=True):
     trouble: Mapping[str, str] = msgspec.field(default_factory=dict)
     """Part → why it could not be read."""
 
+    @property
+    def flags(self) -> frozenset[str]:
+        """Of the whole cluster; none while the dump could not be read."""
+        if self.dump is None:
+            return frozenset()
+        told = self.dump.flags_set if self.dump.flags_set is not None else self.dump.flags.split(",")
+        return frozenset(told)
+
+    @property
+    def flagged(self) -> Mapping[int, frozenset[str]]:
+        """Of each of the host's OSDs: its own flags, its device class's, and those of the host and all nodes above."""
+        if self.dump is None:
+            return {}
+        nodes, classes = self.dump.crush_node_flags, self.dump.device_class_flags
+        own = {one.osd: one.state for one in self.dump.osds if one.osd in self.osds}
+        found: dict[int, frozenset[str]] = {}
+        for osd in self.osds:
+            place = self.places[osd]
+            above = [nodes.get(node, ()) for node in {*place.crush, self.host}]
+            found[osd] = frozenset().union(own.get(osd, ()), classes.get(place.device_class, ()), *above)
+        return found
+
     def unseen(self, check: str, part: str) -> Point:
         """The finding for a part that could not be read."""
         why = self.trouble.get(part, "it was not told")

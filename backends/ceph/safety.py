@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from backends.ceph.addresses import neighbours
 from backends.ceph.points import Look, Point, Weight, good, passes, some, stands, unseen
 from backends.ceph.safety_groups import about_groups, about_ids
 from backends.ceph.safety_room import about_room
@@ -38,6 +39,7 @@ def judge(look: Look) -> StopVerdict:
     checks: tuple[Callable[[Look], list[Point]], ...] = (
         about_groups,
         _states,
+        _about_machine,
         _about_others,
         _about_quorum,
         _about_flags,
@@ -60,7 +62,20 @@ def judge(look: Look) -> StopVerdict:
 
 
 def _states(look: Look) -> list[Point]:
-    return about_states(look, look.dump.flags_set or () if look.dump is not None else ())
+    return about_states(look, look.flags)
+
+
+def _about_machine(look: Look) -> list[Point]:
+    """Sites with a CRUSH tree per device class have "node07" and "node07-ssd" for one machine: both would stop."""
+    if look.dump is None:
+        return []
+    beside = [osd for osd in neighbours(look.osds, look.dump) if osd in look.places]
+    if not beside:
+        return []
+    hosts = sorted({look.places[osd].host or look.places[osd].name for osd in beside})
+    words = f"osd.{some([str(osd) for osd in beside])} of {some(hosts)} has the same address: perhaps the same machine"
+    fix = f"If the whole machine stops, ask Ceph for all of them: ceph osd ok-to-stop {' '.join(map(str, (*look.osds, *beside)))}"
+    return [unseen("machine", words, fix)]
 
 
 def _about_others(look: Look) -> list[Point]:
@@ -85,6 +100,13 @@ def _about_others(look: Look) -> list[Point]:
         found.append(
             stands(check, words, f"Find out who works there; if nobody does: evac noout {flagged[0]} --undo.")
         )
+    marked = sorted(
+        one.osd for one in look.dump.osds if "noout" in one.state and one.osd not in look.osds and one.up
+    )
+    if marked:
+        words = f"noout is set for osd.{some([str(osd) for osd in marked])}: somebody may be about to stop it"
+        fix = f"Find out who works there; if nobody does: ceph osd unset-group noout osd.{marked[0]}"
+        found.append(stands(check, words, fix))
     here = [osd for osd in look.osds if not look.places[osd].up]
     if here:
         found.append(good("this host", f"{len(here)} of its {len(look.osds)} OSDs are down already"))
@@ -98,41 +120,42 @@ def _about_quorum(look: Look) -> list[Point]:
         return [look.unseen(check, "monitors")]
     total = len(look.monitors)
     voting = {mon.name for mon in look.monitors if mon.in_quorum}
-    left = len(voting - set(look.monitors_here))
+    left = voting - set(look.monitors_here)
     least = total // 2 + 1
-    lost = [mon.name for mon in look.monitors if not mon.host and mon.name not in look.monitors_here]
-    if look.monitors_here:
-        names = some(look.monitors_here)
-        if left < least:
-            words = f"monitor {names} runs here: {left} of {total} would be left, {least} are needed"
-            return [
-                stands(check, words, "Bring the other monitors back, or move this one to another host first.")
-            ]
-        spare = "" if left > least else "; then no other monitor may fail"
-        return [good(check, f"monitor {names} runs here: {left} of {total} stay, {least} are needed{spare}")]
-    if lost:
-        words = f"nobody can tell where monitor {some(lost)} runs: perhaps here"
+    names = some(look.monitors_here)
+    if len(left) < least:
+        if not look.monitors_here:
+            words = f"{len(left)} of {total} monitors are in quorum, {least} are needed"
+            return [stands(check, words, "Bring the monitors back first.")]
+        words = f"monitor {names} runs here: {len(left)} of {total} would be left, {least} are needed"
         return [
-            unseen(check, words, "Look it up (ceph mon metadata), and count the monitors that would be left.")
+            stands(check, words, "Bring the other monitors back, or move this one to another host first.")
         ]
-    if left < least:
-        words = f"{left} of {total} monitors are in quorum, {least} are needed"
-        return [stands(check, words, "Bring the monitors back first.")]
-    return [good(check, f"none of the {total} monitors runs here")]
+    lost = [mon.name for mon in look.monitors if not mon.host and mon.name in left]
+    if len(left) - len(lost) < least:
+        words = f"nobody can tell where monitor {some(lost)} runs: perhaps here"
+        fix = "Look it up (ceph mon metadata), and count the monitors that would be left."
+        return [unseen(check, words, fix)]
+    sure = len(left) - len(lost)
+    if not look.monitors_here and not lost:
+        return [good(check, f"none of the {total} monitors runs here")]
+    here = f"monitor {names} runs here" if look.monitors_here else "none is known to run here"
+    perhaps = f", and perhaps {some(lost)}" if lost else ""
+    spare = "" if sure > least else "; then no other monitor may fail"
+    return [good(check, f"{here}{perhaps}: {sure} of {total} stay, {least} are needed{spare}")]
 
 
 def _about_flags(look: Look) -> list[Point]:
     check = "flags"
     if look.dump is None:
         return [look.unseen(check, "dump")]
-    own = set(look.dump.flags_set or look.dump.flags.split(","))
-    for node, flags in look.dump.crush_node_flags.items():
-        if node == look.host:
-            own |= set(flags)
+    own = look.flags.union(*look.flagged.values())
     wrong = sorted(own & set(BLOCKING))
     found = [
         stands(
-            check, f"{flag} is set: {BLOCKING[flag]}", f"ceph osd unset {flag}, or unset-group for a host."
+            check,
+            f"{flag} is set: {BLOCKING[flag]}",
+            f"ceph osd unset {flag}; of a host, a rack or a class: ceph osd unset-group {flag} NAME.",
         )
         for flag in wrong
     ]

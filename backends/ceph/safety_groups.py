@@ -56,11 +56,8 @@ def _count(look: Look) -> list[Point]:
         return [look.unseen(OWN, "groups" if look.groups is None else "dump")]
     pools = {pool.pool: pool for pool in look.dump.pools}
     here = [one for one in look.groups if set(one.acting) & set(look.osds)]
-    unknown = [one.id for one in here if pool_of(one) not in pools]
-    if unknown:
-        return [unseen(OWN, f"PG {some(unknown)} is of a pool that is not listed", "Ask again.")]
-    if (odd := _differ(look, len(here))) is not None:
-        return [odd]
+    if (doubt := _unlisted(here, pools) or _differ(look, len(here))) is not None:
+        return [doubt]
     below = Counter(pool_of(one) for one in here if left(one, look) < pools[pool_of(one)].min_size)
     if not below:
         return [good(OWN, f"counted ourselves: all {len(here)} PGs on it keep min_size copies")]
@@ -69,6 +66,18 @@ def _count(look: Look) -> list[Point]:
     if _would_heal(look):
         return [passes(OWN, words, "They are being recovered; ask again when all PGs are active+clean.")]
     return [stands(OWN, words, _remedy([pools[pool] for pool in below]))]
+
+
+def _unlisted(here: list[PG], pools: dict[int, shapes.PoolAnswer]) -> Point | None:
+    unknown = [one.id for one in here if pool_of(one) not in pools]
+    if unknown:
+        return unseen(OWN, f"PG {some(unknown)} is of a pool that is not listed", "Ask again.")
+    lacking = sorted({pools[pool_of(one)].pool_name for one in here if pools[pool_of(one)].min_size < 1})
+    if lacking:
+        return unseen(
+            OWN, f"the min_size of pool {some(lacking)} is not told", "See ceph osd pool ls detail."
+        )
+    return None
 
 
 def _remedy(pools: list[shapes.PoolAnswer]) -> str:

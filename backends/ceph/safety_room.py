@@ -42,16 +42,8 @@ def _without(look: Look, usage: Mapping[int, tuple[int, int]], full: float) -> P
 
 
 def has_noout(look: Look) -> bool:
-    """For the cluster, for the host or a node above it, for its device classes, or for each of its OSDs."""
-    assert look.dump is not None
-    if "noout" in (look.dump.flags_set or look.dump.flags.split(",")):
-        return True
-    above = set.intersection(*(set(look.places[osd].crush) for osd in look.osds)) | {look.host}
-    if any("noout" in flags for node, flags in look.dump.crush_node_flags.items() if node in above):
-        return True
-    own = {one.osd for one in look.dump.osds if "noout" in one.state}
-    classes = {name for name, flags in look.dump.device_class_flags.items() if "noout" in flags}
-    return all(osd in own or look.places[osd].device_class in classes for osd in look.osds)
+    """For the cluster, or for each of its OSDs: by itself, by its device class, by the host or a node above it."""
+    return "noout" in look.flags or all("noout" in flags for flags in look.flagged.values())
 
 
 def _fullest(look: Look, usage: Mapping[int, tuple[int, int]]) -> float | None:

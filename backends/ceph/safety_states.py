@@ -41,6 +41,8 @@ def about_states(look: Look, flags: Iterable[str]) -> list[Point]:
         return [
             unseen(CHECK, "the cluster does not tell the states of its PGs", "Is a manager active? ceph -s.")
         ]
+    if not pgmap.num_pgs and look.dump is not None and any(pool.pg_num for pool in look.dump.pools):
+        return [unseen(CHECK, "the cluster has pools, but tells of no PGs", "Is a manager active? ceph -s.")]
     found = [*_unfound(pgmap), *_not_active(pgmap), *_stuck(pgmap), *_short(look, set(flags))]
     return found or [good(CHECK, f"all {pgmap.num_pgs} PGs are active+clean")]
 

@@ -312,7 +312,7 @@ def test_two_counts_that_differ_widely_are_not_trusted() -> None:
 
 def test_a_monitor_that_may_run_here_is_unknown() -> None:
     assert SAFE.monitors is not None
-    lost = (*SAFE.monitors[:2], Monitor(name="c", in_quorum=True))
+    lost = (SAFE.monitors[0], *(Monitor(name=name, in_quorum=True) for name in "bc"))
     assert judge(replace(SAFE, monitors=lost)).answer is StopAnswer.UNKNOWN
 
 
