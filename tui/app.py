@@ -33,7 +33,7 @@ from tui.panes import CEPH, PANES
 from tui.ramps import Depth, depth_of
 from tui.screens.main import MainScreen
 from tui.screens.small import TooSmall, fits
-from tui.slices import PAUSE, sliced
+from tui.slices import PAUSE, sliced, sweep
 from tui.source import Attached, Lost, News, Refused, Source
 from tui.store import Store
 from tui.text import clean
@@ -146,6 +146,7 @@ class Console(App[int], inherit_bindings=False):
                 for part in sliced(news, self.store):
                     self.take(part)
                     if part is not news:
+                        sweep()
                         await asyncio.sleep(PAUSE)
                 if news.full:
                     self.call_after_refresh(quiet_gc)

@@ -17,6 +17,7 @@ from tests.bench.table import table
 from tests.console.cephfleet import ceph_fleet
 from tests.console.fleetsource import FleetSource
 from tests.console.harness import running
+from tui.ceph_figures import PIECE
 from tui.ramps import Depth
 from tui.slices import sliced
 
@@ -70,7 +71,7 @@ async def measure(osds: int, pools: int, presses: int) -> None:
         )
         rows.append(["news: take in and repaint a slice", len(slices), *spread(slices)])
         work = console.grid.stats_work()
-        pieces = timed(lambda: next(work, None) for _ in range(osds // 250 + pools + 2))
+        pieces = timed(lambda: next(work, None) for _ in range(osds // PIECE + 1))
         rows.append(["column sums: a piece", len(pieces), *spread(pieces)])
     table(
         f"Ceph map, {osds:,} OSDs x {pools} pools, {COLUMNS}x{ROWS}, inside the console: CPU of one piece of work (ms)",
