@@ -1,0 +1,313 @@
+"""One host: its connection, kept up; the threads that use it; and what it said last.
+
+libvirt's library blocks, so each host has threads of its own: one that does not answer holds up no other. Events mark
+what has changed, so that a poll reads little; every poll still reads all states, so that a lost event does no harm.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from backends.libvirt import reading, words
+from backends.libvirt.domainxml import Pool
+from backends.libvirt.frames import Setup
+from backends.libvirt.guard import Guarded, GuardRefused, Record
+from backends.libvirt.hostxml import HostFacts
+from backends.libvirt.options import HostEntry, transport_of
+from backends.libvirt.reading import Read, Wanted, lv
+from backends.libvirt.view import Seen
+from evac.errors import BackendError, ReadOnly, Refused, Unreachable
+from evac.model import Problem
+
+T = TypeVar("T")
+
+PORTS = {"tcp": 16509, "tls": 16514}
+
+KEEPALIVE = (5, 3)
+"""Seconds between two, and how many may stay unanswered: a host that is gone is known after 20 s."""
+
+PAUSES = (0.5, 1.0, 2.0, 5.0)
+"""Seconds before a host is tried again, by how often it failed in a row."""
+
+FULL = 60.0
+"""Seconds after which definitions are read again whatever the events said."""
+
+THREADS = 4
+"""For reads; changes have their own."""
+
+MOVES = 32
+"""Migrations of one host at a time: each holds a thread until it ends."""
+
+
+class Site:
+    """See the module's docstring. Everything but the threads runs on the worker's loop."""
+
+    def __init__(self, setup: Setup, entry: HostEntry, record: Record) -> None:
+        self.name, self.entry = entry.name, entry
+        self.trouble: BackendError | None = Unreachable(
+            Problem(happened=f"{entry.name} has not answered yet.")
+        )
+        """Why it cannot be asked; None: it can."""
+        self.since = time.time()
+        """When it was reached or lost."""
+        self.facts = HostFacts()
+        self.pools: tuple[Pool, ...] = ()
+        self.seen: dict[str, Seen] = {}
+        self.read_at = 0.0
+        """Boot clock of the last full read; 0: never since it was reached."""
+        self.doubt: Problem | None = None
+        """Why its guests could not be read, though it answers."""
+        self.attempted = asyncio.Event()
+        self._setup, self._record = setup, record
+        self._conn: Any = None
+        self._lost = asyncio.Event()
+        self._stale: set[str] = set()
+        self._fresh_at = 0.0
+        self._reads = ThreadPoolExecutor(THREADS, thread_name_prefix=f"{entry.name}-read")
+        self._changes = ThreadPoolExecutor(MOVES, thread_name_prefix=f"{entry.name}-change")
+        self._opener = ThreadPoolExecutor(1, thread_name_prefix=f"{entry.name}-open")
+        self._keeping = asyncio.create_task(self._keep())
+
+    # --- the connection -----------------------------------------------------------------------------------------
+
+    @property
+    def up(self) -> bool:
+        """It answers, as far as is known."""
+        return self.trouble is None
+
+    @property
+    def shared_paths(self) -> tuple[str, ...]:
+        """Folders that are the same storage on every host, as the config says."""
+        return self._setup.shared_paths
+
+    async def _keep(self) -> None:
+        failures = 0
+        while True:
+            self._lost = asyncio.Event()
+            try:
+                await self._open()
+            except BackendError as error:
+                self._set_trouble(error)
+                failures += 1
+            else:
+                failures = 0
+                await self._lost.wait()
+                await self._let_go()
+            await asyncio.sleep(PAUSES[min(failures, len(PAUSES) - 1)])
+
+    def _set_trouble(self, error: BackendError | None) -> None:
+        if (error is None) is not (self.trouble is None):
+            self.since = time.time()
+        self.trouble = error
+        self.attempted.set()
+
+    async def _open(self) -> None:
+        await self._reach()
+        loop = asyncio.get_running_loop()
+        opening = loop.run_in_executor(self._opener, self._connect, loop)
+        while not opening.done():
+            await asyncio.wait({opening}, timeout=self._setup.connect_timeout)
+            if not opening.done():
+                self._set_trouble(self._silent("opening the connection"))
+        try:
+            self._conn, self.facts, self.pools = opening.result()
+        except lv.libvirtError as error:
+            failure = words.failure_of(error)
+            raise words.read_failed(
+                failure, where=self.name, what=f"connecting to {self.entry.uri}"
+            ) from None
+        self.seen, self._stale, self.read_at, self._fresh_at = {}, set(), 0.0, 0.0
+        self._set_trouble(None)
+
+    async def _reach(self) -> None:
+        """A dead host is found in our own time-out, not in the kernel's two minutes."""
+        parts = urlsplit(self.entry.uri)
+        port = parts.port or PORTS.get(transport_of(self.entry.uri))
+        if not parts.hostname or transport_of(self.entry.uri) not in PORTS or port is None:
+            return
+        try:
+            async with asyncio.timeout(self._setup.connect_timeout):
+                _, writer = await asyncio.open_connection(parts.hostname, port)
+        except TimeoutError:
+            raise self._silent(f"connecting to port {port}") from None
+        except OSError as error:
+            said = words.quoted(error.strerror or str(error))
+            failure = words.Failure(code=words.SYSTEM, domain=0, message=said)
+            raise words.read_failed(failure, where=self.name, what=f"connecting to port {port}") from None
+        writer.close()
+
+    def _silent(self, what: str) -> Unreachable:
+        return Unreachable(
+            Problem(
+                happened=f"{self.name}: {what}: no answer within {self._setup.connect_timeout:g} s.",
+                unaffected="Guests run on; what other hosts tell is shown.",
+                next_step="Is the host, or its network, down? evac keeps trying.",
+            )
+        )
+
+    def _connect(self, loop: asyncio.AbstractEventLoop) -> tuple[Any, HostFacts, tuple[Pool, ...]]:
+        flags = lv.VIR_CONNECT_RO if self._setup.read_only else 0
+        auth = [[lv.VIR_CRED_AUTHNAME, lv.VIR_CRED_PASSPHRASE], self._credentials, None]
+        raw = lv.openAuth(self.entry.uri, auth, flags)
+        conn = Guarded(raw)
+        with suppress(lv.libvirtError):
+            conn.setKeepAlive(*KEEPALIVE)
+        conn.registerCloseCallback(lambda *_: loop.call_soon_threadsafe(self._lost.set), None)
+        for event, name in (
+            (lv.VIR_DOMAIN_EVENT_ID_LIFECYCLE, "lifecycle"),
+            (lv.VIR_DOMAIN_EVENT_ID_DEVICE_ADDED, "device"),
+            (lv.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, "device"),
+            (lv.VIR_DOMAIN_EVENT_ID_METADATA_CHANGE, "metadata"),
+        ):
+            with suppress(lv.libvirtError):
+                conn.domainEventRegisterAny(None, event, self._on_event(loop), name)
+        return raw, reading.facts(conn), reading.pools(conn)
+
+    def _credentials(self, wanted: list[list[Any]], _: object) -> int:
+        for one in wanted:
+            one[4] = self._setup.username if one[0] == lv.VIR_CRED_AUTHNAME else self._setup.password
+        return 0 if self._setup.username else -1
+
+    def _on_event(self, loop: asyncio.AbstractEventLoop) -> Callable[..., None]:
+        def happened(_: Any, domain: Any, *__: Any) -> None:
+            uuid = domain.UUIDString()
+            with suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(self._stale.add, uuid)
+
+        return happened
+
+    async def _let_go(self) -> None:
+        conn, self._conn = self._conn, None
+        if self.trouble is None:
+            self._set_trouble(
+                Unreachable(
+                    Problem(
+                        happened=f"{self.name}: the connection to its libvirt broke.",
+                        unaffected="Guests run on; what other hosts tell is shown.",
+                        next_step="evac connects again.",
+                    )
+                )
+            )
+        asyncio.get_running_loop().run_in_executor(self._opener, _close, conn)
+
+    # --- asking -------------------------------------------------------------------------------------------------
+
+    async def ask(self, what: str, work: Callable[[Any], T]) -> T:
+        """Run a read in a thread. Raises BackendError."""
+        if self.trouble is not None or self._conn is None:
+            raise self.trouble or self._silent(what)
+        return await self._run(self._reads, what, work, Guarded(self._conn))
+
+    async def change(self, what: str, work: Callable[[Any], T], *, patience: float | None = None) -> T:
+        """Run something that may change the host. Raises as the contract says of changing calls."""
+        if self._setup.read_only:
+            raise read_only(what)
+        if self.trouble is not None or self._conn is None:
+            happened = (
+                f"{what} was not begun: {self.trouble.problem.happened if self.trouble else 'no connection'}"
+            )
+            raise Refused(Problem(happened=happened, unaffected="Nothing was changed."))
+        return await self._run(
+            self._changes, what, work, Guarded(self._conn, self._record), patience, changes=True
+        )
+
+    async def _run(
+        self,
+        threads: ThreadPoolExecutor,
+        what: str,
+        work: Callable[[Any], T],
+        conn: Guarded,
+        patience: float | None = None,
+        *,
+        changes: bool = False,
+    ) -> T:
+        failed = words.change_failed if changes else words.read_failed
+        try:
+            async with asyncio.timeout(patience or self._setup.read_timeout):
+                return await asyncio.get_running_loop().run_in_executor(threads, work, conn)
+        except lv.libvirtError as error:
+            failure = words.failure_of(error)
+            trouble = failed(failure, where=self.name, what=what)
+            if isinstance(trouble, Unreachable):
+                self._set_trouble(trouble)
+                self._lost.set()
+            raise trouble from None
+        except TimeoutError:
+            failure = words.Failure(code=words.TIMEOUT, domain=0, message="no answer in time")
+            raise failed(failure, where=self.name, what=what) from None
+        except GuardRefused as error:
+            raise Refused(Problem(happened=f"{what}: {error}.", unaffected="Nothing was changed.")) from None
+
+    # --- what it said -------------------------------------------------------------------------------------------
+
+    def _wanted(self, jobs: Iterable[str] | None) -> Wanted:
+        return Wanted(
+            stale=frozenset(self._stale),
+            jobs=None if jobs is None else frozenset(jobs),
+            addresses=self._setup.addresses,
+            shared_paths=self._setup.shared_paths,
+            pools=self.pools,
+            migratable=not self._setup.read_only,
+        )
+
+    async def refresh(self, jobs: Iterable[str] | None) -> Read | None:
+        """Read all of it; None where it does not answer (see `trouble`)."""
+        now = time.monotonic()
+        known = self.seen if now - self._fresh_at < FULL else {}
+        wanted = self._wanted(jobs)
+        self._stale = set()  # what changes while we read is read again next time
+        self.doubt = None
+        try:
+            read = await self.ask("reading its guests", lambda conn: reading.domains(conn, known, wanted))
+        except BackendError as error:
+            self._stale |= set(wanted.stale)
+            self.doubt = error.problem
+            return None
+        if not known:
+            self._fresh_at = now
+        self.seen, self.read_at = read.seen, now
+        return read
+
+    async def glance(self, uuids: Iterable[str]) -> Mapping[str, Seen]:
+        """These guests alone, with their jobs, read now. Raises BackendError."""
+        asked, known, wanted = list(uuids), self.seen, self._wanted(None)
+        read = await self.ask("reading a guest", lambda conn: reading.some(conn, asked, known, wanted))
+        self.seen = {**{uuid: one for uuid, one in self.seen.items() if uuid not in asked}, **read.seen}
+        return read.seen
+
+    async def memory_used(self) -> int | None:
+        """Bytes; None where it does not say."""
+        with suppress(BackendError):
+            return await self.ask(
+                "reading its memory", lambda conn: reading.memory_used(conn, self.facts.memory)
+            )
+        return None
+
+    async def close(self) -> None:
+        """At once; threads that wait for an answer are left behind."""
+        self._keeping.cancel()
+        await asyncio.gather(self._keeping, return_exceptions=True)
+        for threads in (self._reads, self._changes, self._opener):
+            threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _close(conn: Any) -> None:
+    with suppress(lv.libvirtError):
+        conn.close()
+
+
+def read_only(what: str) -> ReadOnly:
+    """The guard's answer."""
+    return ReadOnly(
+        Problem(
+            happened=f"The cluster is read-only here: {what} was not sent.",
+            unaffected="Nothing was changed.",
+            next_step="Remove read_only from the config, or start without --read-only, to allow changes.",
+        )
+    )
