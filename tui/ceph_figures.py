@@ -17,7 +17,7 @@ AT_ONCE = 20_000
 """Cells of which the column sums are taken in one go; more are taken in pieces between keys."""
 
 
-PIECE = 200
+PIECE = 80
 """Rows taken at once: 2 ms of CPU with 50 pools. No list of all rows is kept: it was 20 ms for the garbage collector."""
 
 
