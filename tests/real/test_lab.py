@@ -23,3 +23,23 @@ def test_a_lab_whose_ports_are_taken_fails_and_says_which(tmp_path: Path) -> Non
     assert "for keystone" in done.stdout
     assert "EVAC_LAB_PORTS" in done.stdout
     assert not (tmp_path / "lab").exists()
+
+
+def test_a_ceph_lab_whose_monitor_cannot_start_fails_with_its_words(tmp_path: Path) -> None:
+    """A program called ceph-mon that ends at once: exit code 1, what it said, and no daemon left."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "ceph-mon").write_text("#!/bin/sh\necho no space left for a monitor\nexit 28\n")
+    (programs / "ceph-mon").chmod(0o755)
+    folder = tmp_path / "lab"
+    command = [sys.executable, "-m", "tests.real.ceph"]
+    env = {**os.environ, "EVAC_CEPH_LAB_DIR": str(folder), "PATH": f"{programs}:{os.environ['PATH']}"}
+    try:
+        done = subprocess.run(
+            [*command, "up"], cwd=REPO, env=env, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 1, done.stdout + done.stderr
+        assert "no space left for a monitor" in done.stdout
+    finally:
+        subprocess.run([*command, "down"], cwd=REPO, env=env, check=True, capture_output=True)
+    assert not list((folder / "run").glob("*.pid"))
