@@ -36,7 +36,8 @@ class Target(Noun, frozen=True, kw_only=True):
     interval: float = 1.0
     """Seconds between probes while nothing happens to it; at least 0.01 (commands: 1)."""
     deadline: float | None = None
-    """Seconds after which an answer is no answer. None: 50 ms over the usual round trip or twice that, at most 1 s."""
+    """Seconds after which an answer is no answer. None: 50 ms over the usual round trip or twice that, at most 1 s, and
+    1 s until that is known."""
 
 
 class Gap(Noun, frozen=True, kw_only=True):
@@ -45,7 +46,8 @@ class Gap(Noun, frozen=True, kw_only=True):
     least: float
     """Seconds it lasted at least."""
     most: float | None = None
-    """Seconds it lasted at most; None while it goes on, or where nothing good came before it."""
+    """Seconds it lasted at most, from the sending of the last good probe before to the arrival of the first good answer
+    after; None while it goes on, or where nothing good came before it."""
     began: float
     """Unix seconds of the first probe without a good answer, or of the last one before a blind stretch."""
     lost: int = 0
@@ -53,7 +55,8 @@ class Gap(Noun, frozen=True, kw_only=True):
     late: int = 0
     """Probes answered after the deadline: counted as outage too."""
     blind: str = ""
-    """Why nothing was asked meanwhile ("the prober stood still"): then it may have been no outage at all."""
+    """Why part of it was not watched ("the prober stood still"). Without lost and late probes it may have been no outage
+    at all; with them `least` is the longest part that was watched."""
     over: bool = True
     """False: no good answer since."""
 
@@ -66,7 +69,7 @@ class Felt(Noun, frozen=True, kw_only=True):
     address: str
     port: int = 0
     interval: float
-    """Seconds between probes during the move."""
+    """Seconds between probes during the move, as it was: longer than wished for where the rate limit stretched it."""
     deadline: float
     began: float
     """Unix seconds; the measure covers began to ended."""
@@ -84,7 +87,7 @@ class Felt(Noun, frozen=True, kw_only=True):
     answered_before: bool | None = None
     """None: it was not asked before."""
     answers_now: bool | None = None
-    """The last probes were answered; None: too few to tell."""
+    """The last three probes were answered, be it late; None: too few to tell."""
     unmeasured: str = ""
     """Why this is no measure, in words; "" when it is one."""
 

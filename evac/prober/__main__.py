@@ -6,14 +6,16 @@ Its output is written by a thread of its own: an engine that is busy parsing for
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import queue
+import resource
 import signal
 import sys
 import threading
 import time
 
-from evac.probe import Felt, ProbeRow
+from evac.probe import Felt, Method, ProbeRow
 from evac.prober import messages
 from evac.prober.loop import Loop, be_punctual
 
@@ -23,6 +25,12 @@ FAST = 0.25
 
 BATCH = 500
 """Rows in one frame."""
+
+SLICE = 50
+"""Rows reckoned between two turns of the loop: all of a thousand at once would delay probes by some 20 ms."""
+
+TIDY = 600.0
+"""Seconds between two collections of garbage."""
 
 BACKLOG = 200
 """Frames that wait for the engine to read them; beyond that rows are left out, measures never."""
@@ -37,7 +45,10 @@ class Process:
         self._loop = Loop(felt=self._measured)
         self._in = bytearray()
         self._told: dict[str, ProbeRow] = {}
-        self._next = self._next_fast = 0.0
+        self._next = self._next_fast = self._tidied = 0.0
+        self._asked: list[str] = []
+        """Targets whose rows are to be looked at in this report."""
+        self._rows: list[ProbeRow] = []
         self._state = messages.State()
 
     def run(self) -> int:
@@ -77,13 +88,20 @@ class Process:
                 for name in ids:
                     self._told.pop(name, None)
             case messages.Begin():
-                self._loop.begin(order.target, order.window, interval=order.interval, deadline=order.deadline)
+                began = self._loop.begin(
+                    order.target, order.window, interval=order.interval, deadline=order.deadline
+                )
+                if not began:
+                    self._say(messages.Measured(order.window, _nothing(order)))
             case messages.End():
                 self._loop.end(order.target, order.window)
             case messages.Rate(most=most):
                 self._loop.limit(most)
 
     def _report(self, now: float) -> None:
+        if self._asked:
+            self._go_on()
+            return
         if now < self._next_fast:
             return
         self._next_fast = now + FAST
@@ -91,14 +109,27 @@ class Process:
         if everything:
             self._next = now + SLOW
         state = messages.State(stretch=self._loop.stretch, punctual=self._state.punctual)
-        if state != self._state:
+        if everything or state != self._state:  # once a second at least: the engine hears that we live
             self._say(state)
-        if self._out.qsize() > BACKLOG:
-            return
-        rows = [row for row in self._loop.rows(moving_only=not everything) if self._told.get(row.id) != row]
-        self._told.update((row.id, row) for row in rows)
-        for start in range(0, len(rows), BATCH):
-            self._say(messages.Rows(tuple(rows[start : start + BATCH])))
+        self._asked = self._loop.names(moving_only=not everything)
+        self._tidy(now)
+
+    def _go_on(self) -> None:
+        """Some more of the report. What the engine does not read in time is left out; the next report has it."""
+        part, self._asked = self._asked[:SLICE], self._asked[SLICE:]
+        found = (self._loop.row(name) for name in part)
+        self._rows += [row for row in found if row is not None and self._told.get(row.id) != row]
+        if self._rows and (not self._asked or len(self._rows) >= BATCH):
+            if self._out.qsize() <= BACKLOG:
+                self._told.update((row.id, row) for row in self._rows)
+                self._say(messages.Rows(tuple(self._rows)))
+            self._rows = []
+
+    def _tidy(self, now: float) -> None:
+        """Garbage is collected only while nobody's move is being measured."""
+        if now - self._tidied > TIDY and not self._loop.names(moving_only=True):
+            self._tidied = now
+            gc.collect()
 
     def _measured(self, window: str, felt: Felt) -> None:
         self._say(messages.Measured(window, felt))
@@ -118,8 +149,26 @@ class Process:
                 return
 
 
+def _nothing(order: messages.Begin) -> Felt:
+    """The measure of a move that could not even begin."""
+    now = time.time()
+    return Felt(
+        target=order.target,
+        method=Method.ICMP,
+        address="",
+        interval=order.interval,
+        deadline=0.0,
+        began=now,
+        ended=now,
+        unmeasured="it is not watched, or another move of it is being measured",
+    )
+
+
 def main() -> int:
     """Entry point."""
+    with contextlib.suppress(OSError, ValueError):  # each TCP probe under way is an open file
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     for number in (signal.SIGINT, signal.SIGHUP):  # meant for whoever sits at the terminal
         signal.signal(number, signal.SIG_IGN)
     with contextlib.suppress(messages.Garbled):

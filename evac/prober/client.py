@@ -11,7 +11,6 @@ from contextlib import suppress
 
 from evac.probe import Felt, Method, ProbeRow, Target
 from evac.prober import messages
-from evac.prober.outage import deadline_for
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +19,18 @@ PAUSES = (0.0, 0.5, 2.0, 10.0, 30.0)
 """Seconds before the process is started again: at once the first time, then ever slower."""
 
 LEAVING = 0.5
+
+PATIENCE = 5.0
+"""Seconds it may take to answer beyond the last deadline."""
+
+QUIET = 5.0
+"""Seconds without a word, of which it has one each second, after which its rows are no news any more."""
+
+HUNG = 30.0
+"""Seconds without a word after which it is ended and started again."""
+
+CALM = 60.0
+"""Seconds it lived after which an end is the first one again."""
 
 
 class Prober:
@@ -34,8 +45,8 @@ class Prober:
     ) -> None:
         self.rows: dict[str, ProbeRow] = {}
         """The latest of every target watched."""
-        self.trouble = "the prober has not started yet"
-        """Why nothing is measured; "" when it works."""
+        self._trouble = "the prober has not started yet"
+        self._heard = time.monotonic()
         self.state = messages.State()
         self._rate = rate
         self._on_rows = on_rows
@@ -43,7 +54,8 @@ class Prober:
         self._targets: dict[str, Target] = {}
         self._windows: dict[str, tuple[str, asyncio.Future[Felt]]] = {}
         """Window → the target it is of, and who waits for its measure."""
-        self._began: dict[str, tuple[float, float]] = {}
+        self._began: dict[str, tuple[float, float, float]] = {}
+        """Window → when, the interval and the longest deadline."""
         self._process: asyncio.subprocess.Process | None = None
         self._keeper: asyncio.Task[None] | None = None
 
@@ -64,6 +76,12 @@ class Prober:
     def pid(self) -> int | None:
         """Of the living process."""
         return self._process.pid if self._process is not None and self._process.returncode is None else None
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing is measured; "" when it works."""
+        silent = time.monotonic() - self._heard
+        return self._trouble or (f"the prober has been silent for {silent:.0f} s" if silent > QUIET else "")
 
     @property
     def targets(self) -> Mapping[str, Target]:
@@ -94,7 +112,8 @@ class Prober:
         if target not in self._targets or window in self._windows or self.pid is None:
             return False
         self._windows[window] = (target, asyncio.get_running_loop().create_future())
-        self._began[window] = (time.time(), interval)
+        longest = max(1.0, deadline or 0.0, self._targets[target].deadline or 0.0)
+        self._began[window] = (time.time(), interval, longest)
         self._send(messages.Begin(target, window, interval, deadline))
         return True
 
@@ -103,7 +122,7 @@ class Prober:
         held = self._windows.get(window)
         if held is None:
             return self._nothing(target, window, self.trouble or "it was never asked during the move")
-        wait = deadline_for(None, 1.0) + 5.0
+        wait = self._began[window][2] + PATIENCE
         self._send(messages.End(target, window))
         try:
             async with asyncio.timeout(wait):
@@ -116,7 +135,7 @@ class Prober:
 
     def _nothing(self, target: str, window: str, why: str) -> Felt:
         known = self._targets.get(target)
-        began, interval = self._began.get(window, (time.time(), 1.0))
+        began, interval, _ = self._began.get(window, (time.time(), 1.0, 1.0))
         return Felt(
             target=target,
             method=known.method if known else Method.ICMP,
@@ -145,9 +164,9 @@ class Prober:
             starts += 1
             began = time.monotonic()
             why = await self._live()
-            if time.monotonic() - began > 60:
+            if time.monotonic() - began > CALM:
                 starts = 0
-            self.trouble = why
+            self._trouble = why
             log.warning("the prober has ended: %s", why)
             self._lose(why)
 
@@ -165,30 +184,38 @@ class Prober:
         if self._targets:
             self._send(messages.Watch(tuple(self._targets.values())))
         assert process.stdout is not None
-        why = "the prober ended"
+        why = ""
         try:
             while True:
-                head = await process.stdout.readexactly(4)
-                self._take(messages.news(await process.stdout.readexactly(messages.length(head))))
+                async with asyncio.timeout(HUNG):
+                    head = await process.stdout.readexactly(4)
+                    body = await process.stdout.readexactly(messages.length(head))
+                self._heard = time.monotonic()
+                self._take(messages.news(body))
         except asyncio.IncompleteReadError:
             pass
+        except TimeoutError:
+            why = f"the prober was silent for {HUNG:.0f} s"
         except messages.Garbled as error:
             why = f"the prober sent something that is no frame ({error})"
         await self._end_process()
-        return why
+        return why or f"the prober ended ({_how(process.returncode)})"
 
     def _take(self, news: messages.News) -> None:
         match news:
             case messages.Rows(rows=rows):
                 known = [row for row in rows if row.id in self._targets]
                 self.rows.update((row.id, row) for row in known)
-                self._on_rows(known)
+                try:
+                    self._on_rows(known)
+                except Exception:  # what others do with the rows must not end the measuring
+                    log.exception("the prober's rows could not be passed on")
             case messages.Measured(window=window, felt=felt):
                 held = self._windows.get(window)
                 if held is not None and not held[1].done():
                     held[1].set_result(felt)
             case messages.State():
-                self.state, self.trouble = news, ""
+                self.state, self._trouble = news, ""
 
     def _lose(self, why: str) -> None:
         """Nobody waits for a measure that will not come; a window that is open has a hole as long as the rest of it."""
@@ -209,3 +236,9 @@ class Prober:
             with suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
+
+
+def _how(code: int | None) -> str:
+    if code is None or code >= 0:
+        return f"exit status {code}"
+    return f"signal {-code}"

@@ -11,6 +11,11 @@ STEP = 2_000_000
 
 ASLEEP = 50_000_000
 
+CLOSE = 50_000
+"""Nanoseconds between two readings of one clock in which another may be read: else we were kept waiting between them."""
+
+TRIES = 10
+
 
 class Clocks:
     """Monotonic nanoseconds, with the wall clock's distance and the sleep of the machine kept in view."""
@@ -18,31 +23,40 @@ class Clocks:
     def __init__(self) -> None:
         self.offset = 0
         """Wall minus monotonic, nanoseconds."""
-        self._asleep = 0
-        self.stepped_at = -(1 << 62)
-        """Monotonic ns of the last step of the wall clock seen."""
+        self.stepped = False
+        """The wall clock was set between the last two looks: kernel stamps of that time are worth nothing."""
+        self._asleep: int | None = None
+        self._first = True
         self.look()
 
     def look(self) -> int:
         """Take bearings; nanoseconds the machine was suspended since the last look (0 nearly always)."""
-        now = time.monotonic_ns()
-        offset = time.time_ns() - now
-        if abs(offset - self.offset) > STEP and self.offset:
-            self.stepped_at = now
-        self.offset = offset
-        asleep = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - now
-        slept, self._asleep = asleep - self._asleep, asleep
-        return slept if slept > ASLEEP and slept != asleep else 0
+        for _ in range(TRIES):
+            now = time.monotonic_ns()
+            wall = time.time_ns()
+            boot = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+            if time.monotonic_ns() - now <= CLOSE:
+                break
+        else:
+            return 0  # a machine this busy tells us nothing; the last bearings hold
+        self.stepped = not self._first and abs(wall - now - self.offset) > STEP
+        self._first = False
+        self.offset = wall - now
+        asleep = boot - now
+        slept = 0 if self._asleep is None else asleep - self._asleep
+        self._asleep = asleep
+        return slept if slept > ASLEEP else 0
 
     def wall(self, monotonic: int) -> float:
         """Unix seconds of a monotonic time."""
         return (monotonic + self.offset) / SECOND
 
-    def from_kernel(self, stamp: int, *, sent: int, now: int) -> int:
-        """A kernel receive stamp (wall clock, ns) as monotonic ns.
+    def from_kernel(self, stamp: int, *, sent: int, now: int) -> int | None:
+        """A kernel receive stamp (wall clock, ns) as monotonic ns; None when it cannot be told.
 
-        The wall clock may have been set between the kernel's stamp and our look: a stamp outside of what is possible
-        is replaced by "now", which can only make an answer look later than it was.
+        A stamp from before the sending or after the reading was made with the wall clock set otherwise.
         """
         at = stamp - self.offset
-        return at if sent <= at <= now + STEP else now
+        if self.stepped or not sent - STEP <= at <= now + STEP:
+            return None
+        return at

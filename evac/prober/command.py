@@ -12,12 +12,17 @@ from collections.abc import Callable
 MOST = 64
 """Commands under way at once."""
 
+LEAVING = 0.2
+"""Seconds one that was killed may take, when we end."""
+
 
 class Run:
     """All commands under way; `fd` becomes readable when one has ended."""
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
+        self._dying: list[subprocess.Popen[bytes]] = []
+        """Killed and not gone yet: one that hangs in a dead file system must not hold us up."""
         self._running: dict[int, tuple[subprocess.Popen[bytes], int, int, int]] = {}
 
     @property
@@ -25,9 +30,11 @@ class Run:
         """To be watched for reading."""
         return self._epoll.fileno()
 
-    def send(self, command: tuple[str, ...], lane: int, number: int, *, until: int) -> str:
+    def send(self, command: tuple[str, ...], token: int, number: int, *, until: int) -> str:
         """Start it, without a shell and in a process group of its own; why it could not be started, or ""."""
-        if len(self._running) >= MOST:
+        if not command:
+            return "no command is given"
+        if len(self._running) + len(self._dying) >= MOST:
             return f"{MOST} commands run already"
         try:
             process = subprocess.Popen(
@@ -40,19 +47,20 @@ class Run:
         except OSError as error:
             return f"{command[0]} cannot be run: {error.strerror}"
         fd = os.pidfd_open(process.pid)
-        self._running[fd] = (process, lane, number, until)
+        self._running[fd] = (process, token, number, until)
         self._epoll.register(fd, select.EPOLLIN)
         return ""
 
     def receive(self, came: Callable[[int, int], None]) -> None:
-        """Hand (lane, number) of each one that ended well to `came`."""
-        for fd, _ in self._epoll.poll(0):
-            process, lane, number, _ = self._drop(fd)
-            if process.wait() == 0:
-                came(lane, number)
+        """Hand (token, number) of each one that ended well to `came`."""
+        for fd, _ in self._epoll.poll(0, MOST):
+            process, token, number, _ = self._drop(fd)
+            if process.poll() == 0:
+                came(token, number)
 
     def give_up(self, now: int) -> None:
         """Kill those that run past their time."""
+        self._dying = [process for process in self._dying if process.poll() is None]
         for fd in [fd for fd, (_, _, _, until) in self._running.items() if until <= now]:
             self._kill(fd)
 
@@ -60,13 +68,16 @@ class Run:
         """Kill all."""
         for fd in list(self._running):
             self._kill(fd)
+        for process in self._dying:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(LEAVING)
         self._epoll.close()
 
     def _kill(self, fd: int) -> None:
         process = self._drop(fd)[0]
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        self._dying.append(process)
 
     def _drop(self, fd: int) -> tuple[subprocess.Popen[bytes], int, int, int]:
         self._epoll.unregister(fd)

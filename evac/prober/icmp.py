@@ -7,6 +7,7 @@ checksum and hands us our own replies only. Else a raw one, which sees every rep
 from __future__ import annotations
 
 import errno
+import ipaddress
 import os
 import socket
 import struct
@@ -14,8 +15,9 @@ import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-_ECHO = struct.Struct("!BBHHHQII")
-"""type, code, checksum, identifier, sequence, nonce, lane, number"""
+_ECHO = struct.Struct("!BBHHHQI")
+"""type, code, checksum, identifier, sequence, token, number. The token is random and of one target alone: no guest can
+answer in place of another, and no other pinger's replies, which a raw socket sees, are taken for ours."""
 
 _STAMP = struct.Struct("=qq")
 _COUNT = struct.Struct("=I")
@@ -65,7 +67,6 @@ class Echo:
         self.socket, self.kind = _open(family, protocol)
         self.overflows = 0
         """Replies the kernel threw away because we were slow, as it counts them."""
-        self._nonce = int.from_bytes(os.urandom(8))
         self._request, self._reply = (128, 129) if six else (8, 0)
         self._identifier = os.getpid() & 0xFFFF
         self._checksum = self.kind.raw and not six  # for ICMPv6 the kernel does it, also on raw sockets
@@ -82,11 +83,10 @@ class Echo:
             except OSError:
                 continue
 
-    def send(self, address: tuple[Any, ...], lane: int, number: int) -> str:
+    def send(self, address: tuple[Any, ...], token: int, number: int) -> str:
         """Ask; why it could not be sent, "" when it was."""
-        packet = _ECHO.pack(
-            self._request, 0, 0, self._identifier, number & 0xFFFF, self._nonce, lane, number & 0xFFFFFFFF
-        )
+        sequence, count = number & 0xFFFF, number & 0xFFFFFFFF
+        packet = _ECHO.pack(self._request, 0, 0, self._identifier, sequence, token, count)
         if self._checksum:
             packet = packet[:2] + _sum(packet).to_bytes(2) + packet[4:]
         try:
@@ -95,23 +95,21 @@ class Echo:
             return ROUTE.get(error.errno or 0, f"sending failed: {error.strerror}")
         return ""
 
-    def receive(self, came: Callable[[int, int, int], None]) -> None:
-        """Hand each reply's (lane, number, kernel stamp in wall ns or 0) to `came`."""
+    def receive(self, came: Callable[[int, int, int], None]) -> bool:
+        """Hand each reply's (token, number, kernel stamp in wall ns or 0) to `came`. True: there are no more for now."""
         read, head = self.socket.recvmsg, self._header
         for _ in range(BATCH):
             try:
                 data, ancillary, _, _ = read(256, 128)
             except BlockingIOError:
-                return
+                return True
             except OSError:  # an ICMP error about an earlier probe; that one simply stays unanswered
                 continue
             if head:
                 head = (data[0] & 15) * 4 if data else head
             if len(data) < head + _ECHO.size or data[head] != self._reply:
                 continue
-            *_, nonce, lane, number = _ECHO.unpack_from(data, head)
-            if nonce != self._nonce:
-                continue
+            *_, token, number = _ECHO.unpack_from(data, head)
             stamp = 0
             for _level, kind, value in ancillary:
                 if kind == SO_TIMESTAMPNS:
@@ -119,7 +117,8 @@ class Echo:
                     stamp = seconds * 1_000_000_000 + nanoseconds
                 elif kind == SO_RXQ_OVFL:
                     self.overflows = _COUNT.unpack_from(value)[0]
-            came(lane, number, stamp)
+            came(token, number, stamp)
+        return False
 
     def close(self) -> None:
         """Let go of the socket."""
@@ -153,20 +152,29 @@ def _sum(packet: bytes) -> int:
     return ~(total + (total >> 16)) & 0xFFFF
 
 
-def usable(address: str) -> Where | None:
-    """Family and socket address of an IP literal (a zone such as fe80::1%eth0 included); None for anything else."""
+def usable(address: str) -> Where | str:
+    """Family and socket address of an IP literal (a zone such as fe80::1%eth0 included), or why it cannot be asked."""
     try:
-        found = socket.getaddrinfo(address, 0, type=socket.SOCK_DGRAM, flags=socket.AI_NUMERICHOST)
+        known = ipaddress.ip_address(address)
+    except ValueError:
+        return f"{address} is no IP address"
+    if isinstance(known, ipaddress.IPv6Address) and known.ipv4_mapped is not None:
+        known = known.ipv4_mapped
+    if known.is_multicast or known.is_unspecified or known == ipaddress.IPv4Address(0xFFFFFFFF):
+        return f"{address} is no address of one machine"
+    try:
+        found = socket.getaddrinfo(str(known), 0, type=socket.SOCK_DGRAM, flags=socket.AI_NUMERICHOST)
     except (OSError, UnicodeError):
-        return None
+        return f"{address} cannot be used here: its zone is no network interface of this machine"
     family, _, _, _, where = found[0]
     return family, where
 
 
-def allowed() -> Kind | str:
+def allowed(family: socket.AddressFamily = socket.AF_INET) -> Kind | str:
     """Whether ICMP may be sent from here and how; else why not, for `evac doctor`."""
+    six = family == socket.AF_INET6
     try:
-        sock, kind = _open(socket.AF_INET, socket.IPPROTO_ICMP)
+        sock, kind = _open(family, socket.IPPROTO_ICMPV6 if six else socket.IPPROTO_ICMP)
     except NotAllowed as no:
         return str(no)
     sock.close()

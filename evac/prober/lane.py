@@ -10,50 +10,63 @@ from array import array
 from collections import deque
 from collections.abc import Callable
 
-from evac.probe import Felt, ProbeRow, Target
+from evac.probe import Felt, Method, ProbeRow, Target
 from evac.prober.icmp import Where
-from evac.prober.outage import SECOND, Course, deadline_for, median
+from evac.prober.outage import BLIND_FACTOR, SECOND, Course, deadline_for, median
+from evac.prober.window import BASE, ENOUGH, Window
 
 RING = 2048
 """Probes remembered, a power of two: 20 s at 10 ms, longer than any deadline and most late answers."""
 
 STRIP = 60
-BASE = 21
-"""Round trips the usual one is the median of."""
 
 STALE = 3_600 * SECOND
 """The usual course starts anew after an hour, so that "longest gap" speaks of this night."""
+
+FASTEST = {Method.ICMP: 0.01, Method.TCP: 0.01, Method.COMMAND: 1.0}
+"""Seconds between two probes at least."""
+
+UNSENT = -1
+"""In place of a time of arrival: nothing was asked, or what became of it cannot be told."""
 
 
 class Lane:
     """Mutable, owned by the prober's loop."""
 
     __slots__ = (
-        "_base", "_course", "_course_at", "_deadline", "_interval", "_recv", "_sent", "_settled", "_strip", "_wall",
-        "chain", "duplicates", "index", "next", "recent_rtt", "target", "trouble", "where", "window",
+        "_base", "_course", "_course_at", "_deadline", "_done", "_hole", "_interval", "_recv", "_sent", "_settled",
+        "_strip", "_unsent", "_wall", "_why", "chain", "duplicates", "next", "recent_rtt", "shift", "target", "token",
+        "trouble", "where", "window",
     )  # fmt: skip
 
     def __init__(
-        self, index: int, target: Target, *, where: Where | None, wall: Callable[[int], float]
+        self, token: int, target: Target, *, where: Where | None, wall: Callable[[int], float]
     ) -> None:
-        """`where`: None for what has no address, a command."""
-        self.index = index
+        """`where`: None for what has no address, a command. `token`: told to nobody but the target itself."""
+        self.token = token
         self.target = target
         self.where = where
         self.next = 0
         """Number of the next probe."""
         self.chain = 0
+        self.shift = 0
+        """Nanoseconds from the first probe of a chain to the second, where that is not the interval; 0: it is."""
         self.duplicates = 0
         self.trouble = ""
         """Why nothing can be asked now; "" when it can."""
         self.window: Window | None = None
         self.recent_rtt: float | None = None
         self._wall = wall
-        self._interval = int(target.interval * SECOND)
-        self._deadline = int((target.deadline or 1.0) * SECOND)
+        self._interval = int(max(target.interval, FASTEST[target.method]) * SECOND)
+        self._deadline = self._allow(target.deadline or deadline_for(None), self._interval)
         self._sent = array("q", bytes(8 * RING))
+        self._done = array("q", bytes(8 * RING))
         self._recv = array("q", bytes(8 * RING))
         self._settled = 0
+        self._unsent = -1
+        self._why = ""
+        self._hole: tuple[int, str] | None = None
+        """From the probe of this number on they were sent after a blind stretch, and why it was one."""
         self._strip: deque[str] = deque(maxlen=STRIP)
         self._base: deque[float] = deque(maxlen=BASE)
         self._course = Course(self._interval, wall=wall)
@@ -62,12 +75,23 @@ class Lane:
     @property
     def interval(self) -> int:
         """Nanoseconds between probes now."""
-        return self.window.interval if self.window is not None and not self.window.closing else self._interval
+        return self.window.interval if self.window is not None else self._interval
 
     @property
     def deadline(self) -> int:
-        """Nanoseconds an answer may take now."""
+        """Nanoseconds the answer to a probe sent now may take."""
         return self.window.deadline if self.window is not None else self._deadline
+
+    def pace(self, stretch: float) -> None:
+        """Intervals are stretched by this factor from now on."""
+        self._course.interval = int(self._interval * stretch)
+        if self.window is not None:
+            self.window.pace(stretch)
+
+    @staticmethod
+    def _allow(seconds: float, interval: int) -> int:
+        """A deadline in nanoseconds that the ring can hold."""
+        return min(int(max(seconds, 0.001) * SECOND), (RING - 2) * interval)
 
     # --- the loop's side -----------------------------------------------------------------------------
 
@@ -75,153 +99,200 @@ class Lane:
         """Note that a probe is being sent; its number."""
         number = self.next
         if number - self._settled >= RING - 1:
-            self._settle_one(lost=True)
-        self._sent[number % RING] = now
-        self._recv[number % RING] = 0
+            self._settle_one()
+        slot = number % RING
+        self._sent[slot] = self._done[slot] = now
+        self._recv[slot] = 0
         self.next = number + 1
         return number
 
+    def gone(self, number: int, now: int) -> None:
+        """It was handed to the kernel by now: until then we may have been kept waiting."""
+        self._done[number % RING] = now
+
     def unsent(self, number: int, why: str) -> None:
         """The probe of this number could not be sent: nothing was asked."""
-        self._recv[number % RING] = -1
-        self.trouble = why
+        self._recv[number % RING] = UNSENT
+        self.trouble = self._why = why
+        self._unsent = number
 
     def sent_at(self, number: int) -> int:
         """When it was sent."""
         return self._sent[number % RING]
 
-    def came(self, number: int, at: int) -> None:
-        """An answer to probe `number` arrived at `at`."""
+    def came(self, number: int, at: int, *, earliest: int | None = None, why: str = "") -> None:
+        """An answer to probe `number` arrived at `at`; or, for the reason given, between `earliest` and then."""
         if not self.next - RING <= number < self.next:
             return
         slot = number % RING
         if self._recv[slot]:
             self.duplicates += self._recv[slot] > 0
             return
-        self._recv[slot] = max(at, self._sent[slot] + 1)
+        sent, allowed = self._sent[slot], self._allowed(self._sent[slot])
+        at = max(at, sent + 1)
+        soonest = (at if earliest is None else earliest) - self._done[slot]
+        if at - sent > allowed >= soonest and number >= self._settled:
+            # In time or not? It is our own fault that we do not know.
+            self._recv[slot] = UNSENT
+            self._why = why or "this machine was too busy"
+            return
+        self._recv[slot] = at
         if number < self._settled:
             self._late(number)
         elif number == self._settled:
             self.settle(at)
 
-    def settle(self, now: int) -> None:
-        """Settle what can be: in order, up to the first probe that may still be answered in time."""
+    def _allowed(self, sent: int) -> int:
+        window = self.window
+        return window.deadline if window is not None and window.began <= sent else self._deadline
+
+    def settle(self, seen: int) -> None:
+        """Settle what can be, in order, up to the first probe that may still be answered in time.
+
+        `seen`: what had arrived by then was read.
+        """
         while self._settled < self.next:
             slot = self._settled % RING
-            if not self._recv[slot] and now - self._sent[slot] <= self.deadline:
+            if not self._recv[slot] and seen - self._done[slot] <= self._allowed(self._sent[slot]):
                 return
             self._settle_one()
 
-    def _settle_one(self, *, lost: bool = False) -> None:
+    def _settle_one(self) -> None:
         number, self._settled = self._settled, self._settled + 1
         slot = number % RING
         sent, recv = self._sent[slot], self._recv[slot]
         courses = self._courses(sent)
-        if recv == -1:
+        if self._hole is not None and number >= self._hole[0]:
+            for course in courses:
+                course.hole(self._hole[1])
+            self._hole = None
+        if recv == UNSENT:
             self._strip.append("?")
             for course in courses:
-                course.hole(self.trouble)
+                course.hole(self._why)
             return
-        self.trouble = ""
-        if recv and recv - sent <= self.deadline and not lost:
-            rtt = (recv - sent) / SECOND
-            self._note(sent, rtt)
+        if number > self._unsent:
+            self.trouble = ""
+        if recv and recv - self._done[slot] <= self._allowed(sent):
+            self._note(sent, (recv - sent) / SECOND)
             self._strip.append(".")
             for course in courses:
-                course.answered(sent)
+                course.answered(sent, recv)
             return
         self._strip.append("l" if recv else "x")
         for course in courses:
-            course.unanswered(sent, late=bool(recv))
+            course.unanswered(sent, self._done[slot], late=bool(recv))
 
     def _courses(self, sent: int) -> list[Course]:
         if sent - self._course_at > STALE:
-            self._course = Course(self._interval, wall=self._wall, last_good=self._course.last_good)
-            self._course_at = sent
-        courses = [self._course]
+            fresh = Course(self._course.interval, wall=self._wall, last_good=self._course.last_good)
+            self._course, self._course_at = fresh, sent
         window = self.window
-        if window is not None and window.began <= sent:
-            courses.append(window.course)
-        return courses
+        if window is not None and window.covers(sent):
+            return [self._course, window.course]
+        return [self._course]
 
     def _note(self, sent: int, rtt: float) -> None:
         self.recent_rtt = rtt
         window = self.window
-        if window is None:
-            self._base.append(rtt)
-        elif window.began <= sent:
-            window.after.append(rtt)
+        if window is not None:
+            if window.covers(sent):
+                window.note(rtt)
+            return
+        self._learn(rtt)
+
+    def _learn(self, rtt: float) -> None:
+        """Also from late answers: a way that has become longer for good is not an outage for ever."""
+        self._base.append(rtt)
+        if self.target.deadline is None and len(self._base) >= ENOUGH:
+            self._deadline = self._allow(deadline_for(median(self._base)), self._interval)
 
     def _late(self, number: int) -> None:
-        back = self.next - number
-        if 0 < back <= len(self._strip):
-            index = len(self._strip) - (self._settled - number)
-            if 0 <= index < len(self._strip) and self._strip[index] == "x":
-                self._strip[index] = "l"
-        for course in self._courses(self._sent[number % RING]):
-            course.came_late()
+        slot = number % RING
+        index = len(self._strip) - (self._settled - number)
+        if index >= 0 and self._strip[index] == "x":
+            self._strip[index] = "l"
+        if self.window is None:
+            self._learn((self._recv[slot] - self._sent[slot]) / SECOND)
+        for course in self._courses(self._sent[slot]):
+            course.came_late(self._sent[slot])
 
     def blind(self, why: str) -> None:
-        """From now until the next probe nothing can be asked (a suspend, answers thrown away by a full buffer)."""
-        self._course.hole(why)
+        """Until now nothing could be asked or seen for a while (a suspend, answers thrown away by a full buffer)."""
+        self._hole = (self.next, why)
         if self.window is not None:
-            self.window.course.hole(why)
             self.window.spoiled = self.window.spoiled or why
 
     # --- the asker's side -----------------------------------------------------------------------------
 
     @property
     def usual(self) -> float | None:
-        """Median round trip in seconds of the recent answers outside of moves."""
-        return median(self._base)
+        """Median round trip in seconds of the recent answers outside of moves; None: too few."""
+        return median(self._base) if len(self._base) >= ENOUGH else None
 
     def open_window(self, name: str, *, interval: float, deadline: float | None, now: int) -> None:
-        """A move begins: ask faster, count separately."""
-        # A probe still on its way would be judged by the move's shorter deadline: it belongs to before.
-        self.settle(now)
-        before = None if self._course.silent_since is not None else self._course.last_good
+        """A move begins: ask faster, count separately. Probes still under way belong to before."""
+        step = int(max(interval, FASTEST[self.target.method]) * SECOND)
+        before, answered = self._standing(now)
         wait = deadline if deadline is not None else self.target.deadline
-        if wait is None:
-            wait = deadline_for(self.usual, interval)
         self.window = Window(
             name,
-            interval=int(interval * SECOND),
-            deadline=int(wait * SECOND),
+            interval=step,
+            deadline=None if wait is None else self._allow(wait, step) / SECOND,
             began=now,
-            course=Course(int(interval * SECOND), wall=self._wall, last_good=before),
+            course=Course(step, wall=self._wall, last_good=before, began=now),
             before=self.usual,
-            answered=None if not self._course.sent else before is not None,
+            answered=answered,
             duplicates=self.duplicates,
         )
 
-    def close_window(self, now: int, *, spoiled: str = "") -> Felt:
-        """The move and its grace time are over: what was felt. Call it a deadline after the last probe of interest."""
+    def _standing(self, now: int) -> tuple[int | None, bool | None]:
+        """When the last good answer's probe was sent and whether it answers, unless that is too long ago to count."""
+        course = self._course
+        if course.last_sent is None or now - course.last_sent > 2 * BLIND_FACTOR * course.interval:
+            return None, None
+        if course.silent_since is not None:
+            return None, False
+        return course.last_good, True if course.last_good is not None else None
+
+    def end_window(self, now: int) -> int:
+        """The move and its grace time are over; when it can be closed, because everything asked is judged by then."""
         window = self.window
         assert window is not None
+        window.ended = now
+        oldest = self._sent[self._settled % RING] if self._settled < self.next else now
+        return now + (window.deadline if oldest >= window.began else max(window.deadline, self._deadline))
+
+    def close_window(self, now: int, *, spoiled: str = "") -> Felt:
+        """What was felt."""
+        window = self.window
+        assert window is not None
+        ended = window.ended if window.ended is not None else now
         self.settle(now)
         self.window = None
         course = window.course
+        course.finish(ended)
         gaps = course.gaps
         return Felt(
             target=self.target.id,
             method=self.target.method,
             address=self.target.address,
             port=self.target.port,
-            interval=window.interval / SECOND,
+            interval=window.slowest / SECOND,
             deadline=window.deadline / SECOND,
             began=self._wall(window.began),
-            ended=self._wall(now),
+            ended=self._wall(ended),
             sent=course.sent,
             lost=course.lost,
             late=course.late,
             duplicates=self.duplicates - window.duplicates,
             gaps=gaps,
-            gaps_in_all=course.gaps_in_all + any(not gap.over for gap in gaps),
+            gaps_in_all=course.gaps_in_all + (course.silent_since is not None),
             rtt_before=window.before,
-            rtt_after=median(list(window.after)[-BASE:]),
+            rtt_after=median(window.after),
             answered_before=window.answered,
             answers_now=course.answers_now,
-            unmeasured=spoiled or window.spoiled or _why_not(course, window),
+            unmeasured=spoiled or window.why_not(self.trouble),
         )
 
     def row(self, now: int) -> ProbeRow:
@@ -237,7 +308,7 @@ class Lane:
             state=state,
             why=self.trouble,
             strip="".join(self._strip),
-            interval=self.interval / SECOND,
+            interval=course.interval / SECOND,
             rtt=self.recent_rtt,
             sent=course.sent,
             lost=course.lost,
@@ -246,50 +317,3 @@ class Lane:
             silent_for=None if since is None else (now - (course.last_good or since)) / SECOND,
             window="" if self.window is None else self.window.name,
         )
-
-
-class Window:
-    """A move being measured."""
-
-    __slots__ = (
-        "after", "answered", "before", "began", "closing", "course", "deadline", "duplicates", "interval", "name",
-        "spoiled",
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        name: str,
-        *,
-        interval: int,
-        deadline: int,
-        began: int,
-        course: Course,
-        before: float | None,
-        answered: bool | None,
-        duplicates: int,
-    ) -> None:
-        self.name = name
-        self.interval = interval
-        self.deadline = deadline
-        self.began = began
-        self.course = course
-        self.before = before
-        self.answered = answered
-        self.duplicates = duplicates
-        self.after: deque[float] = deque(maxlen=BASE)
-        self.spoiled = ""
-        self.closing = False
-
-
-def _why_not(course: Course, window: Window) -> str:
-    """Why a window is no measure: nothing sent, nobody there before, or a blind stretch longer than what was seen."""
-    if not course.sent:
-        return "nothing was asked"
-    if window.answered is False and not course.good:
-        return "it did not answer before the move either"
-    longest = course.longest
-    seen = longest.least if longest is not None else 0.0
-    # A hole of a second or more may hide what the measure is for, unless something longer was seen anyway.
-    if course.blind_longest >= SECOND and course.blind_longest / SECOND > seen:
-        return f"{course.blind_why}: nothing was asked for {course.blind_longest / SECOND:.1f} s"
-    return ""

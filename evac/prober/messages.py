@@ -61,7 +61,7 @@ class Measured(Struct, frozen=True, tag="measured"):
 
 
 class State(Struct, frozen=True, tag="state"):
-    """How the prober is: sent at its start and whenever it changes."""
+    """How the prober is: sent once a second, which also says that it lives, and whenever it changes."""
 
     stretch: float = 1.0
     """Intervals are stretched by this factor to keep within the rate."""

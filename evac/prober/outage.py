@@ -1,14 +1,17 @@
 """The outage arithmetic. Pure: answers in, gaps out.
 
-Times are integers: nanoseconds on one monotonic clock, those of *sending*. A probe that was answered proves that the
-guest was there when the probe arrived; all probes take about the same way, so differences of sending times are
-differences of arrival times. A wall clock that is set meanwhile plays no part.
+Times are integers: nanoseconds on one monotonic clock, that of this machine. What an answer proves is that the guest was
+there at some moment between the sending of the probe and the arrival of its answer. So an outage lasted at most from the
+sending of the last probe with a good answer to the arrival of the first good answer after it, and at least from the first
+probe without one to the last. A wall clock that is set meanwhile plays no part.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
+
+import msgspec
 
 from evac.probe import Gap
 
@@ -17,29 +20,42 @@ KEPT = 20
 """Gaps kept of one move; more are counted."""
 
 BLIND_FACTOR = 3
-"""Nothing asked for this many intervals: the measure has a hole there, which may hide an outage."""
+"""Nothing asked for more than this many intervals: the measure has a hole there, which may hide an outage."""
+
+STOOD_STILL = "the prober stood still"
+
+_Known = tuple[int, int, Gap]
+"""First and last probe of a gap that is over (when they were sent), and the gap."""
 
 
 class Course:
     """Probes of one target in the order they were sent, each with its fate, turned into gaps."""
 
-    def __init__(self, interval: int, *, wall: Callable[[int], float], last_good: int | None = None) -> None:
-        """`wall`: monotonic ns → Unix seconds, for display. `last_good`: a good answer from before the course."""
+    def __init__(
+        self,
+        interval: int,
+        *,
+        wall: Callable[[int], float],
+        last_good: int | None = None,
+        began: int | None = None,
+    ) -> None:
+        """`wall`: monotonic ns → Unix seconds, for display. `last_good`: a good answer from before the course.
+
+        `began`: since when probes were wanted; that the first one came much later is a hole too.
+        """
         self.sent = self.lost = self.late = self.good = 0
         self.gaps_in_all = 0
         self.interval = interval
-        self.blind_total = 0
         self.blind_longest = 0
         self.blind_why = ""
         self._wall = wall
-        self._last_sent: int | None = None
+        self._last_sent = began
         self._last_good = last_good
-        self._first_bad: int | None = None
-        self._last_bad = 0
-        self._bad_lost = self._bad_late = 0
         self._why = ""
-        self._gaps: list[Gap] = []
-        self._tail: deque[bool] = deque(maxlen=5)
+        self._bad: _Bad | None = None
+        self._gaps: list[_Known] = []
+        self._tail: deque[list[int]] = deque(maxlen=3)
+        """When sent, and 1 if an answer came, in time or not."""
 
     # --- in ----------------------------------------------------------------------------------------
 
@@ -47,99 +63,124 @@ class Course:
         """From the last probe until the next one nothing could be asked, and why."""
         self._why = why
 
-    def answered(self, sent: int) -> None:
-        """The probe sent then got a good answer."""
+    def answered(self, sent: int, came: int | None = None) -> None:
+        """The probe sent then got a good answer, which came then (None: no time later)."""
         before = self._last_sent
-        why = self._begin(sent)
+        why = self._begin(sent, good=True)
         self.good += 1
-        self._tail.append(True)
-        if self._first_bad is not None:
-            self._close(sent)
+        came = sent if came is None else came
+        bad = self._bad
+        if bad is not None:
+            bad.blind = bad.blind or why
+            self._bad = None
+            self._keep(bad, self._gap(bad, came=came))
         elif why and before is not None:
             # Good, then nothing asked, then good: an outage up to this long may have passed unseen.
-            self._keep(Gap(least=0.0, most=_s(sent - before), began=self._wall(before), blind=why))
+            gap = Gap(least=0.0, most=_s(came - before), began=self._wall(before), blind=why)
+            self._keep(_Bad(before, before, why), gap)
         self._last_good = sent
 
-    def unanswered(self, sent: int, *, late: bool = False) -> None:
-        """The probe sent then got no answer, or (late) one after its deadline."""
-        self._begin(sent)
-        if late:
-            self.late += 1
+    def unanswered(self, sent: int, done: int | None = None, *, late: bool = False) -> None:
+        """The probe got no answer, or (late) one after its deadline. Its sending took from `sent` to `done`."""
+        before = self._last_sent
+        why = self._begin(sent, good=late)
+        done = sent if done is None else done
+        self.late += late
+        self.lost += not late
+        bad = self._bad
+        if bad is None:
+            bad = self._bad = _Bad(sent, done, why)
+        elif why and before is not None:
+            bad.blind = bad.blind or why
+            if sent - before > BLIND_FACTOR * self.interval:
+                bad.rest(done)
+        bad.last = sent
+        bad.lost += not late
+        bad.late += late
+
+    def came_late(self, sent: int) -> None:
+        """The probe sent then, given as lost, was answered after all, after its deadline."""
+        for entry in self._tail:
+            if entry[0] == sent:
+                entry[1] = 1
+        if not self.lost:
+            return
+        self.lost -= 1
+        self.late += 1
+        bad = self._bad
+        if bad is not None and bad.first <= sent:
+            bad.lost -= 1
+            bad.late += 1
+            return
+        for index, (first, last, gap) in enumerate(self._gaps):
+            if first <= sent <= last and gap.lost:
+                better = msgspec.structs.replace(gap, lost=gap.lost - 1, late=gap.late + 1)
+                self._gaps[index] = (first, last, better)
+
+    def finish(self, ended: int) -> None:
+        """No more probes were wanted from `ended` on: a hole that goes on until then counts as well."""
+        before = self._last_sent
+        if before is None or ended - before <= BLIND_FACTOR * self.interval:
+            return
+        why = self._unseen(ended - before)
+        if self._bad is None:
+            self._keep(
+                _Bad(before, before, why), Gap(least=0.0, began=self._wall(before), blind=why, over=False)
+            )
         else:
-            self.lost += 1
-        self._tail.append(False)
-        if self._first_bad is None:
-            self._first_bad = sent
-            self._bad_lost = self._bad_late = 0
-        self._last_bad = sent
-        self._bad_lost += not late
-        self._bad_late += late
+            self._bad.blind = self._bad.blind or why
 
-    def came_late(self) -> None:
-        """A probe given as lost was answered after all, after its deadline."""
-        if self.lost:
-            self.lost -= 1
-            self.late += 1
-        if self._first_bad is not None and self._bad_lost:
-            self._bad_lost -= 1
-            self._bad_late += 1
-
-    def _begin(self, sent: int) -> str:
+    def _begin(self, sent: int, *, good: bool) -> str:
         """Count the probe; why the stretch before it was not watched, "" if it was."""
         self.sent += 1
+        self._tail.append([sent, int(good)])
         before, self._last_sent = self._last_sent, sent
-        why, self._why = self._why, ""
-        if before is None:
+        if before is None or (sent - before <= BLIND_FACTOR * self.interval and not self._why):
+            self._why = ""
             return ""
-        stretch = sent - before
-        if stretch <= BLIND_FACTOR * self.interval and not why:
-            return ""
-        why = why or "the prober stood still"
-        self.blind_total += stretch
+        return self._unseen(sent - before)
+
+    def _unseen(self, stretch: int) -> str:
+        why, self._why = self._why or STOOD_STILL, ""
         if stretch >= self.blind_longest:
             self.blind_longest, self.blind_why = stretch, why
         return why
 
-    def _close(self, sent: int) -> None:
-        first = self._first_bad
-        assert first is not None
-        most = None if self._last_good is None else _s(sent - self._last_good)
-        self._keep(self._gap(first, most=most, over=True))
-        self._first_bad = None
-
-    def _gap(self, first: int, *, most: float | None, over: bool) -> Gap:
+    def _gap(self, bad: _Bad, *, came: int | None) -> Gap:
+        bounded = came is not None and self._last_good is not None
         return Gap(
-            least=_s(self._last_bad - first),
-            most=most,
-            began=self._wall(first),
-            lost=self._bad_lost,
-            late=self._bad_late,
-            over=over,
+            least=_s(bad.least),
+            most=_s(came - self._last_good) if bounded else None,  # type: ignore[operator]  # bounded: both are known
+            began=self._wall(bad.first),
+            lost=bad.lost,
+            late=bad.late,
+            blind=bad.blind,
+            over=came is not None,
         )
 
-    def _keep(self, gap: Gap) -> None:
+    def _keep(self, bad: _Bad, gap: Gap) -> None:
         self.gaps_in_all += 1
-        self._gaps.append(gap)
+        self._gaps.append((bad.first, bad.last, gap))
         if len(self._gaps) > KEPT:
-            self._gaps.remove(min(self._gaps, key=lambda one: (one.least, one.most or one.least)))
+            self._gaps.remove(min(self._gaps, key=lambda known: _length(known[2])))
 
     # --- out ---------------------------------------------------------------------------------------
 
     @property
     def gaps(self) -> tuple[Gap, ...]:
         """All that ended, and the one that goes on."""
-        open_gap = () if self._first_bad is None else (self._gap(self._first_bad, most=None, over=False),)
-        return (*self._gaps, *open_gap)
+        known = tuple(gap for _, _, gap in self._gaps)
+        return known if self._bad is None else (*known, self._gap(self._bad, came=None))
 
     @property
     def longest(self) -> Gap | None:
         """By what it lasted at least, then at most."""
-        return max(self.gaps, key=lambda gap: (gap.least, gap.most or gap.least), default=None)
+        return max(self.gaps, key=_length, default=None)
 
     @property
     def silent_since(self) -> int | None:
         """When the first probe of the gap that goes on was sent; None while it answers."""
-        return self._first_bad
+        return None if self._bad is None else self._bad.first
 
     @property
     def last_good(self) -> int | None:
@@ -147,12 +188,43 @@ class Course:
         return self._last_good
 
     @property
+    def last_sent(self) -> int | None:
+        """When the last probe was sent."""
+        return self._last_sent
+
+    @property
     def answers_now(self) -> bool | None:
-        """Whether the last three probes were answered; None: fewer were sent."""
-        last = list(self._tail)[-3:]
-        if last and not last[-1]:
+        """Whether the last three probes were answered, be it late; None: fewer were sent and the last one was."""
+        if self._tail and not self._tail[-1][1]:
             return False
-        return all(last) if len(last) == 3 else None
+        return all(answer for _, answer in self._tail) if len(self._tail) == 3 else None
+
+
+class _Bad:
+    """A gap that goes on."""
+
+    __slots__ = ("_longest", "_since", "blind", "first", "last", "late", "lost")
+
+    def __init__(self, first: int, done: int, blind: str) -> None:
+        self.first = self.last = first
+        self.lost = self.late = 0
+        self.blind = blind
+        self._since = done
+        self._longest = 0
+
+    def rest(self, done: int) -> None:
+        """A hole has ended: whether the guest was silent throughout it nobody knows."""
+        self._longest = self.least
+        self._since = done
+
+    @property
+    def least(self) -> int:
+        """The longest stretch that was watched."""
+        return max(self._longest, self.last - self._since)
+
+
+def _length(gap: Gap) -> tuple[float, float]:
+    return gap.least, gap.least if gap.most is None else gap.most
 
 
 def median(values: Iterable[float]) -> float | None:
@@ -161,15 +233,13 @@ def median(values: Iterable[float]) -> float | None:
     return ordered[len(ordered) // 2] if ordered else None
 
 
-def deadline_for(usual: float | None, interval: float) -> float:
+def deadline_for(usual: float | None) -> float:
     """Seconds after which an answer is late, from the usual round trip (seconds).
 
     A guest that is paused for 200 ms answers what arrived meanwhile 200 ms late: counted as good, the pause would be
-    invisible. So the deadline hugs the usual round trip, and never falls under what a busy network needs.
+    invisible. So the deadline hugs the usual round trip, and leaves a busy network 50 ms.
     """
-    if usual is None:
-        return 1.0
-    return min(1.0, max(usual + 0.05, 2 * usual, min(interval, 0.05)))
+    return 1.0 if usual is None else min(1.0, max(usual + 0.05, 2 * usual))
 
 
 def _s(nanoseconds: int) -> float:

@@ -10,6 +10,7 @@ import errno
 import select
 import socket
 import struct
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -17,9 +18,16 @@ from evac.prober.icmp import ROUTE
 
 _RESET = struct.pack("ii", 1, 0)
 ANSWERS = frozenset({0, errno.ECONNREFUSED})
-HARD = frozenset(
-    {errno.ENETUNREACH, errno.EPERM, errno.EACCES, errno.EADDRNOTAVAIL, errno.EINVAL, errno.ENOBUFS}
-)
+HARD = frozenset({
+    errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EPERM, errno.EACCES, errno.EADDRNOTAVAIL, errno.EINVAL, errno.ENOBUFS,
+    errno.EAGAIN,
+})  # fmt: skip
+"""Of `connect` itself: nothing left this machine. The same found later means that nobody answered."""
+
+RESENT = 900_000_000
+"""Nanoseconds an attempt is kept past its deadline, so that a late answer is seen as late. After one second the kernel
+asks again by itself, and what is answered then is another question (RFC 6298, section 2)."""
+
 MOST = 4_096
 """Connections under way at once; beyond that nothing new is asked, and that is said."""
 
@@ -37,11 +45,12 @@ class Knock:
         return self._epoll.fileno()
 
     def send(
-        self, family: socket.AddressFamily, address: tuple[Any, ...], lane: int, number: int, *, until: int
+        self, family: socket.AddressFamily, address: tuple[Any, ...], token: int, number: int, *, until: int
     ) -> tuple[str, bool]:
         """Ask. Returns why it could not be (or ""), and whether the answer is already there."""
         if len(self._open) >= MOST:
             return f"{MOST} connections wait for an answer already", False
+        until = max(until, time.monotonic_ns() + RESENT)
         try:
             sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         except OSError as error:
@@ -53,23 +62,19 @@ class Knock:
             return "", True
         if code != errno.EINPROGRESS:
             sock.close()
-            return (
-                (ROUTE.get(code, errno.errorcode.get(code, str(code))), False)
-                if code in HARD
-                else ("", False)
-            )
-        self._open[sock.fileno()] = (sock, lane, number, until)
+            return ROUTE.get(code, errno.errorcode.get(code, str(code))) if code in HARD else "", False
+        self._open[sock.fileno()] = (sock, token, number, until)
         self._epoll.register(sock.fileno(), select.EPOLLOUT | select.EPOLLERR | select.EPOLLHUP)
         return "", False
 
     def receive(self, came: Callable[[int, int], None]) -> None:
-        """Hand (lane, number) of each one answered to `came`."""
-        for fd, _ in self._epoll.poll(0):
-            sock, lane, number, _ = self._drop(fd)
+        """Hand (token, number) of each one answered to `came`."""
+        for fd, _ in self._epoll.poll(0, MOST):
+            sock, token, number, _ = self._drop(fd)
             code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             sock.close()
             if code in ANSWERS:
-                came(lane, number)
+                came(token, number)
 
     def give_up(self, now: int) -> None:
         """Close those that wait past their time."""

@@ -74,10 +74,44 @@ def test_a_prober_that_stood_still_says_that_it_did_not_look() -> None:
     assert made.blind_longest == 1_100 * MS
 
 
-def test_standing_still_within_an_outage_leaves_its_bracket_true() -> None:
-    (gap,) = ran("..x----------x..").gaps
-    assert gap.least == pytest.approx(1.1)
-    assert gap.most == pytest.approx(1.3)
+def test_an_outage_with_a_hole_in_it_lasted_at_least_what_was_watched_and_at_most_all_of_it() -> None:
+    (gap,) = ran("..xxx----------xx..").gaps
+    assert gap.least == pytest.approx(0.2)
+    assert gap.most == pytest.approx(1.6)
+    assert gap.lost == 5
+    assert "stood still" in gap.blind
+
+
+def test_a_hole_that_goes_on_to_the_end_is_told() -> None:
+    made = ran("....")
+    made.hole("this machine has no route to it")
+    made.finish(2_300 * MS)
+    assert made.gaps == (Gap(least=0.0, began=0.3, blind="this machine has no route to it", over=False),)
+    assert made.blind_longest == 2_000 * MS
+
+
+def test_a_first_probe_that_came_late_leaves_a_hole_at_the_beginning() -> None:
+    made = Course(100 * MS, wall=lambda ns: ns / SECOND, began=0)
+    made.answered(2_000 * MS)
+    assert made.blind_longest == 2_000 * MS
+
+
+def test_an_outage_ends_at_most_when_the_first_good_answer_comes_not_when_it_is_asked_for() -> None:
+    """A guest that was paused answers what arrived meanwhile when it goes on, some of it within the deadline."""
+    made = course()
+    made.answered(0, 1 * MS)
+    made.unanswered(100 * MS)
+    made.answered(200 * MS, 245 * MS)
+    assert made.gaps[0].most == pytest.approx(0.245)
+
+
+def test_being_kept_waiting_while_sending_never_lengthens_the_least() -> None:
+    made = course()
+    made.answered(0)
+    made.unanswered(100 * MS, 130 * MS)
+    made.unanswered(200 * MS, 201 * MS)
+    made.answered(300 * MS)
+    assert made.gaps[0].least == pytest.approx(0.07)
 
 
 def test_a_hole_is_told_with_its_reason_however_short() -> None:
@@ -97,9 +131,23 @@ def test_more_gaps_than_are_kept_are_counted_and_the_longest_stay() -> None:
 
 def test_an_answer_after_its_deadline_moves_from_lost_to_late() -> None:
     made = ran("..xx")
-    made.came_late()
+    made.came_late(200 * MS)
     assert (made.lost, made.late) == (1, 1)
     assert (made.gaps[0].lost, made.gaps[0].late) == (1, 1)
+
+
+def test_late_answers_of_a_gap_that_is_over_are_counted_in_it() -> None:
+    made = ran("..xx..xx..")
+    made.came_late(300 * MS)
+    assert [(gap.lost, gap.late) for gap in made.gaps] == [(1, 1), (2, 0)]
+
+
+def test_a_guest_whose_answers_all_come_late_answers() -> None:
+    made = ran("..xxx")
+    assert made.answers_now is False
+    for at in (200, 300, 400):
+        made.came_late(at * MS)
+    assert made.answers_now is True
 
 
 @given(
@@ -116,7 +164,7 @@ def test_the_truth_is_in_the_bracket_and_the_bracket_is_two_intervals_wide(
     made = course(interval)
     sent = [
         number * interval + jitter[number % len(jitter)]
-        for number in range(-2, (start + length) // interval + 4)
+        for number in range(-4, (start + length) // interval + 4)
     ]
     for at in sent:
         if start <= at + way < start + length:
@@ -144,7 +192,7 @@ def test_every_probe_is_counted_once_and_gaps_never_turn_round(fates: str) -> No
 
 
 def test_a_deadline_hugs_the_usual_round_trip() -> None:
-    assert deadline_for(None, 0.1) == 1.0
-    assert deadline_for(0.0005, 0.1) == pytest.approx(0.0505)
-    assert deadline_for(0.2, 0.1) == pytest.approx(0.4)
-    assert deadline_for(3.0, 0.1) == 1.0
+    assert deadline_for(None) == 1.0
+    assert deadline_for(0.0005) == pytest.approx(0.0505)
+    assert deadline_for(0.2) == pytest.approx(0.4)
+    assert deadline_for(3.0) == 1.0
