@@ -25,6 +25,8 @@ from evac.journal import Journal
 from evac.link import Link, Linker
 from evac.paths import Paths
 from evac.poller import Poller, first_state
+from evac.prober.client import Prober
+from evac.probing import Probing
 from evac.queue import LimitRules, Queue
 from evac.secret import REDACTOR
 from evac.server import Server
@@ -65,8 +67,13 @@ class Engine:
         self._backends: dict[str, Backend] = {}
         self._pollers: dict[str, Poller] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        probe = config.probe
         self.queue = Queue(
-            journal=journal, fleet=self.fleet, backends=self._backends, rules=_limit_rules(config)
+            journal=journal,
+            fleet=self.fleet,
+            backends=self._backends,
+            rules=_limit_rules(config),
+            measure=Probing(probe, self.fleet, lambda on_rows: Prober(rate=probe.rate, on_rows=on_rows)),
         )
         self.server = Server(self)
 

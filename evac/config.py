@@ -17,6 +17,7 @@ from msgspec import Meta, Struct
 from evac.access import AccessRules
 from evac.backend import Plugin
 from evac.jobs import Limits
+from evac.probe_rules import ProbeRules
 
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 
@@ -87,6 +88,7 @@ class Config(Struct, frozen=True, kw_only=True):
     access: AccessRules = AccessRules()
     limits: Limits = Limits()
     console: ConsoleRules = ConsoleRules()
+    probe: ProbeRules = ProbeRules()
     clusters: Mapping[str, Cluster] = msgspec.field(default_factory=dict)
     origin: Mapping[str, str] = msgspec.field(default_factory=dict)
     """Key path ("clusters.prod.label") → "config.toml:12", or "default"."""
@@ -175,6 +177,7 @@ def schema(plugins: Mapping[str, Plugin]) -> dict[str, Any]:
             ("access", AccessRules, AccessRules()),
             ("limits", Limits, Limits()),
             ("console", ConsoleRules, ConsoleRules()),
+            ("probe", ProbeRules, ProbeRules()),
             ("clusters", dict[str, table], msgspec.field(default_factory=dict)),
         ],
         kw_only=True,

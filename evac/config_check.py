@@ -17,6 +17,7 @@ from evac.access import AccessRules
 from evac.backend import Plugin
 from evac.config import Cluster, ClusterRules, Config, ConfigError, ConfigErrors, ConsoleRules, EngineRules
 from evac.jobs import Limits
+from evac.probe_rules import ProbeRules
 from evac.secret import reference_error
 from evac.toml_lines import Key, key_lines, line_of
 
@@ -35,6 +36,7 @@ _SECTIONS: dict[str, type[Struct]] = {
     "access": AccessRules,
     "limits": Limits,
     "console": ConsoleRules,
+    "probe": ProbeRules,
 }
 _TOP = ("read_only", *_SECTIONS, "clusters")
 
@@ -156,6 +158,11 @@ class Check:
         nested = _struct_in(field.type)
         if nested is not None and isinstance(value, dict):
             self._section(key, value, nested)
+            return value
+        item = _struct_listed(field.type)
+        if item is not None and isinstance(value, list):
+            for number, table in enumerate(value, start=1):
+                self._section((*key, str(number)), table, item)
             return value
         try:
             msgspec.convert(value, field.type, strict=True)
@@ -306,6 +313,13 @@ def _info(kind: Any) -> list[Any]:
 
 def _struct_in(kind: Any) -> type[Struct] | None:
     found = [info.cls for info in _info(kind) if isinstance(info, msgspec.inspect.StructType)]
+    return found[0] if found else None
+
+
+def _struct_listed(kind: Any) -> type[Struct] | None:
+    """What a list of tables holds."""
+    listed = [info for info in _info(kind) if isinstance(info, msgspec.inspect.VarTupleType)]
+    found = [info.item_type.cls for info in listed if isinstance(info.item_type, msgspec.inspect.StructType)]
     return found[0] if found else None
 
 

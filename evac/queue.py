@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 from collections.abc import Callable, Mapping
 
 import msgspec
@@ -27,6 +28,7 @@ from evac.intake import Intake, QueueRefusal, refuse
 from evac.jobs import Actor, Job, JobState, Limits, OrderState
 from evac.journal import Journal, Trail
 from evac.limits import LimitRules, Window
+from evac.measure import Measure, Unmeasured
 from evac.runner import Runner
 from evac.watch import Watcher
 
@@ -53,14 +55,19 @@ class Queue:
         pace: Pace = Pace(),  # noqa: B008  # frozen
         now: Callable[[], float] = clock.stamp,
         wall: Callable[[], float] = clock.wall,
+        measure: Measure | None = None,
     ) -> None:
         """`backends` may change while the queue runs: a cluster that is absent has its jobs held."""
         self._journal, self._fleet, self._backends = journal, fleet, backends
         self._rules, self._configured = rules, rules.default
         self._pace, self._now, self._wall = pace, now, wall
         self._board = Board(journal, fleet, wall)
+        self._measure: Measure = measure or Unmeasured()
+        self._halting: set[asyncio.Task[None]] = set()
         self._gates = Gates(self._board, backends, now=now)
-        self._runner = Runner(self._board, backends, pace=pace, now=now, gate=self._gates.why_held)
+        self._runner = Runner(
+            self._board, backends, pace=pace, now=now, gate=self._gates.why_held, measure=self._measure
+        )
         self._goals = Goals(self._board, backends, pace=pace, now=now)
         self._intake = Intake(self._board, backends)
         self._watchers: dict[str, Watcher] = {}
@@ -94,6 +101,7 @@ class Queue:
         self._journal.watch(self._show_refusing)
         self._show_refusing()
         self._readopt()
+        self._measure.attach(board, self._halt)
         self._pump = asyncio.get_running_loop().create_task(self._run())
 
     async def stop(self) -> None:
@@ -108,6 +116,7 @@ class Queue:
         await asyncio.gather(*self._watching.values(), return_exceptions=True)
         await asyncio.gather(*(watcher.stop() for watcher in self._watchers.values()))
         await self._goals.stop()
+        await self._measure.close()
 
     async def forget_before(self, before: float) -> int:
         """Let go of orders that ended before `before` (Unix seconds), here and on disk; how many. Raises sqlite3.Error."""
@@ -187,6 +196,13 @@ class Queue:
         self._intake.only_admins(actor)
         await self._set_paused(actor, "")
 
+    def _halt(self, why: str) -> None:
+        """A measure says that nothing more may start until somebody has looked."""
+        by = Actor(uid=os.getuid(), user=why, role="admin", via="engine")
+        task = asyncio.get_running_loop().create_task(self._set_paused(by, why))
+        self._halting.add(task)
+        task.add_done_callback(self._halting.discard)
+
     async def _set_paused(self, actor: Actor, by: str) -> None:
         board, at = self._board, self._wall()
         if board.state.paused == bool(by):
@@ -263,6 +279,13 @@ class Queue:
                 continue
             watcher = self._watchers.get(cluster)
             if watcher is None:
-                watcher = Watcher(cluster, self._board, self._backends, pace=self._pace, now=self._now)
+                watcher = Watcher(
+                    cluster,
+                    self._board,
+                    self._backends,
+                    pace=self._pace,
+                    now=self._now,
+                    measure=self._measure,
+                )
                 self._watchers[cluster] = watcher
             self._watching[cluster] = asyncio.get_running_loop().create_task(watcher.run())

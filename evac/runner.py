@@ -19,6 +19,7 @@ from evac.calls import call, can
 from evac.errors import AuthFailed, BackendError, Forbidden, NotFound, Refused, Uncertain
 from evac.jobs import Job, JobState
 from evac.journal import Trail
+from evac.measure import Measure
 from evac.model import Host, Problem
 
 log = logging.getLogger(__name__)
@@ -38,9 +39,11 @@ class Runner:
         pace: Pace,
         now: Callable[[], float],
         gate: Callable[[Job], str],
+        measure: Measure,
     ) -> None:
         """`gate` says why a job must not start now, or ""."""
         self._board, self._backends, self._pace, self._now, self._gate = board, backends, pace, now, gate
+        self._measure = measure
         self._tasks: set[asyncio.Task[None]] = set()
 
     def launch(self, job: Job) -> None:
@@ -60,6 +63,9 @@ class Runner:
 
     async def _run(self, job_id: str) -> None:
         try:
+            await self._measure.before(
+                self._board.jobs[job_id]
+            )  # first: what is checked is to be fresh at the call
             ground = await self._check(job_id)
             if ground is not None and await self._announce(job_id, ground):
                 await self._submit(job_id)

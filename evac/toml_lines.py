@@ -6,6 +6,7 @@ A scanner, no parser: it runs over text that `tomllib` has accepted, and a key i
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 
 Key = tuple[str, ...]
@@ -22,12 +23,17 @@ _TOKEN = re.compile(
 
 
 def key_lines(text: str) -> dict[Key, int]:
-    """Key path → line, counted from 1. Tables are there too, at their header."""
+    """Key path → line, counted from 1. Tables are there too, at their header; `[[x]]` is x.1, x.2, … in turn."""
     lines: dict[Key, int] = {}
     table: Key = ()
+    listed: Counter[Key] = Counter()
     for number, statement in _statements(text):
         if statement.startswith("["):
             table = _path(statement.lstrip("[")) or table
+            if statement.startswith("[["):
+                lines.setdefault(table, number)
+                listed[table] += 1
+                table = (*table, str(listed[table]))
             key = table
         else:
             key = (*table, *_path(statement))

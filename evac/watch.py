@@ -19,6 +19,7 @@ from evac.board import Board, Notes, Pace
 from evac.errors import BackendError, BadAnswer, Uncertain
 from evac.jobs import Job, JobState
 from evac.journal import Trail
+from evac.measure import Measure
 from evac.model import Host, Migration, Progress, Sighting, TaskRecord
 from evac.outcome import judge
 from evac.verdict import Look, Verdict, own_record
@@ -51,11 +52,13 @@ class Watcher:
         *,
         pace: Pace,
         now: Callable[[], float],
+        measure: Measure,
     ) -> None:
         self.cluster = cluster
         self.blind_since: float | None = None
         self._away = 0.0
         self._board, self._backends, self._pace, self._now = board, backends, pace, now
+        self._measure = measure
         self._aborts: set[asyncio.Task[None]] = set()
         self._logs = asyncio.Semaphore(LOGS_AT_ONCE)
 
@@ -227,12 +230,15 @@ class Watcher:
             self._abort(backend, job, record)
 
     def _apply(self, job: Job, notes: Notes, verdict: Verdict, progress: Progress | None) -> Job:
-        state, seen = verdict.state, 0
+        state, reason, next_step, seen = verdict.state, verdict.reason, verdict.next_step, 0
         if state.ended:
             agreed = notes.ending is state
             notes.ending = state
             seen = (2 if agreed else 1) if verdict.met else 0
             state = state if agreed else JobState.VERIFYING
+            if state is JobState.DONE:
+                state, reason, next_step = self._as_felt(job, reason, next_step)
+                job = self._board.jobs[job.id]
         else:
             notes.ending = None
         note = job.note
@@ -241,8 +247,8 @@ class Watcher:
         fresh = replace(
             job,
             state=state,
-            reason=verdict.reason,
-            next_step=verdict.next_step,
+            reason=reason,
+            next_step=next_step,
             seen=seen,
             migration=verdict.migration or job.migration,
             target=verdict.target or job.target,
@@ -251,6 +257,13 @@ class Watcher:
         )
         self._board.put(fresh)
         return self._board.jobs[job.id]
+
+    def _as_felt(self, job: Job, reason: str, next_step: str) -> tuple[JobState, str, str]:
+        """A move is done when the guest is well too, as far as that is measured."""
+        say = self._measure.after(job)
+        if say.over and not say.failed:
+            return JobState.DONE, reason, next_step
+        return (JobState.FAILED if say.over else JobState.VERIFYING), say.reason, say.next_step
 
     def _find(self, job: Job, trail: Trail, look: Look, at: float) -> tuple[Job, Trail] | None:
         """The job, if its call was found; else it stays unknown, or goes back to the queue when that is proven."""

@@ -187,7 +187,7 @@ def mistakes(count: int, path: Path) -> str:
 def settings(config: Config) -> Iterator[tuple[str, Any]]:
     """Every setting by key path, in the file's order."""
     yield "read_only", config.read_only
-    for name in ("engine", "access", "limits", "console"):
+    for name in ("engine", "access", "limits", "console", "probe"):
         yield from leaves(name, msgspec.to_builtins(getattr(config, name)))
     for name, cluster in config.clusters.items():
         yield from leaves(f"clusters.{name}", show.plain(cluster.rules))
