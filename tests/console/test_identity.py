@@ -163,6 +163,23 @@ async def test_a_vm_that_vanishes_under_the_cursor_is_shown_as_gone_and_is_no_ta
         assert key not in board.order
 
 
+async def test_a_row_that_a_new_engine_has_not_read_yet_is_not_called_gone() -> None:
+    async with running() as run:
+        await run.press("2", "down")
+        key = run.console.board.cursor
+        assert key is not None
+        state = run.fleet.cluster(run.fleet.table("vms")[key].cluster)
+        assert state is not None
+        unread = msgspec.structs.replace(state, fresh_stamp=None)
+        run.fleet.publish(clusters=[unread], gone={"vms": [key]})
+        await run.settled()
+        assert "GONE" not in run.text()
+        assert f"NOT READ YET: this engine has not heard from {state.name}" in run.text()
+        await run.press("m")
+        await run.pilot.pause()
+        assert not isinstance(run.console.screen, (Pick, Ask))
+
+
 async def test_two_vms_of_one_name_in_two_clusters_stay_apart() -> None:
     fleet = some_fleet(vms=4)
     twin = msgspec.structs.replace(some_vms(1, [fleet.host("prod", "cmp-01")])[0], cluster="lab")  # type: ignore[list-item]

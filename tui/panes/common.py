@@ -47,6 +47,17 @@ def age_line(cluster: str, context: Context) -> Line:
     return (Span("cluster ", "dim"), Span(label_of(cluster, context), "label"), Span("  "), fresh)
 
 
+def gone_line(row: object, context: Context) -> Line:
+    """Over the details of a row that is no longer told of: an engine that has just started has not seen it yet."""
+    cluster = getattr(row, "cluster", "")
+    if cluster in context.store.clusters and context.store.age(cluster) is None:
+        words = f"NOT READ YET: this engine has not heard from {clean(cluster, context.look.ascii_only)}. Last known:"
+        return (Span(f"{context.look.glyph('unknown')} {words}", "warn"),)
+    return (
+        Span(f"{context.look.glyph('cancelled')} GONE: the cluster no longer has it. Last known:", "warn"),
+    )
+
+
 def facts(*pairs: tuple[str, str], look_ascii: bool) -> Line:
     """As "name value  name value", leaving out what is not known."""
     line: list[Span] = []

@@ -19,6 +19,7 @@ from tui.grid import Grid
 from tui.keys import key_name
 from tui.look import Line, Span
 from tui.panes import TABS
+from tui.panes.common import gone_line
 from tui.screens.ceph import CephMap
 from tui.text import width
 from tui.widgets.lines import Lines, folded
@@ -177,8 +178,7 @@ class MainScreen(Screen[None], inherit_bindings=False):
             return []
         lines = board.pane.detail(row, board.context)
         if board.gone(key):
-            glyph = board.context.look.glyph("cancelled")
-            return [(Span(f"{glyph} GONE: the cluster no longer has it. Last known:", "warn"),), *lines]
+            return [gone_line(row, board.context), *lines]
         return lines
 
     def draw_footer(self) -> None:

@@ -243,7 +243,8 @@ class Drawing(Widget):
         for placed in self._head:
             text, tone = placed.column.cell(row, grid.context)
             if gone and placed.column.key == "state":
-                text = f"{look.glyph('cancelled')} GONE"
+                unread = grid.context.store.age(row.cluster) is None
+                text = f"{look.glyph('unknown')} not read" if unread else f"{look.glyph('cancelled')} GONE"
             words = fit(text, placed.cells, right=placed.column.right, ascii_only=look.ascii_only)
             head.append(Span(f"{words} ", "dim" if gone else tone))
         cells = ceph_cells.cells_of(grid, row, self._places, self._cell, self.palette)
