@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from msgspec import Struct
 
@@ -62,55 +63,64 @@ class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     socket: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot work, in words; msgspec turns the ValueError into a ValidationError."""
+        """Refuse what cannot work, in words; one a line; msgspec turns the ValueError into a ValidationError."""
         if trouble := _trouble(self):
             raise ValueError(trouble)
 
 
 def _trouble(options: Options) -> str:
+    """All mistakes, one a line; each begins with the key it is about."""
+    return "\n".join((*_of_carrier(options), *_of_keys(options), *_of_command(options)))
+
+
+def _of_carrier(options: Options) -> Iterator[str]:
     if options.carrier and options.carrier not in {*CARRIERS, "socket"}:
-        return f'carrier is "{options.carrier}"; it can be {", ".join(CARRIERS)}'
-    if options.carrier == "ssh" and options.ssh is None:
-        return 'carrier = "ssh" needs to know where: add a table ssh with host = "…"'
-    if options.carrier not in {"", "ssh"} and options.ssh is not None:
-        return f'carrier is "{options.carrier}", so the table ssh is never used: remove one of the two'
-    if options.carrier == "socket" and not options.socket:
-        return 'carrier = "socket" needs socket = "PATH"'
-    return _trouble_of_keys(options) or _trouble_of_command(options)
+        yield f'carrier is "{_shown(options.carrier)}"; it can be {", ".join(CARRIERS)}'
+    elif options.carrier == "ssh" and options.ssh is None:
+        yield 'carrier = "ssh" needs to know where: add a table ssh with host = "…"'
+    elif options.carrier not in {"", "ssh"} and options.ssh is not None:
+        yield f'carrier is "{_shown(options.carrier)}", so the table ssh is never used: remove one of the two'
+    elif options.carrier == "socket" and not options.socket:
+        yield 'carrier = "socket" needs socket = "PATH"'
 
 
-def _trouble_of_keys(options: Options) -> str:
+def _of_keys(options: Options) -> Iterator[str]:
     for key in ("user", "write_user"):
         name = getattr(options, key)
         if name and not USER.fullmatch(name):
-            return f'{key} is "{name}"; it is the name of a key, such as client.evac'
+            yield f'{key} is "{_shown(name)}"; it is the name of a key, such as client.evac'
     if not options.user:
-        return "user is empty; it is the name of a key, such as client.evac"
+        yield "user is empty; it is the name of a key, such as client.evac"
     if options.write_keyring and not options.write_user:
-        return "write_keyring is given, but not whose key is in it: add write_user"
+        yield "write_keyring is given, but not whose key is in it: add write_user"
     for key in ("conf", "keyring", "write_keyring"):
         if "\0" in getattr(options, key) or "\n" in getattr(options, key):
-            return f"{key} is no path"
-    return ""
+            yield f"{key} is no path"
 
 
-def _trouble_of_command(options: Options) -> str:
+def _of_command(options: Options) -> Iterator[str]:
     if not options.command or not all(options.command):
-        return 'command is empty; it is a list of words, usually ["ceph"]'
+        yield 'command is empty; it is a list of words, usually ["ceph"]'
     if any("\0" in word or "\n" in word for word in options.command):
-        return "command has a word with a line break in it"
-    if len(options.command) == 1 and " " in options.command[0]:
-        return f'command is one word with spaces in it; write ["{options.command[0].replace(" ", chr(34) + ", " + chr(34))}"]'
-    return ""
+        yield "command has a word with a line break in it"
+    elif len(options.command) == 1 and " " in options.command[0]:
+        yield f'command is one word with spaces in it; write ["{options.command[0].replace(" ", chr(34) + ", " + chr(34))}"]'
 
 
 def _trouble_of_ssh(ssh: SSH) -> str:
+    return "\n".join(_of_ssh(ssh))
+
+
+def _of_ssh(ssh: SSH) -> Iterator[str]:
     if not _HOST.fullmatch(ssh.host):
-        return f'ssh.host is "{ssh.host}"; it is a name or an address, without user and port'
+        yield f'host is "{_shown(ssh.host)}"; it is a name or an address, without user and port'
     if not 0 < ssh.port < 65536:
-        return f"ssh.port is {ssh.port}; it can be 1 to 65535"
+        yield f"port is {ssh.port}; it can be 1 to 65535"
     if ssh.user and not _LOGIN.fullmatch(ssh.user):
-        return f'ssh.user is "{ssh.user}"; it is a login name'
+        yield f'user is "{_shown(ssh.user)}"; it is a login name'
     if ssh.jump and not _JUMP.fullmatch(ssh.jump):
-        return f'ssh.jump is "{ssh.jump}"; it looks like admin@bastion.example.org:22'
-    return ""
+        yield f'jump is "{_shown(ssh.jump)}"; it looks like admin@bastion.example.org:22'
+
+
+def _shown(text: str) -> str:
+    return text[:60].replace("\n", " ")

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from backends.ceph.options import Options
+from backends.ceph.options import SSH, Options
 from backends.ceph.setup import setup_of
 from evac.backend import Settings
 
@@ -48,6 +48,16 @@ HOST = {"host": "mon1.example.org"}
 def test_options_that_cannot_work_are_refused_in_words(given: dict[str, Any], words: str) -> None:
     with pytest.raises(msgspec.ValidationError, match=words):
         msgspec.convert(given, Options)
+
+
+def test_all_mistakes_of_a_table_are_told_at_once_each_beginning_with_its_key() -> None:
+    with pytest.raises(msgspec.ValidationError) as told:
+        msgspec.convert({"carrier": "rest", "user": "evac", "command": ["sudo ceph"]}, Options)
+    lines = str(told.value).splitlines()
+    assert [line.split(" ", 1)[0] for line in lines] == ["carrier", "user", "command"]
+    with pytest.raises(msgspec.ValidationError) as told:
+        msgspec.convert({"host": "", "port": 70_000, "jump": "a b"}, SSH)
+    assert [line.split(" ", 1)[0] for line in str(told.value).splitlines()] == ["host", "port", "jump"]
 
 
 @pytest.mark.parametrize(
