@@ -145,7 +145,10 @@ class Check:
         try:
             return msgspec.convert(values, kind, str_keys=True)
         except msgspec.ValidationError as error:
-            self._add(key, _plain(str(error)))
+            # A struct that checks itself may tell several mistakes, each on a line that begins with the key it is about.
+            for line in str(error).splitlines():
+                name = line.split(" ", 1)[0]
+                self._add(key, _plain(line), near=(*key, name) if name in table else ())
             return None
 
     @staticmethod

@@ -184,9 +184,9 @@ def test_a_cluster_without_a_kind_is_told(tmp_path: Path) -> None:
     assert (error.key, error.message) == ("clusters.a.kind", "is missing")
 
 
-def test_a_check_across_keys_is_told_at_the_table(tmp_path: Path) -> None:
+def test_a_check_across_keys_is_told_at_the_key_it_begins_with(tmp_path: Path) -> None:
     (error,) = mistakes(tmp_path, '[clusters.a]\nkind = "nova"\nurl = "u"\npair = "x"\n')
-    assert (error.line, error.message) == (1, "pair needs a password")
+    assert (error.line, error.message) == (4, "pair needs a password")
 
 
 @pytest.mark.parametrize(
@@ -250,7 +250,7 @@ g = 2
     assert lines[("x", "y z")] == 10
     assert lines[("x", "y z", "d", "e")] == 11
     assert lines[("x", "y z", "f")] == 12
-    assert lines[("list", "g")] == 14
+    assert lines[("list", "1", "g")] == 14
     assert line_of(lines, ("x", "y z", "none")) == 10
 
 
