@@ -220,4 +220,5 @@ class CephBackend:
 
     async def close(self) -> None:
         """Ends the worker."""
+        self._reading.close()
         await self.client.close()

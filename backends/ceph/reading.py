@@ -26,6 +26,12 @@ T = TypeVar("T")
 
 Step = Callable[[], Awaitable[None]]
 
+PATIENCE = 3.0
+"""Seconds a poll waits for the manager. A dump of 1,000,000 PGs may take longer."""
+
+LATE = 10.0
+"""Seconds without an answer after which the counts are called old."""
+
 
 class Asks(Protocol):
     """What is needed of `CephClient`."""
@@ -108,6 +114,8 @@ class Reading:
             "placement": Cadence(0.0, share=0.25, now=now),
         }
         self._problems: dict[str, Problem] = {}
+        self._under_way: dict[str, tuple[float, asyncio.Task[None]]] = {}
+        """Parts the manager is being asked for, since when."""
         self.calls = self.size = 0
         """Of the last poll: commands, and bytes answered."""
 
@@ -126,8 +134,9 @@ class Reading:
             "map": self._map,
             "health": self._health,
         }
+        of_manager: dict[str, Step] = {}
         if parts.status.mgrmap.available:
-            steps |= {
+            of_manager = {
                 "usage": self._usage,
                 "latency": self._latency,
                 "progress": self._progress,
@@ -137,8 +146,30 @@ class Reading:
             parts.placed.doubt = "no manager is active: these counts are the last ones there were"
             parts.work = ()
         self._hurry()
-        await asyncio.gather(*(self._step(name, step) for name, step in steps.items()))
+        monitors = (self._step(name, step) for name, step in steps.items())
+        await asyncio.gather(*monitors, self._ask_manager(of_manager))
         return tuple(self._problems.values())
+
+    async def _ask_manager(self, steps: Mapping[str, Step]) -> None:
+        """A manager that hangs holds up nothing of what the monitors tell: its answers may come during a later poll."""
+        for name, step in steps.items():
+            if name not in self._under_way:
+                self._under_way[name] = (self._now(), asyncio.create_task(self._step(name, step)))
+        if self._under_way:
+            await asyncio.wait([task for _, task in self._under_way.values()], timeout=PATIENCE)
+        ended = [name for name, (_, task) in self._under_way.items() if task.done()]
+        for task in [self._under_way.pop(name)[1] for name in ended]:
+            task.result()
+        since, _ = self._under_way.get("placement", (self._now(), None))
+        if self._now() - since > LATE:
+            self.parts.placed.doubt = (
+                f"the manager has not answered for {self._now() - since:.0f} s: these counts are older"
+            )
+
+    def close(self) -> None:
+        """Nobody waits for an answer any more."""
+        for _, task in self._under_way.values():
+            task.cancel()
 
     def _senseless(self) -> BackendError:
         what = f'{self._client.cluster}: the answer to "ceph status" names no cluster.'

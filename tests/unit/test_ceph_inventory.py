@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 
 import pytest
 from msgspec.structs import replace
 
+from backends.ceph import reading
 from backends.ceph.backend import CephBackend
 from backends.ceph.frames import Placement
 from backends.ceph.options import Options
@@ -382,6 +384,40 @@ async def test_a_new_manager_is_asked_at_once_however_long_the_former_one_hung()
     assert found is not None
     assert found.placed_doubt == ""
     assert found.placed_stamp == clock.at
+
+
+class SilentManager(Wire):
+    """Its manager does not answer until it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answers = asyncio.Event()
+        self.answers.set()
+
+    async def placement(self) -> Placement:
+        await self.answers.wait()
+        return await super().placement()
+
+
+async def test_a_manager_that_hangs_does_not_hold_up_what_the_monitors_tell(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(reading, "PATIENCE", 0.01)
+    wire, clock = SilentManager(), Clock()
+    mine = backend(wire, clock=clock)
+    await mine.inventory()
+    wire.answers.clear()
+    clock.at += 60
+    assert (await doubted(wire, mine)).placed_doubt == "", "it may just be slow"
+    wire.say("versions", {"overall": {"ceph version 17.2.9 (abc) quincy (stable)": 3}})
+    clock.at += 400
+    found = await doubted(wire, mine)
+    assert found.release == "17.2.9 quincy", "read from the monitors all the while"
+    assert "not answered for 400 s" in found.placed_doubt
+    wire.answers.set()
+    found = await doubted(wire, mine)
+    assert found.placed_doubt == ""
+    await mine.close()
 
 
 # --- a noout that was forgotten ---------------------------------------------------------------------------------
