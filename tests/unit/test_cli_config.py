@@ -90,6 +90,8 @@ def test_defaults_shown_in_the_template_are_the_real_ones(tmp_path: Path) -> Non
     shown = load(tmp_path / "all.toml", plugins())
     real = load(tmp_path / "missing.toml", plugins())
     assert (shown.engine, shown.limits, shown.console) == (real.engine, real.limits, real.console)
+    assert msgspec.structs.replace(shown.probe, rules=()) == real.probe
+    assert [rule.method for rule in shown.probe.rules] == ["tcp", "icmp", "command"]
     rules = shown.clusters["fra-prod"].rules
     fresh = msgspec.structs.replace(shown.clusters["lab"].rules)
     for name in ("stale_after", "poll_interval", "connect_timeout", "read_timeout"):
