@@ -248,6 +248,8 @@ class Inventory(Noun, frozen=True, kw_only=True):
     """Hand it back as `since` to be told only what changed. "": ask in full."""
     skew: float | None = None
     """Cluster's clock minus ours, seconds, from the Date header; None when not told."""
+    ahead: float | None = None
+    """The same minus our boot clock, taken with the same answer: right also when ours was set since. None: from `skew`."""
     size: int = 0
     """Bytes received."""
     calls: int = 0

@@ -223,7 +223,7 @@ class Poller:
             failures=0,
             problems=inventory.problems,
             skew=inventory.skew,
-            ahead=None if inventory.skew is None else inventory.skew + clock.wall() - clock.stamp(),
+            ahead=_ahead(inventory),
             took=now - began,
             size=inventory.size,
             calls=inventory.calls,
@@ -357,3 +357,10 @@ def _forget(task: asyncio.Task[Any]) -> None:
     """Take the late result of an abandoned call, so that nothing is said about an exception never retrieved."""
     if not task.cancelled():
         task.exception()
+
+
+def _ahead(inventory: Inventory) -> float | None:
+    """Only the backend knows what our clock showed when the answer came: it may have been set within the poll."""
+    if inventory.ahead is not None or inventory.skew is None:
+        return inventory.ahead
+    return inventory.skew + clock.wall() - clock.stamp()

@@ -79,6 +79,7 @@ class Poll:
             problems=(*odd, *_each_once([*self._reader.oddities(), *problems])),
             mark=self._mark,
             skew=traffic.skew,
+            ahead=traffic.ahead,
             size=traffic.size - size,
             calls=traffic.calls - calls,
         )

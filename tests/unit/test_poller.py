@@ -39,6 +39,13 @@ async def test_a_good_answer_is_on_show_with_its_facts() -> None:
     assert shown.problems == ()
 
 
+async def test_a_clock_of_ours_that_is_set_during_a_poll_does_not_change_what_time_it_is_there() -> None:
+    """Else the log would be read from too late on, a call of ours not be found in it, and be made again."""
+    poller, fleet, _ = watch(PlayedCluster("north", answer("north", skew=-90.0, ahead=1_000_000.0)))
+    await poller.once()
+    assert (state(fleet).skew, state(fleet).ahead) == (-90.0, 1_000_000.0)
+
+
 @pytest.mark.parametrize("kind", [Unreachable, AuthFailed, BadAnswer])
 async def test_a_failure_is_told_and_the_last_figures_stay_with_their_age(kind: type[BackendError]) -> None:
     player = PlayedCluster("north", answer("north"), kind(problem("no answer: connection refused")))

@@ -16,6 +16,7 @@ import requests
 
 from backends.openstack import PLUGIN
 from backends.openstack.wire import Wire
+from evac import clock
 from evac.backend import Settings
 from evac.errors import AuthFailed, BackendError, BadAnswer, NotFound, Refused, Unreachable
 from tests.wire.certificates import authority
@@ -271,6 +272,7 @@ async def test_a_clock_90_s_off_is_told_and_incremental_polls_use_the_clouds_own
         await backend.inventory(first.mark)
         findings = {one.check: one for one in await backend.examine()}
     assert first.skew == pytest.approx(ahead, abs=2)
+    assert first.ahead == pytest.approx(clock.wall() - clock.stamp() + ahead, abs=5)
     assert float(first.mark) == pytest.approx(time.time() + ahead - 60, abs=5)
     assert findings["clock"].ok is False
     assert "90 s" in findings["clock"].detail
