@@ -77,7 +77,9 @@ async def shoot(console: Console, folder: Path) -> None:
         await asyncio.sleep(1)
         save(console, folder, "help")
         await pilot.press("escape", "escape", "6")
-        await until(pilot, "the PGs are counted", lambda: any(osd.pgs_up for osd in console.store.osds.values()))
+        await until(
+            pilot, "the PGs are counted", lambda: any(osd.pgs_up for osd in console.store.osds.values())
+        )
         await asyncio.sleep(2)
         save(console, folder, "ceph")
 

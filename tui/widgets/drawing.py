@@ -8,17 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+from msgspec.structs import replace
 from rich.segment import Segment
 from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
 from tui import ceph_cells
-from tui.ceph_rows import Row
+from tui.ceph_rows import Row, Zoom, shown_name
 from tui.grid import Grid
 from tui.look import Span
 from tui.paint import Painter, Uncycled, drawn
-from tui.text import fit
+from tui.text import fit, width
 from tui.widgets.lines import Palette, strip_of
 from tui.widgets.picture import Picture, differing
 from tui.widgets.table import SCROLLBAR, Placed, place
@@ -126,10 +127,22 @@ class Drawing(Widget):
     def _lay_out(self) -> None:
         wide = self.size.width
         budget = 34 if wide < 100 else 58 if wide < 160 else 76
-        self._head = place(self.grid.pane.columns, budget)
+        name, *others = self.grid.pane.columns
+        longest = min(
+            self._longest_name(), wide // 4
+        )  # ten hosts called "rack-7-no…" would all look the same
+        extra = max(0, longest - name.width)
+        self._head = place((replace(name, width=name.width + extra), *others), budget + extra)
         self._head_cells = sum(placed.cells + 1 for placed in self._head) + 1
         self._cell = self._column_width(wide - self._head_cells - SCROLLBAR)
         self._place_columns()
+
+    def _longest_name(self) -> int:
+        grid, look = self.grid, self.palette.look
+        if grid.zoom is Zoom.OSD:
+            return 0  # "osd.12345" fits, and ten thousand need not be measured
+        rows = (grid.row(key) for key in grid.order)
+        return max((width(shown_name(row, look)) for row in rows if row is not None), default=0)
 
     def _column_width(self, room: int) -> int:
         least = ceph_cells.least_width(self.grid, self.palette.depth)
