@@ -12,6 +12,9 @@ from tests.real.ceph import lab as ceph_lab
 from tests.real.ceph import state as ceph_state
 from tests.real.ceph.rig import CephRig
 from tests.real.ceph.witness import Witness
+from tests.real.libvirt import lab as kvm_lab
+from tests.real.libvirt.rig import KVMRig
+from tests.real.libvirt.witness import Witness as KVMWitness
 from tests.real.openstack import lab
 from tests.real.openstack.layout import HOSTS
 from tests.real.openstack.processes import pid_of
@@ -78,6 +81,8 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
     """Twelve idle OSDs take a quarter of a core: end them as soon as the next test needs none."""
     if _needs_ceph(item) and not _needs_ceph(nextitem) and not _found.get("ceph"):
         ceph_lab.down()
+    if _needs_kvm(item) and not _needs_kvm(nextitem) and not _found.get("kvm"):
+        kvm_lab.down()
 
 
 def _needs_ceph(item: pytest.Item | None) -> bool:
@@ -102,5 +107,35 @@ def ceph(any_ceph: Witness) -> Witness:
 def ceph_rig(ceph: Witness, tmp_path: Path) -> Iterator[CephRig]:
     """An engine to start, with the key that may set noout; it is stopped afterwards whatever happened."""
     rig = CephRig(tmp_path / "evac")
+    yield rig
+    rig.stop()
+
+
+# --- KVM ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def running_kvm() -> None:
+    """Three hosts with power."""
+    _found.setdefault("kvm", kvm_lab.is_begun())
+    kvm_lab.up()
+
+
+def _needs_kvm(item: pytest.Item | None) -> bool:
+    return isinstance(item, pytest.Function) and "running_kvm" in item.fixturenames
+
+
+@pytest.fixture
+def kvm(running_kvm: None) -> KVMWitness:
+    """Every host up, each guest running and answering in its place."""
+    witness = KVMWitness()
+    witness.settle()
+    return witness
+
+
+@pytest.fixture
+def kvm_rig(kvm: KVMWitness, tmp_path: Path) -> Iterator[KVMRig]:
+    """An engine to start where the hosts can be reached; it is stopped afterwards whatever happened."""
+    rig = KVMRig(tmp_path / "evac")
     yield rig
     rig.stop()

@@ -34,6 +34,9 @@ START = 30.0
 class EngineRig:
     """One engine, killed and started at will. Nothing here knows what the engine is made of."""
 
+    enter: tuple[str, ...] = ()
+    """Before the engine and the command line: the command that takes them to where their cluster can be reached."""
+
     def __init__(self, folder: Path, text: str) -> None:
         """`text`: what stands in its config."""
         folder.mkdir(parents=True, exist_ok=True)
@@ -49,7 +52,15 @@ class EngineRig:
 
     def launch(self, *flags: str) -> None:
         """Start the engine process; returns at once."""
-        command = [*DIE_WITH_US, sys.executable, "-m", "evac.engine", "--config", str(self.where.config)]
+        command = [
+            *DIE_WITH_US,
+            *self.enter,
+            sys.executable,
+            "-m",
+            "evac.engine",
+            "--config",
+            str(self.where.config),
+        ]
         command += ["--state", str(self.where.state), "--foreground", *flags]
         with self.output.open("ab") as out:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
@@ -197,7 +208,7 @@ class EngineRig:
     def evac(self, *words: str, patience: float = 120) -> subprocess.CompletedProcess[str]:
         """Run evac's command line to its end."""
         return subprocess.run(
-            [str(Path(sys.executable).with_name("evac")), *words],
+            [*self.enter, str(Path(sys.executable).with_name("evac")), *words],
             capture_output=True,
             text=True,
             env=self.environment(),

@@ -33,7 +33,7 @@ OLD, NEW = "7.2", "10.0"
 """The QEMU that Debian 12 has, and the one of its backports. The old one loses guests under TCG that write much."""
 
 NETWORK = "10.77.0"
-GUESTS = {"web1": 1, "web2": 2, "db1": 3, "cache1": 4, "odd1": 5}
+GUESTS = {"web1": 1, "web2": 2, "db1": 3, "cache1": 4, "app1": 5, "app2": 6, "app3": 7, "odd1": 8}
 """Name → number; the number gives its address, MAC and UUID."""
 MEMORY = 96
 """MiB of a guest: with 64 its kernel does not boot."""
