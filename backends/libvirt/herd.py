@@ -81,7 +81,7 @@ class Herd:
         )
         if not any(reads.values()):
             raise self._nobody()
-        told = self._tell_all()
+        told = await self._confirmed(self._tell_all())
         await self._settle(told)
         await self._keep(reads, told)
         hosts = await asyncio.gather(*(self.host(name) for name in self.sites))
@@ -138,9 +138,9 @@ class Herd:
         for uuid, one in told.items():
             record = self.record_of(uuid)
             job, source = self._job_of(uuid)
-            if record is not None and job is not None:
-                self.jobs[record.id] = job
-            if record is None and one.moving and one.vm is not None:
+            if record is not None and job is not None and (job.sending or record.id not in self.jobs):
+                self.jobs[record.id] = job  # at the very end libvirt gives zeros once more
+            if record is None and job is not None and one.vm is not None:
                 target = next(
                     (
                         name
@@ -236,7 +236,6 @@ class Herd:
 
     async def look(self, uuids: Sequence[str]) -> dict[str, Sighting]:
         """As the contract says. Asks the hosts that should have them, and all the others about those not found active."""
-        await self.attempted()
         told = await self.fresh(uuids)
         await self._settle(told)
         await self._keep({}, told)
@@ -248,6 +247,7 @@ class Herd:
 
     async def fresh(self, uuids: Sequence[str]) -> dict[str, Told]:
         """Each of these guests, from answers begun after this was called."""
+        await self.attempted()
         likely: dict[str, set[str]] = {name: set() for name in self.sites}
         for uuid in uuids:
             for name in self._likely(uuid):
@@ -255,7 +255,24 @@ class Herd:
         await self._glance(likely)
         rest = {uuid for uuid in uuids if (vm := self.tell(uuid).vm) is None or not self._active(vm)}
         await self._glance({name: rest - likely[name] for name in self.sites})
-        return {uuid: self.tell(uuid) for uuid in uuids}
+        return await self._confirmed({uuid: self.tell(uuid) for uuid in uuids})
+
+    async def _confirmed(self, told: dict[str, Told]) -> dict[str, Told]:
+        """Hosts are not read at one instant: a guest that moved meanwhile may seem to be on two. So it is read again."""
+        doubtful = {
+            uuid for uuid, one in told.items() if one.problem is not None and one.problem.severity == "error"
+        }
+        doubtful |= {uuid for uuid in told if self._unexplained(uuid)}
+        if not doubtful:
+            return told
+        await self._glance(dict.fromkeys(self.sites, doubtful))
+        return told | {uuid: self.tell(uuid) for uuid in doubtful}
+
+    def _unexplained(self, uuid: str) -> bool:
+        """Two hosts have it, and neither was asked for the job."""
+        both = [site.seen[uuid] for site in self.sites.values() if site.up and uuid in site.seen]
+        both = [one for one in both if one.active]
+        return len(both) > 1 and not any(one.job is not None for one in both)
 
     def _active(self, vm: VM) -> bool:
         site = self.sites.get(vm.host)

@@ -51,6 +51,10 @@ class LiveMoves:
         if herd.setup.read_only:
             raise read_only("live-migrate")
         vm, one = await found(herd, vm_id)
+        if herd.record_of(vm_id) is not None or vm.task:
+            raise refuse(
+                f"Something is being done to {vm.name} already ({vm.task}).", "Wait until it has ended."
+            )
         if vm.state not in MOVABLE:
             step = "Cold-migrate it." if vm.state is VMState.STOPPED else ""
             raise refuse(f"{vm.name} is {one.native}: it cannot be migrated live.", step)
@@ -62,8 +66,6 @@ class LiveMoves:
             id=new_id(action), vm=vm_id, action=action, started=time.time(), source=vm.host, target=target.name,
             post_copy=moves.post_copy,
         )  # fmt: skip
-        if herd.record_of(vm_id) is not None:
-            raise refuse(f"Something is being done to {vm.name} already.", "Wait for it.")
         await begin(herd, record, f"the migration of {vm.name}")
         task = asyncio.ensure_future(self._carry_out(record, source, target, one))
         self._background(task)

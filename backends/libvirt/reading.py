@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Collection, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from msgspec import Struct
@@ -70,6 +70,20 @@ def pools(conn: Any) -> tuple[Pool, ...]:
     return ()
 
 
+class Gone(Exception):
+    """It ended, or left, while we asked."""
+
+
+@contextmanager
+def _gone() -> Iterator[None]:
+    try:
+        yield
+    except lv.libvirtError as error:
+        if error.get_error_code() == lv.VIR_ERR_NO_DOMAIN:
+            raise Gone from None
+        raise
+
+
 class Wanted(Struct, frozen=True, kw_only=True):
     """How much to read."""
 
@@ -114,7 +128,8 @@ def some(conn: Any, uuids: Iterable[str], known: Mapping[str, Seen], wanted: Wan
     for uuid in uuids:
         domain = lookup(conn, uuid)
         if domain is not None:
-            listed.append((domain, tuple(domain.state(0))))
+            with suppress(Gone), _gone():
+                listed.append((domain, tuple(domain.state(0))))
     return _read(listed, known, wanted)
 
 
@@ -132,10 +147,10 @@ def _read(listed: Iterable[tuple[Any, tuple[int, int]]], known: Mapping[str, See
     read = Read(seen={}, xml={}, doubts=[])
     for domain, (state, reason) in listed:
         try:
-            _one(domain, (state, reason), known, wanted, read)
-        except lv.libvirtError as error:
-            if error.get_error_code() != lv.VIR_ERR_NO_DOMAIN:  # it ended while we asked
-                raise
+            with _gone():
+                _one(domain, (state, reason), known, wanted, read)
+        except Gone:
+            continue
         except NoDomain as error:
             read.doubts.append(f"{domain.name()}: {error}")
     return read
@@ -186,7 +201,10 @@ def running_job(domain: Any) -> jobstats.Job | None:
     try:
         return jobstats.parse(domain.jobStats(0))
     except lv.libvirtError as error:
-        if error.get_error_code() in {lv.VIR_ERR_NO_SUPPORT, lv.VIR_ERR_OPERATION_INVALID}:
+        code = error.get_error_code()
+        if code == lv.VIR_ERR_OPERATION_UNSUPPORTED:
+            return jobstats.Job(operation=jobstats.ARRIVING)  # "available only on the source host"
+        if code in {lv.VIR_ERR_NO_SUPPORT, lv.VIR_ERR_OPERATION_INVALID}:
             return None  # not running any more
         raise
 

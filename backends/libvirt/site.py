@@ -152,12 +152,8 @@ class Site:
         )
 
     def _connect(self, loop: asyncio.AbstractEventLoop) -> tuple[Any, HostFacts, tuple[Pool, ...]]:
-        flags = lv.VIR_CONNECT_RO if self._setup.read_only else 0
-        auth = [[lv.VIR_CRED_AUTHNAME, lv.VIR_CRED_PASSPHRASE], self._credentials, None]
-        raw = lv.openAuth(self.entry.uri, auth, flags)
+        raw = self._dial()
         conn = Guarded(raw)
-        with suppress(lv.libvirtError):
-            conn.setKeepAlive(*KEEPALIVE)
         conn.registerCloseCallback(lambda *_: loop.call_soon_threadsafe(self._lost.set), None)
         for event, name in (
             (lv.VIR_DOMAIN_EVENT_ID_LIFECYCLE, "lifecycle"),
@@ -168,6 +164,14 @@ class Site:
             with suppress(lv.libvirtError):
                 conn.domainEventRegisterAny(None, event, self._on_event(loop), name)
         return raw, reading.facts(conn), reading.pools(conn)
+
+    def _dial(self) -> Any:
+        flags = lv.VIR_CONNECT_RO if self._setup.read_only else 0
+        auth = [[lv.VIR_CRED_AUTHNAME, lv.VIR_CRED_PASSPHRASE], self._credentials, None]
+        raw = lv.openAuth(self.entry.uri, auth, flags)
+        with suppress(lv.libvirtError):
+            raw.setKeepAlive(*KEEPALIVE)
+        return raw
 
     def _credentials(self, wanted: list[list[Any]], _: object) -> int:
         for one in wanted:
@@ -205,7 +209,11 @@ class Site:
         return await self._run(self._reads, what, work, Guarded(self._conn))
 
     async def change(self, what: str, work: Callable[[Any], T], *, patience: float | None = None) -> T:
-        """Run something that may change the host. Raises as the contract says of changing calls."""
+        """Run something that may change the host. Raises as the contract says of changing calls.
+
+        With `patience` it may take that long, and is given a connection of its own: a call that waits for a migration
+        delays every other call of its connection by a second (measured, libvirt 9.0).
+        """
         if self._setup.read_only:
             raise read_only(what)
         if self.trouble is not None or self._conn is None:
@@ -222,7 +230,7 @@ class Site:
         threads: ThreadPoolExecutor,
         what: str,
         work: Callable[[Any], T],
-        conn: Guarded,
+        conn: Guarded | None,
         patience: float | None = None,
         *,
         changes: bool = False,
@@ -260,7 +268,7 @@ class Site:
         """Read all of it; None where it does not answer (see `trouble`)."""
         now = time.monotonic()
         known = self.seen if now - self._fresh_at < FULL else {}
-        wanted = self._wanted(jobs)
+        wanted = self._wanted(jobs if self.read_at else None)
         self._stale = set()  # what changes while we read is read again next time
         self.doubt = None
         try:

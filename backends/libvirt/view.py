@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from backends.libvirt.domainxml import Definition
 from backends.libvirt.jobstats import ARRIVING, Job
 from backends.libvirt.keeping import Kept, Record
-from evac.model import VM, Problem, VMState
+from evac.model import VM, MigrationKind, Problem, VMState
 
 RUNNING, BLOCKED, PAUSED, SHUTDOWN, SHUTOFF, CRASHED, PMSUSPENDED = range(1, 8)
 """virDomainState; 0: no state."""
@@ -106,7 +106,8 @@ def tell(
         return _inactive(cluster, seen, kept=kept, away=away, record=record)
     if len(active) == 1:
         (host, one), *_ = active.items()
-        return Told(vm=_vm(cluster, host, one, record, moving=_leaving(one)), moving=_leaving(one))
+        moving = _leaving(one) or (record is not None and record.kind is MigrationKind.LIVE and one.in_move)
+        return Told(vm=_vm(cluster, host, one, record, moving=moving), moving=moving)
     return _several(cluster, active, record)
 
 
@@ -120,7 +121,8 @@ def _several(cluster: str, active: Mapping[str, Seen], record: Record | None) ->
     source = _source(active, record)
     one = active[source]
     name, hosts = one.definition.name, " and ".join(sorted(active))
-    if len(running) > 1:
+    in_move = record is not None or any(each.in_move for each in active.values())
+    if len(running) > 1 and not in_move:
         vm = _vm(cluster, source, one, record, moving=False)
         fault = f"runs on {' and '.join(sorted(running))} at the same time"
         broken = replace(vm, state=VMState.ERROR, fault=fault)
@@ -131,7 +133,7 @@ def _several(cluster: str, active: Mapping[str, Seen], record: Record | None) ->
         fault = f"post-copy failed: half of it is on {failed[0]}"
         broken = replace(vm, state=VMState.ERROR, fault=fault)
         return Told(vm=broken, problem=_half(cluster, name, failed[0], other))
-    if record is not None or any(each.in_move for each in active.values()):
+    if in_move:
         return Told(vm=_vm(cluster, source, one, record, moving=True), moving=True)
     vm = _vm(cluster, source, one, record, moving=False)
     problem = Problem(
@@ -144,13 +146,19 @@ def _several(cluster: str, active: Mapping[str, Seen], record: Record | None) ->
 
 def _source(active: Mapping[str, Seen], record: Record | None) -> str:
     """The host that counts: the one it leaves, as its job, its state or our own record says."""
-    for test in (_leaving, lambda one: one.state == PAUSED and one.reason in {P_MIGRATION, P_POSTCOPY}):
+    for test in (_leaving, _let_go):
         found = [host for host, one in active.items() if test(one)]
         if len(found) == 1:
             return found[0]
     if record is not None and record.source in active:
         return record.source
     return next((host for host, one in sorted(active.items()) if one.runs), min(active))
+
+
+def _let_go(one: Seen) -> bool:
+    """Stands still because it is sent away; one that arrives stands still as well."""
+    arriving = one.job is not None and one.job.operation == ARRIVING
+    return one.state == PAUSED and one.reason in {P_MIGRATION, P_POSTCOPY} and not arriving
 
 
 def _twice(cluster: str, name: str, hosts: Sequence[str]) -> Problem:
