@@ -24,6 +24,7 @@ SECTIONS = {
         "pgs": "pgs",
         "ok-to-stop": "storage",
         "queue": "queueing",
+        "ping": "ping",
         "doctor": "doctor",
     },
     "Act (nothing is done without --yes)": {

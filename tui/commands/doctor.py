@@ -12,6 +12,7 @@ from evac.config import Cluster, Config, plugins
 from evac.link import Linker
 from evac.model import Finding
 from evac.paths import Paths
+from evac.prober import remedy
 from tui.commands import show
 from tui.commands.doctor_local import broken_plugins, config_file, state_directory, terminal
 from tui.commands.exits import Code
@@ -61,6 +62,7 @@ async def examine(
     """This machine first, then all clusters at once. Clients have the rights the engine's would have, to judge them."""
     local: dict[str, Sequence[Finding]] = {
         "terminal": list(terminal()),
+        "ping monitor": list(remedy.examine()),
         "state directory": [*state_directory(where), await lock_holder(where)],
     }
     if config is None:
