@@ -52,6 +52,25 @@ def test_namesakes_are_refused_with_cluster_id_and_host_of_each() -> None:
     )
 
 
+def test_a_name_that_an_unread_cluster_may_have_too_is_not_taken_for_the_only_one() -> None:
+    """Else "evac drain cmp-7 --yes" drains the wrong cloud's cmp-7 while the right one does not answer."""
+    rows = [host("cmp-7", "ams")]
+    with pytest.raises(Stop) as stop:
+        find(rows, "cmp-7", kind="host", unread=["fra"])
+    assert stop.value.exit_code == Code.UNREACHABLE
+    assert "fra has a host 'cmp-7' too cannot be told" in "\n".join(stop.value.lines())
+    assert find(rows, "ams/cmp-7", kind="host", unread=["fra"]).cluster == "ams"
+    assert find(rows, "cmp-7", kind="host", cluster="ams").cluster == "ams"
+    assert find([vm("web", "17")], "17", kind="VM", unread=["ams"]).name == "web"
+
+
+def test_of_a_cluster_that_was_not_read_nobody_says_that_it_has_no_such_host() -> None:
+    with pytest.raises(Stop) as stop:
+        find([], "cmp-7", kind="host", cluster="fra", unread=["fra"])
+    assert stop.value.exit_code == Code.UNREACHABLE
+    assert "There is no" not in "\n".join(stop.value.lines())
+
+
 def test_a_namesake_can_be_said_exactly() -> None:
     rows = [vm("web", "17"), vm("web", "99", cluster="ams")]
     assert find(rows, "99", kind="VM").cluster == "ams"

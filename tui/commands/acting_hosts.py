@@ -11,7 +11,6 @@ from evac.actions import EnterMaintenance, ForceDown, HostAction, LeaveMaintenan
 from evac.api import EvacuatePlanRequest, PlanRequest
 from evac.client import EngineClient
 from evac.model import Host
-from tui.commands import show
 from tui.commands.acting import How, act, acting_options, how
 from tui.commands.completing import complete_hosts
 from tui.commands.exits import Code, Stop
@@ -169,9 +168,9 @@ def carry_out(ctx: click.Context, options: dict[str, Any], deed: Deed) -> None:
     async def task() -> Code:
         async with engine(ctx.obj) as client:
             view = await read_fleet(client, cluster=options["cluster"])
-            for line in unsearched(view, options["cluster"]):
-                show.note(line)
-            host = find(view.hosts.values(), options["host"], kind="host", cluster=options["cluster"])
+            cluster = options["cluster"]
+            unread = unsearched(view, cluster)
+            host = find(view.hosts.values(), options["host"], kind="host", cluster=cluster, unread=unread)
             return await deed(client, view, host, way)
 
     ctx.exit(int(run(task)))

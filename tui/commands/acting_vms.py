@@ -20,7 +20,6 @@ from evac.actions import (
     StopVM,
 )
 from evac.model import VM
-from tui.commands import show
 from tui.commands.acting import act, acting_options, how
 from tui.commands.completing import complete_hosts, complete_vms
 from tui.commands.exits import Code
@@ -146,8 +145,6 @@ def carry_out(ctx: click.Context, verb: str, step: Step, options: dict[str, Any]
     async def task() -> Code:
         async with engine(ctx.obj) as client:
             view = await read_fleet(client, cluster=options["cluster"])
-            for line in unsearched(view, options["cluster"]):
-                show.note(line)
             vms = named(view, options["vms"], options["cluster"])
             actions = [step(view, vm) for vm in vms]
             return await act(ctx.obj, client, way, title(verb, vms), actions)
@@ -157,7 +154,8 @@ def carry_out(ctx: click.Context, verb: str, step: Step, options: dict[str, Any]
 
 def named(view: View, texts: Sequence[str], cluster: str) -> list[VM]:
     """The VMs that are meant, each once."""
-    found = [find(view.vms.values(), text, kind="VM", cluster=cluster) for text in texts]
+    unread = unsearched(view, cluster)
+    found = [find(view.vms.values(), text, kind="VM", cluster=cluster, unread=unread) for text in texts]
     return list({vm.key: vm for vm in found}.values())
 
 

@@ -21,15 +21,35 @@ def is_meant(row: Host | VM, text: str) -> bool:
     return text in (row.id, row.name, row.key)
 
 
-def find(rows: Iterable[Thing], text: str, *, kind: str, cluster: str = "") -> Thing:
-    """The one row that is meant; Stop when there is none or more than one."""
+def find(
+    rows: Iterable[Thing], text: str, *, kind: str, cluster: str = "", unread: Sequence[str] = ()
+) -> Thing:
+    """The one row that is meant; Stop when there is none or more than one.
+
+    `unread`: clusters it may be in, and that could not be read. One that is found elsewhere need not be the only one.
+    """
     rows = [row for row in rows if cluster in ("", row.cluster)]
     found = [row for row in rows if is_meant(row, text)]
-    if len(found) == 1:
-        return found[0]
-    if found:
+    if len(found) > 1:
         raise ambiguous(found, text, kind)
-    raise missing(rows, text, kind, cluster)
+    exact = any(text == row.key or (isinstance(row, VM) and text == row.id) for row in found)
+    if unread and not exact:
+        raise unsure(kind, text, unread, f"{found[0].cluster} has one" if found else "")
+    if not found:
+        raise missing(rows, text, kind, cluster)
+    return found[0]
+
+
+def unsure(kind: str, text: str, unread: Sequence[str], found: str) -> Stop:
+    """What was not read may hold it, or a second one."""
+    where = ", ".join(unread)
+    what = f"Whether {where} has a {kind} {text!r}{' too' if found else ''} cannot be told: it could not be read."
+    return Stop(
+        f"{what} {found}." if found else what,
+        Code.UNREACHABLE,
+        unaffected="Nothing was done.",
+        next_step=f"{'If that one is meant, say so with --cluster. ' if found else ''}`evac problems` says what is wrong with {where}.",
+    )
 
 
 def ambiguous(found: Sequence[Host | VM], text: str, kind: str) -> Stop:

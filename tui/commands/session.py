@@ -103,11 +103,8 @@ async def glance(client: EngineClient) -> View:
 
 
 def unsearched(view: View, cluster: str = "") -> list[str]:
-    """Clusters in which a name could not be looked for, because they have never answered."""
-    return [
-        f"evac: {state.name} could not be read; no name was looked for there."
-        for state in view.silent(cluster)
-    ]
+    """Names of clusters in which a name could not be looked for, because they have never answered."""
+    return [state.name for state in view.silent(cluster)]
 
 
 def run(task: Callable[[], Coroutine[Any, Any, T]]) -> T:

@@ -16,6 +16,7 @@ from tui.commands import show
 from tui.commands.acting import act, acting_options, how
 from tui.commands.completing import complete_crush_hosts
 from tui.commands.exits import Code, Stop
+from tui.commands.naming import unsure
 from tui.commands.session import View, engine, read_fleet, run, unsearched
 
 EXITS = {
@@ -53,7 +54,7 @@ def ok_to_stop_command(ctx: click.Context, /, host: str, cluster: str, as_json: 
 
     async def task() -> StopVerdict:
         async with engine(ctx.obj) as client:
-            node = meant(await read(client, cluster), host, cluster)
+            node = meant(await read_fleet(client, cluster=cluster), host, cluster)
             return await client.may_stop(node.cluster, node.name)
 
     verdict = run(task)
@@ -81,7 +82,7 @@ def noout_command(ctx: click.Context, /, host: str, cluster: str, undo: bool, **
 
     async def task() -> Code:
         async with engine(ctx.obj) as client:
-            node = meant(await read(client, cluster), host, cluster)
+            node = meant(await read_fleet(client, cluster=cluster), host, cluster)
             step = kind(cluster=node.cluster, host=node.name, name=node.name)
             title = f"{'unset' if undo else 'set'} noout for {node.name}"
             return await act(ctx.obj, client, way, title, [step])
@@ -89,30 +90,36 @@ def noout_command(ctx: click.Context, /, host: str, cluster: str, undo: bool, **
     ctx.exit(int(run(task)))
 
 
-async def read(client: Any, cluster: str) -> View:
-    """The fleet, with a note of what could not be searched."""
-    view = await read_fleet(client, cluster=cluster)
-    for line in unsearched(view, cluster):
-        show.note(line)
-    return view
-
-
 def meant(view: View, text: str, cluster: str) -> Node:
-    """The one CRUSH host of this name; else the one whose name without domain is the same, in any case."""
+    """The one CRUSH host of this name; else, in each cluster, one whose name without domain is the same, in any case.
+
+    A machine may carry OSDs of two clusters, which call it cmp-07 and cmp-07.example.org: that is a question, no answer.
+    """
     nodes = sorted({Node(osd.cluster, osd.host) for osd in with_host(view.osds.values(), cluster)})
-    found = [node for node in nodes if text in (node.name, f"{node.cluster}/{node.name}")]
-    found = found or [node for node in nodes if bare(node.name) == bare(text)]
-    if len(found) == 1:
-        return found[0]
-    if found:
+    found = [node for node in nodes if text == f"{node.cluster}/{node.name}"] or _called(nodes, text)
+    if len(found) > 1:
         raise Stop(
             f"{len(found)} storage hosts are called {text!r}:",
             Code.USAGE,
             details=tuple(f"cluster {node.cluster}  host {node.name}" for node in found),
             unaffected="Nothing was done.",
-            next_step="Say which cluster with --cluster.",
+            next_step="Say which cluster with --cluster, or write CLUSTER/HOST.",
         )
-    raise missing(nodes, text, cluster)
+    if not found and (unread := unsearched(view, cluster)):
+        raise unsure("storage host", text, unread, "")
+    if not found:
+        raise missing(nodes, text, cluster)
+    for name in unsearched(view, cluster):
+        show.note(f"evac: {name} could not be read; whether {text} carries OSDs of it as well is not known.")
+    return found[0]
+
+
+def _called(nodes: Iterable[Node], text: str) -> list[Node]:
+    found: dict[str, list[Node]] = {}
+    for node in nodes:
+        if bare(node.name) == bare(text):
+            found.setdefault(node.cluster, []).append(node)
+    return [node for own in found.values() for node in ([one for one in own if one.name == text] or own)]
 
 
 def missing(nodes: Iterable[Node], text: str, cluster: str) -> Stop:
