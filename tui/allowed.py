@@ -18,7 +18,7 @@ WRITES: dict[str, frozenset[str]] = {
     "abort": frozenset({"vms", "queue"}),
     "force_complete": frozenset({"vms", "queue"}),
     "retry": frozenset({"queue"}),
-    "pause": frozenset({"hosts", "vms", "queue", "events", "problems", "ceph"}),
+    "pause": frozenset({"hosts", "vms", "queue", "events", "problems", "ceph", "ping"}),
     "noout": frozenset({"ceph"}),
 }
 """Actions that change something → panes they exist in. Without the right to write none of them exists."""
@@ -26,6 +26,7 @@ WRITES: dict[str, frozenset[str]] = {
 READS: dict[str, frozenset[str]] = {
     "vms_here": frozenset({"hosts"}),
     "audit": frozenset({"events"}),
+    "freeze": frozenset({"ping"}),
 }
 
 

@@ -29,12 +29,13 @@ from tui.doing_ceph import CephDoing
 from tui.grid import Grid
 from tui.look import Look, Span
 from tui.paint import Painter, quiet_gc
-from tui.panes import CEPH, PANES
+from tui.panes import CEPH, PANES, PING
 from tui.ramps import Depth, depth_of
 from tui.screens.main import MainScreen
 from tui.screens.small import TooSmall, fits
 from tui.slices import PAUSE, sliced, sweep
 from tui.source import Attached, Lost, News, Refused, Source
+from tui.still import StillBoard
 from tui.store import Store
 from tui.text import clean
 from tui.widgets.lines import Palette
@@ -79,7 +80,11 @@ class Console(App[int], inherit_bindings=False):
         self.painter = Painter()
         self.context = Context(self.store, look)
         self.grid = Grid(self.context)
-        self.boards = {pane.name: Board(pane, self.context) for pane in PANES} | {CEPH.name: self.grid}
+        self.ping = StillBoard(PING, self.context)
+        self.boards = {pane.name: Board(pane, self.context) for pane in PANES} | {
+            CEPH.name: self.grid,
+            PING.name: self.ping,
+        }
         self.board = self.boards["hosts"]
         self.notice: Span | None = None
         self.doing = Doing(self)
@@ -226,6 +231,11 @@ class Console(App[int], inherit_bindings=False):
     def show_pane(self, name: str) -> None:
         """Another pane in the table."""
         self.board = self.boards[name]
+        self.main.redraw()
+
+    def freeze(self) -> None:
+        """The ping pane stands still, or goes on."""
+        self.ping.freeze()
         self.main.redraw()
 
     def use_look(self, look: Look) -> None:

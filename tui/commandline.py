@@ -18,6 +18,8 @@ ALIASES = {
     "jobs": "queue",
     "job": "queue",
     "event": "events",
+    "pings": "ping",
+    "probes": "ping",
 }
 
 HOST_VERBS = ("drain", "evacuate", "maintenance", "force-down")

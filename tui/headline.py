@@ -8,6 +8,7 @@ from tui import cells
 from tui.board import Board, Context
 from tui.look import Line, Span
 from tui.panes import Tab
+from tui.still import StillBoard
 from tui.store import Store, number
 from tui.text import clean, width
 
@@ -26,6 +27,9 @@ def title(context: Context, panes: tuple[Tab, ...], current: str, cells_wide: in
     gap = cells_wide - sum(width(span.text) for span in (*left, *right))
     if gap < 1:
         right[-1] = Span(f" {now}Z", "dim")
+        gap = cells_wide - sum(width(span.text) for span in (*left, *right))
+    if gap < 1:
+        left = left[1:]
         gap = cells_wide - sum(width(span.text) for span in (*left, *right))
     return (*left, Span(" " * max(1, gap)), *right)
 
@@ -256,6 +260,12 @@ def board_line(board: Board, cells_wide: int) -> Line:
     if board.held:
         many = len(board.held)
         line += [Span("  "), Span(f"{look.glyph('warn')} {many} change{'s' * (many != 1)} held", "warn")]
+    if isinstance(board, StillBoard) and board.still:
+        many = board.later
+        line += [
+            Span("  "),
+            Span(f"{look.glyph('pause')} frozen: {many} row{'s' * (many != 1)} changed since", "warn"),
+        ]
     position = f"{board.at + 1 if board.cursor is not None else 0:,}/{shown:,} " if shown else ""
     gap = cells_wide - sum(width(span.text) for span in line) - width(position)
     return (*line, Span(" " * max(1, gap)), Span(position, "dim"))

@@ -37,6 +37,9 @@ GLYPHS: Mapping[str, tuple[str, str]] = {
     "rule": ("─", "-"),
     "branch": ("└", "`"),
     "dot": ("·", "-"),
+    "reply": ("▁", "."),
+    "late": ("▄", "l"),
+    "lost": ("█", "x"),
 }
 
 Tone = str

@@ -48,6 +48,7 @@ class Store:
         self._moves_of: dict[str, set[str]] = {}
         self._jobs_on: dict[str, set[str]] = {}
         self._osds_on: dict[str, set[str]] = {}
+        self._probes_of: dict[str, set[str]] = {}
 
     # --- writing ---------------------------------------------------------------------------------
 
@@ -77,7 +78,7 @@ class Store:
     def _put(self, table: str, rows: Iterable[Any], changes: Changes) -> None:
         held = self.table(table)
         touched = changes[table]
-        indexed = table in {"vms", "jobs", "migrations", "osds"}
+        indexed = table in {"vms", "jobs", "migrations", "osds", "probes"}
         for row in rows:
             key: str = row.key
             if indexed:
@@ -107,8 +108,14 @@ class Store:
             _move(self._moves_of, key, _moved(old), _moved(new))
         elif table == "osds":
             _move(self._osds_on, key, _short(old.host) if old else None, _short(new.host) if new else None)
+        elif table == "probes":
+            _move(self._probes_of, key, old.vm if old else None, new.vm if new else None)
 
     # --- reading ---------------------------------------------------------------------------------
+
+    def probes_of(self, vm_key: str) -> list[Probe]:
+        """The addresses at which a VM is asked."""
+        return [self.probes[key] for key in sorted(self._probes_of.get(vm_key, ()))]
 
     def vms_on(self, host_key: str) -> list[VM]:
         """The VMs last seen on a host, by name."""

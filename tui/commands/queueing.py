@@ -180,7 +180,11 @@ def queue_line(queue: QueueState) -> str:
 def how_far(job: Job) -> str:
     """Bytes left while it moves, else why it is where it is."""
     moving = job.progress is not None and job.progress.remaining is not None and job.state.in_flight
-    return moving_words(job).partition(" ")[2] if moving else job.reason
+    if moving:
+        return moving_words(job).partition(" ")[2]
+    return (
+        job.reason if job.felt_words in job.reason else f"{job.reason}; {job.felt_words}".removeprefix("; ")
+    )
 
 
 def job_line(job: Job) -> str:

@@ -17,6 +17,7 @@ from evac.api import Hello, OrderRequest
 from evac.client import EngineClient, EngineGone
 from evac.jobs import Job, JobState, Order, OrderState
 from evac.lifecycle import EngineTrouble, ensure_engine
+from evac.probe import FeltVerdict
 from tui.commands import show
 from tui.commands.exits import Code, Stop
 from tui.commands.session import View
@@ -173,7 +174,22 @@ def ended_line(job: Job) -> str:
     """How one job ended."""
     where = f" (now on {job.target})" if job.target and job.state is JobState.DONE else ""
     became = job.state.value if job.state is JobState.DONE else outcome(job)
-    return f"{job.id} {describe(job.action)}: {became}{where}"
+    felt = f"; {job.felt_words}" if job.felt_words and job.felt_words not in became else ""
+    return f"{job.id} {describe(job.action)}: {became}{where}{felt}"
+
+
+def outages(jobs: Sequence[Job]) -> list[str]:
+    """What the guests felt: the measured ones, and how many could not be."""
+    told = [job for job in jobs if job.felt_words]
+    if not told:
+        return []
+    measured = [job for job in told if job.felt_verdict is not FeltVerdict.UNMEASURED]
+    lines = [f"  what the guests felt, {len(measured)} of {len(told)} measured:"]
+    lines += [
+        f"    {job.action.name}: {job.felt_words}"
+        for job in (*measured, *(j for j in told if j not in measured))
+    ]
+    return lines
 
 
 def outcome(job: Job) -> str:
@@ -221,6 +237,7 @@ def summary(order: Order, jobs: Sequence[Job]) -> list[str]:
                 f"{job.action.host} stays in maintenance; out of it: evac maintenance leave {job.action.host}"
             )
             lines += [f"  {kept}"] if job.state is JobState.DONE else []
+    lines += outages(jobs)
     for job in jobs:
         if job.state is not JobState.DONE:
             lines.append(f"  {ended_line(job)}")

@@ -7,9 +7,12 @@ from msgspec import Struct
 from tui.board import Pane
 from tui.panes.events import EVENTS
 from tui.panes.hosts import HOSTS
+from tui.panes.ping import PING
 from tui.panes.problems import PROBLEMS
 from tui.panes.queue import QUEUE
 from tui.panes.vms import VMS
+
+__all__ = ["CEPH", "PANES", "PING", "TABS", "Tab"]
 
 PANES: tuple[Pane, ...] = (HOSTS, VMS, QUEUE, EVENTS, PROBLEMS)
 """Those that are tables, in the order of the keys 1 to 5."""
@@ -24,5 +27,5 @@ class Tab(Struct, frozen=True):
 
 CEPH = Tab("ceph", "Ceph")
 
-TABS: tuple[Tab, ...] = (*(Tab(pane.name, pane.title) for pane in PANES), CEPH)
+TABS: tuple[Tab, ...] = (*(Tab(pane.name, pane.title) for pane in PANES), CEPH, Tab(PING.name, PING.title))
 """All panes, in the order of their number keys."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from evac.actions import describe
 from evac.jobs import Job, JobState, Order, OrderState
 from evac.model import Migration
-from tui import cells
+from tui import cells, ping_cells
 from tui.board import Column, Context, Pane
 from tui.filter import Haystack
 from tui.look import Line, Span
@@ -128,7 +128,25 @@ def _job_detail(job: Job, context: Context) -> list[Line]:
                 cells.verdict(progress, look),
             )
         )
+    lines += felt_lines(job, context)
     return [*(line for line in lines if line), *_job_facts(job, context)]
+
+
+def felt_lines(job: Job, context: Context) -> list[Line]:
+    """What the VM felt, in words and by address; while it moves, how it answers."""
+    look = context.look
+    if job.felt_verdict is None:
+        probes = context.store.probes_of(f"{job.action.cluster}/{getattr(job.action, 'vm', '')}")
+        live = probes if job.state.in_flight else ()
+        return [
+            (ping_cells.state(probe, look), Span("  "), ping_cells.strip(probe.row, look, 60))
+            for probe in live
+        ]
+    lines: list[Line] = []
+    if job.felt_words != job.reason:
+        lines.append((Span("guest ", "dim"), ping_cells.felt_words(job, look)))
+    lines += [facts(*ping_cells.facts_of(one, look), look_ascii=look.ascii_only) for one in job.felt]
+    return lines
 
 
 def _job_facts(job: Job, context: Context) -> list[Line]:
@@ -194,6 +212,7 @@ def _detail(row: Row, context: Context) -> list[Line]:
 
 def _touched(store: Store, changes: Changes) -> set[str]:
     keys = changes["orders"] | changes["jobs"] | changes["migrations"]
+    keys |= {probe.job for key in changes["probes"] if (probe := store.probes.get(key)) and probe.job}
     for order in changes["orders"]:
         keys |= store.job_keys_of(order)
     for job in changes["jobs"]:
@@ -264,6 +283,7 @@ QUEUE = Pane(
             cell=q.eta,
             sort=lambda row, _: getattr(q.progress_of(row), "eta", None),
         ),
+        Column(key="felt", title="GUEST", width=q.FELT, priority=2, cell=q.felt),
         Column(key="why", title="WHY", width=15, grow=5, priority=1, cell=q.why),
         Column(
             key="cluster",

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from evac.actions import MOVES, LiveMigrate
-from evac.jobs import Job, Order
+from evac.jobs import Job, JobState, Order
 from evac.model import Migration, MigrationKind, Progress
-from tui import cells
+from tui import cells, ping_cells
 from tui.board import Context
 from tui.look import Span
 
 Row = Order | Job | Migration
+
+FELT = 18
+"""Cells of the ping column: as many replies, or a bracket."""
 
 
 def ident(row: Row, context: Context) -> Span:
@@ -122,6 +125,16 @@ def eta(row: Row, _: Context) -> Span:
     return Span(text, "warn" if text == "never" else "plain")
 
 
+def felt(row: Row, context: Context) -> Span:
+    """The last replies of the VM while it moves; what it felt once that is known."""
+    if not isinstance(row, Job):
+        return Span("")
+    if row.felt_verdict is not None or row.state.waiting:
+        return ping_cells.felt(row, context.look)
+    probes = context.store.probes_of(f"{row.action.cluster}/{getattr(row.action, 'vm', '')}")
+    return ping_cells.strip(probes[0].row, context.look, FELT) if probes else Span("")
+
+
 def why(row: Row, context: Context) -> Span:
     """The verdict, or why the row is where it is."""
     look = context.look
@@ -144,5 +157,7 @@ def why(row: Row, context: Context) -> Span:
             return judged
         phase = row.progress.phase.value if row.progress is not None else ""
         reason = "" if row.reason in {row.state.value, phase} else row.reason
+        if row.state is JobState.DONE and row.felt_words:
+            return ping_cells.felt_words(row, look)
         return cells.plain(reason or row.note, look)
     return Span("asked for by someone else", "dim")

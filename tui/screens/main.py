@@ -60,6 +60,7 @@ class MainScreen(Screen[None], inherit_bindings=False):
         _binding("r", "reset_state", "reset-state", show=True),
         _binding("a", "abort", "abort", show=True),
         _binding("f", "force_complete", "force-complete", show=True),
+        _binding("f", "freeze", "freeze/go on", show=True),
         _binding("C", "confirm_move", "confirm move", show=False),
         _binding("B", "revert_move", "bring back (revert move)", show=False),
         _binding("o", "start_vm", "power on", show=False),
@@ -183,16 +184,14 @@ class MainScreen(Screen[None], inherit_bindings=False):
 
     def draw_footer(self) -> None:
         """The notice if there is one, whole, on up to three lines; else the keys that do something here and now."""
-        notice = self.console.notice
-        wide = self.size.width
+        notice, wide = self.console.notice, self.size.width
         said = folded((Span(" "), notice), max(20, wide))[:3] if notice is not None else []
         if self.line_footer.styles.height != (height := Scalar.from_number(max(1, len(said)))):
             self.line_footer.styles.height = height
         if said:
             self.line_footer.show(said)
             return
-        line: list[Span] = [Span(" ")]
-        room = wide - 1
+        line, room = [Span(" ")], wide - 1
         for key, words in self.footer_keys():
             need = width(key) + width(words) + 3
             if need > room:
@@ -209,7 +208,7 @@ class MainScreen(Screen[None], inherit_bindings=False):
             if active.binding.show and active.enabled
         ]
         first = [entry for name in ("help", "quit") for entry in shown if entry[1] == name]
-        return first + [entry for entry in shown if entry not in first]
+        return list(dict.fromkeys((*first, *shown)))
 
     def news(self, *, reordered: bool, keys: set[str]) -> None:
         """The current board changed."""
@@ -292,8 +291,7 @@ class MainScreen(Screen[None], inherit_bindings=False):
         row = self.board.current()
         if isinstance(row, ClusterState):
             return row.name
-        action = getattr(row, "action", None)
-        return str(getattr(action or row, "cluster", ""))
+        return str(getattr(getattr(row, "action", None) or row, "cluster", ""))
 
     # --- what the console does for a key ---------------------------------------------------------
 
@@ -364,6 +362,10 @@ class MainScreen(Screen[None], inherit_bindings=False):
     def action_pause(self) -> None:
         """Pause or resume the queue."""
         self.console.doing.pause()
+
+    def action_freeze(self) -> None:
+        """Let the pane stand still, or go on."""
+        self.console.freeze()
 
     def action_poll(self) -> None:
         """Look at this cluster now."""
