@@ -126,6 +126,14 @@ async def test_the_worst_stand_first_and_every_state_is_a_word() -> None:
         assert "\x1b[31m" not in text
 
 
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+async def test_where_not_all_replies_fit_the_newest_are_shown(size: tuple[int, int]) -> None:
+    async with running(site(), size=size) as d:
+        await d.press("7")
+        (line,) = (line for line in d.text().splitlines() if "web-002" in line)
+        assert line.rstrip().endswith("▁▁▁██▁▁▁▁▁▁▁▁")
+
+
 async def test_by_name_of_the_pane_and_in_ascii() -> None:
     async with running(site(), look=Look(ascii_only=True, theme="mono")) as d:
         await d.press("colon", *"ping", "enter")

@@ -65,6 +65,43 @@ def _touched(store: Store, changes: Changes) -> set[str]:  # noqa: ARG001  # a p
     return changes["probes"]
 
 
+def _replies(wide: int) -> Column:
+    """So many of the last replies; a column knows its own width only."""
+    return Column(
+        key="replies",
+        title="REPLIES, NEWEST RIGHT" if wide > 21 else "REPLIES",
+        width=wide,
+        cell=lambda probe, ctx: p.strip(probe.row, ctx.look, wide),
+    )
+
+
+_VM = Column(
+    key="vm",
+    title="VM",
+    width=16,
+    grow=2,
+    cell=lambda probe, ctx: cells.plain(probe.name, ctx.look),
+    sort=lambda probe, _: probe.name.lower(),
+)
+_NOW = Column(
+    key="state", title="NOW", width=17, cell=lambda probe, ctx: p.state(probe, ctx.look), sort=_worst
+)
+_LOSS = Column(
+    key="loss",
+    title="LOST/SENT",
+    width=10,
+    right=True,
+    cell=lambda probe, _: p.loss(probe.row),
+    sort=lambda probe, _: -(probe.row.lost + probe.row.late) / probe.row.sent if probe.row.sent else None,
+)
+_LONGEST = Column(
+    key="longest",
+    title="LONGEST GAP",
+    width=15,
+    cell=lambda probe, ctx: p.bracket(probe.row.longest, ctx.look),
+    sort=lambda probe, _: -probe.row.longest.least if probe.row.longest is not None else None,
+)
+
 PING = Pane(
     name="ping",
     title="Ping",
@@ -76,18 +113,13 @@ PING = Pane(
     hay=_hay,
     detail=_detail,
     label=lambda probe: probe.name,
+    narrow=(_VM, _NOW, _LOSS, _LONGEST, _replies(13)),
+    roomy=115,
     columns=(
-        Column(
-            key="vm",
-            title="VM",
-            width=16,
-            grow=2,
-            cell=lambda probe, ctx: cells.plain(probe.name, ctx.look),
-            sort=lambda probe, _: probe.name.lower(),
-        ),
-        Column(
-            key="state", title="NOW", width=17, cell=lambda probe, ctx: p.state(probe, ctx.look), sort=_worst
-        ),
+        _VM,
+        _NOW,
+        _LOSS,
+        _LONGEST,
         Column(
             key="rtt",
             title="TRIP",
@@ -97,31 +129,8 @@ PING = Pane(
             cell=lambda probe, _: Span(p.milliseconds(probe.row.rtt)),
             sort=lambda probe, _: probe.row.rtt,
         ),
-        Column(
-            key="loss",
-            title="LOST/SENT",
-            width=10,
-            right=True,
-            cell=lambda probe, _: p.loss(probe.row),
-            sort=lambda probe, _: (
-                -(probe.row.lost + probe.row.late) / probe.row.sent if probe.row.sent else None
-            ),
-        ),
-        Column(
-            key="longest",
-            title="LONGEST GAP",
-            width=15,
-            cell=lambda probe, ctx: p.bracket(probe.row.longest, ctx.look),
-            sort=lambda probe, _: -probe.row.longest.least if probe.row.longest is not None else None,
-        ),
         Column(key="job", title="JOB", width=5, priority=1, cell=lambda probe, _: Span(probe.job)),
-        Column(
-            key="replies",
-            title="REPLIES, NEWEST RIGHT",
-            width=13,
-            grow=3,
-            cell=lambda probe, ctx: p.strip(probe.row, ctx.look),
-        ),
+        _replies(40),
         Column(
             key="address",
             title="ADDRESS",
