@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from evac.fleet import Fleet
+from evac.model import ClusterState
 from evac.storage import OSD
 
 
@@ -23,9 +25,12 @@ def osds_on(osds: Iterable[OSD], host: str) -> Mapping[str, list[OSD]]:
     return found
 
 
-def warnings(osds: Iterable[OSD], host: str) -> list[str]:
+def warnings(fleet: Fleet, host: str) -> list[str]:
     """What a plan for a hypervisor must say of the OSDs on it: an empty hypervisor is not one that may stop."""
-    words = []
+    osds: Iterable[OSD] = fleet.table("osds").values()
+    clusters: Iterable[ClusterState] = fleet.table("clusters").values()
+    unread = sorted(state.name for state in clusters if state.stores and state.fresh_stamp is None)
+    words = [f"{name} has not been read: whether {host} carries OSDs of it is not known" for name in unread]
     for cluster, here in sorted(osds_on(osds, host).items()):
         count = f"{len(here)} OSD{'s' * (len(here) > 1)} of {cluster}"
         ask = f"before {host} is stopped: evac ok-to-stop {here[0].host} --cluster {cluster}"

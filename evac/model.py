@@ -319,6 +319,8 @@ class ClusterState(Noun, frozen=True, kw_only=True):
     version: str = ""
     hosts: int = 0
     vms: int = 0
+    stores: bool = False
+    """True: a storage system, with OSDs and without VMs. Known as soon as its backend is built, read or not."""
     stale_after: float = 60.0
     """Figures older than this many seconds are drawn as stale and no new action is started on them."""
 

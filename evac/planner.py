@@ -315,7 +315,7 @@ def _about_age(cluster: ClusterState, age: float) -> list[str]:
 
 def _about_source(fleet: Fleet, host: Host) -> list[str]:
     unsure = [f"the cluster does not say whether {host.name} is up"] * (host.state is HostState.UNKNOWN)
-    return unsure + hyperconverged.warnings(fleet.table("osds").values(), host.name)
+    return unsure + hyperconverged.warnings(fleet, host.name)
 
 
 def _about_cluster(cluster: ClusterState, actions: Sequence[Action]) -> list[str]:

@@ -18,7 +18,7 @@ import msgspec
 from msgspec import Struct
 
 from evac import clock
-from evac.backend import Backend
+from evac.backend import Backend, JudgesStop
 from evac.config import ClusterRules
 from evac.errors import BackendError
 from evac.fleet import Fleet
@@ -348,6 +348,7 @@ def first_state(link: Link) -> ClusterState:
         label=cluster.rules.label,
         read_only=link.read_only,
         read_only_why=link.read_only_why,
+        stores=isinstance(link.backend, JudgesStop),
         stale_after=cluster.rules.stale_after,
         problems=(link.problem,) if link.problem else (),
     )

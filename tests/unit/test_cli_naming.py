@@ -58,7 +58,7 @@ def test_a_name_that_an_unread_cluster_may_have_too_is_not_taken_for_the_only_on
     with pytest.raises(Stop) as stop:
         find(rows, "cmp-7", kind="host", unread=["fra"])
     assert stop.value.exit_code == Code.UNREACHABLE
-    assert "fra has a host 'cmp-7' too cannot be told" in "\n".join(stop.value.lines())
+    assert "whether there is a host 'cmp-7' there too cannot be told" in "\n".join(stop.value.lines())
     assert find(rows, "ams/cmp-7", kind="host", unread=["fra"]).cluster == "ams"
     assert find(rows, "cmp-7", kind="host", cluster="ams").cluster == "ams"
     assert find([vm("web", "17")], "17", kind="VM", unread=["ams"]).name == "web"

@@ -8,7 +8,7 @@ from evac.api import Delta
 from evac.model import ClusterState
 from evac.storage import OSD
 from tui.commands.exits import Code, Stop
-from tui.commands.session import View
+from tui.commands.session import View, unsearched
 from tui.commands.storage import meant
 
 
@@ -21,7 +21,7 @@ def view(*hosts: str, unread: str = "") -> View:
         osds.append(OSD(cluster=cluster, id=number, name=f"osd.{number}", host=name))
     states = {osd.cluster: ClusterState(name=osd.cluster, kind="ceph", fresh_stamp=1.0) for osd in osds}
     if unread:
-        states[unread] = ClusterState(name=unread, kind="ceph", failures=1)
+        states[unread] = ClusterState(name=unread, kind="ceph", failures=1, stores=True)
     found.apply(Delta(epoch="e", rev=1, full=True, clusters=tuple(states.values()), osds=tuple(osds)))
     return found
 
@@ -49,12 +49,28 @@ def test_a_cluster_that_was_not_read_is_not_said_to_have_no_osds_there(cluster: 
     with pytest.raises(Stop) as stop:
         meant(view("a/cmp-01", unread="dead"), "cmp-07", cluster)
     assert stop.value.exit_code == Code.UNREACHABLE
-    assert "Whether dead has a storage host 'cmp-07' cannot be told" in "\n".join(stop.value.lines())
+    assert "dead could not be read, so whether there is a storage host 'cmp-07'" in "\n".join(
+        stop.value.lines()
+    )
 
 
 def test_an_answer_of_one_cluster_names_those_that_were_not_read(capsys: pytest.CaptureFixture[str]) -> None:
     assert meant(view("a/cmp-07", unread="dead"), "cmp-07", "").cluster == "a"
     assert "dead could not be read" in capsys.readouterr().err
+
+
+def test_a_cloud_that_does_not_answer_is_no_reason_to_doubt_where_osds_lie() -> None:
+    found = view("a/cmp-07")
+    cloud = ClusterState(name="cloud", kind="openstack", failures=3)
+    found.apply(Delta(epoch="e", rev=2, clusters=(cloud,)))
+    with pytest.raises(Stop) as stop:
+        meant(found, "cmp-01", "")
+    assert stop.value.exit_code == Code.USAGE
+    assert unsearched(found) == ["cloud"]
+    found.apply(
+        Delta(epoch="e", rev=3, clusters=(ClusterState(name="c2", kind="ceph", failures=3, stores=True),))
+    )
+    assert unsearched(found) == ["cloud"]
 
 
 def test_a_name_nobody_has_is_wrong_use_and_the_nearest_are_told() -> None:

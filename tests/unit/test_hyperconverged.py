@@ -49,4 +49,14 @@ def test_a_plan_says_that_an_empty_hypervisor_is_not_one_that_may_stop() -> None
     fleet.absorb(ClusterState(name="ceph1", kind="ceph"), Inventory(osds=rows), began=1.0)
     plan = plan_drain(fleet, PlanRequest(cluster="cloud", host="cmp-1"), now=2.0)
     assert [one for one in plan.warnings if "2 OSDs of ceph1" in one and "evac ok-to-stop CMP-1" in one]
-    assert warnings(rows, "cmp-3") == []
+    assert warnings(fleet, "cmp-3") == []
+
+
+def test_a_plan_says_when_it_is_not_known_whether_the_hypervisor_carries_osds() -> None:
+    fleet = Fleet()
+    host = Host(cluster="cloud", id="cmp-1", name="cmp-1", state=HostState.UP)
+    state = ClusterState(name="cloud", kind="openstack", fresh_stamp=1.0)
+    fleet.absorb(state, Inventory(hosts=(host,)), began=1.0)
+    fleet.publish(clusters=[ClusterState(name="ceph1", kind="ceph", stores=True, failures=2)])
+    plan = plan_drain(fleet, PlanRequest(cluster="cloud", host="cmp-1"), now=2.0)
+    assert "ceph1 has not been read: whether cmp-1 carries OSDs of it is not known" in plan.warnings

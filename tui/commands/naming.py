@@ -32,8 +32,8 @@ def find(
     found = [row for row in rows if is_meant(row, text)]
     if len(found) > 1:
         raise ambiguous(found, text, kind)
-    exact = any(text == row.key or (isinstance(row, VM) and text == row.id) for row in found)
-    if unread and not exact:
+    sure = [row for row in found if text == row.key or (kind == "VM" and text == row.id)]
+    if unread and not sure:
         raise unsure(kind, text, unread, f"{found[0].cluster} has one" if found else "")
     if not found:
         raise missing(rows, text, kind, cluster)
@@ -42,13 +42,14 @@ def find(
 
 def unsure(kind: str, text: str, unread: Sequence[str], found: str) -> Stop:
     """What was not read may hold it, or a second one."""
-    where = ", ".join(unread)
-    what = f"Whether {where} has a {kind} {text!r}{' too' if found else ''} cannot be told: it could not be read."
+    where, too = ", ".join(unread), " too" if found else ""
+    what = f"{where} could not be read, so whether there is a {kind} {text!r} there{too} cannot be told."
+    cause = f"`evac problems` says what is wrong with {where}."
     return Stop(
         f"{what} {found}." if found else what,
         Code.UNREACHABLE,
         unaffected="Nothing was done.",
-        next_step=f"{'If that one is meant, say so with --cluster. ' if found else ''}`evac problems` says what is wrong with {where}.",
+        next_step=f"If that one is meant, say so with --cluster. {cause}" if found else cause,
     )
 
 

@@ -103,8 +103,15 @@ async def glance(client: EngineClient) -> View:
 
 
 def unsearched(view: View, cluster: str = "") -> list[str]:
-    """Names of clusters in which a name could not be looked for, because they have never answered."""
-    return [state.name for state in view.silent(cluster)]
+    """Clusters in which a host or VM could not be looked for, because they have never answered."""
+    return sorted(state.name for state in view.silent(cluster) if not state.stores)
+
+
+def unsearched_storage(view: View, cluster: str = "") -> list[str]:
+    """The same for OSDs. What could not even be built may be a storage system; what failed when it was asked is none."""
+    return sorted(
+        state.name for state in view.silent(cluster) if state.stores or not state.failures or cluster
+    )
 
 
 def run(task: Callable[[], Coroutine[Any, Any, T]]) -> T:

@@ -17,7 +17,7 @@ from tui.commands.acting import act, acting_options, how
 from tui.commands.completing import complete_crush_hosts
 from tui.commands.exits import Code, Stop
 from tui.commands.naming import unsure
-from tui.commands.session import View, engine, read_fleet, run, unsearched
+from tui.commands.session import View, engine, read_fleet, run, unsearched_storage
 
 EXITS = {
     StopAnswer.SAFE: Code.DONE,
@@ -105,11 +105,11 @@ def meant(view: View, text: str, cluster: str) -> Node:
             unaffected="Nothing was done.",
             next_step="Say which cluster with --cluster, or write CLUSTER/HOST.",
         )
-    if not found and (unread := unsearched(view, cluster)):
+    if not found and (unread := unsearched_storage(view, cluster)):
         raise unsure("storage host", text, unread, "")
     if not found:
         raise missing(nodes, text, cluster)
-    for name in unsearched(view, cluster):
+    for name in unsearched_storage(view, cluster):
         show.note(f"evac: {name} could not be read; whether {text} carries OSDs of it as well is not known.")
     return found[0]
 
