@@ -97,7 +97,7 @@ class Echo:
 
     def receive(self, came: Callable[[int, int, int], None]) -> bool:
         """Hand each reply's (token, number, kernel stamp in wall ns or 0) to `came`. True: there are no more for now."""
-        read, head = self.socket.recvmsg, self._header
+        read, head, reply, size = self.socket.recvmsg, self._header, self._reply, _ECHO.size
         for _ in range(BATCH):
             try:
                 data, ancillary, _, _ = read(256, 128)
@@ -107,9 +107,9 @@ class Echo:
                 continue
             if head:
                 head = (data[0] & 15) * 4 if data else head
-            if len(data) < head + _ECHO.size or data[head] != self._reply:
+            if len(data) < head + size or data[head] != reply:
                 continue
-            *_, token, number = _ECHO.unpack_from(data, head)
+            _, _, _, _, _, token, number = _ECHO.unpack_from(data, head)
             stamp = 0
             for _level, kind, value in ancillary:
                 if kind == SO_TIMESTAMPNS:
@@ -146,10 +146,11 @@ def _only(sock: socket.socket, reply: int, *, six: bool) -> None:
 
 
 def _sum(packet: bytes) -> int:
-    """The Internet checksum (RFC 1071) of a packet of even length."""
-    total: int = sum(struct.unpack(f"!{len(packet) // 2}H", packet))
-    total = (total >> 16) + (total & 0xFFFF)
-    return ~(total + (total >> 16)) & 0xFFFF
+    """The Internet checksum (RFC 1071) of a packet of even length.
+
+    Adding 16-bit words with end-around carry is counting modulo 65,535, where two to the sixteenth is one.
+    """
+    return 0xFFFF - int.from_bytes(packet) % 0xFFFF
 
 
 def usable(address: str) -> Where | str:

@@ -34,8 +34,8 @@ class Lane:
     """Mutable, owned by the prober's loop."""
 
     __slots__ = (
-        "_base", "_course", "_course_at", "_deadline", "_done", "_hole", "_interval", "_recv", "_sent", "_settled",
-        "_strip", "_unsent", "_wall", "_why", "chain", "duplicates", "next", "recent_rtt", "shift", "target", "token",
+        "_base", "_course", "_deadline", "_done", "_hole", "_interval", "_learnt", "_recv", "_sent", "_stale",
+        "_strip", "_unsent", "_wall", "_why", "chain", "duplicates", "next", "recent_rtt", "settled", "shift", "step", "target", "token",
         "trouble", "where", "window",
     )  # fmt: skip
 
@@ -62,15 +62,20 @@ class Lane:
         self._sent = array("q", bytes(8 * RING))
         self._done = array("q", bytes(8 * RING))
         self._recv = array("q", bytes(8 * RING))
-        self._settled = 0
+        self.settled = 0
+        """Number of the first probe not judged yet."""
+        self.step = self._interval
+        """Nanoseconds between probes now, stretched."""
         self._unsent = -1
         self._why = ""
         self._hole: tuple[int, str] | None = None
         """From the probe of this number on they were sent after a blind stretch, and why it was one."""
         self._strip: deque[str] = deque(maxlen=STRIP)
         self._base: deque[float] = deque(maxlen=BASE)
+        self._learnt = 0
         self._course = Course(self._interval, wall=wall)
-        self._course_at = 0
+        self._stale = 0
+        """Of probes sent from then on a new course is made."""
 
     @property
     def interval(self) -> int:
@@ -84,9 +89,10 @@ class Lane:
 
     def pace(self, stretch: float) -> None:
         """Intervals are stretched by this factor from now on."""
-        self._course.interval = int(self._interval * stretch)
+        self._course.pace(int(self._interval * stretch))
         if self.window is not None:
             self.window.pace(stretch)
+        self.step = max(1, int(self.interval * stretch))
 
     @staticmethod
     def _allow(seconds: float, interval: int) -> int:
@@ -98,7 +104,7 @@ class Lane:
     def sending(self, now: int) -> int:
         """Note that a probe is being sent; its number."""
         number = self.next
-        if number - self._settled >= RING - 1:
+        if number - self.settled >= RING - 1:
             self._settle_one()
         slot = number % RING
         self._sent[slot] = self._done[slot] = now
@@ -128,19 +134,37 @@ class Lane:
         if self._recv[slot]:
             self.duplicates += self._recv[slot] > 0
             return
-        sent, allowed = self._sent[slot], self._allowed(self._sent[slot])
+        sent, window = self._sent[slot], self.window
+        allowed = self._deadline if window is None or sent < window.began else window.deadline
         at = max(at, sent + 1)
+        plain = self._hole is None and not self.trouble and sent < self._stale
+        if plain and number == self.settled and at - sent <= allowed:
+            self._good(sent, at, slot, window)
+            return
         soonest = (at if earliest is None else earliest) - self._done[slot]
-        if at - sent > allowed >= soonest and number >= self._settled:
+        if at - sent > allowed >= soonest and number >= self.settled:
             # In time or not? It is our own fault that we do not know.
             self._recv[slot] = UNSENT
             self._why = why or "this machine was too busy"
             return
         self._recv[slot] = at
-        if number < self._settled:
+        if number < self.settled:
             self._late(number)
-        elif number == self._settled:
+        elif number == self.settled:
             self.settle(at)
+
+    def _good(self, sent: int, at: int, slot: int, window: Window | None) -> None:
+        """What `settle` does, for an answer in time to the next probe in order: ten thousand times a second."""
+        self._recv[slot] = at
+        self.settled += 1
+        self.recent_rtt = rtt = (at - sent) / SECOND
+        self._strip.append(".")
+        self._course.answered(sent, at)
+        if window is None:
+            self._learn(rtt)
+        elif window.covers(sent):
+            window.course.answered(sent, at)
+            window.note(rtt)
 
     def _allowed(self, sent: int) -> int:
         window = self.window
@@ -151,14 +175,14 @@ class Lane:
 
         `seen`: what had arrived by then was read.
         """
-        while self._settled < self.next:
-            slot = self._settled % RING
+        while self.settled < self.next:
+            slot = self.settled % RING
             if not self._recv[slot] and seen - self._done[slot] <= self._allowed(self._sent[slot]):
                 return
             self._settle_one()
 
     def _settle_one(self) -> None:
-        number, self._settled = self._settled, self._settled + 1
+        number, self.settled = self.settled, self.settled + 1
         slot = number % RING
         sent, recv = self._sent[slot], self._recv[slot]
         courses = self._courses(sent)
@@ -184,9 +208,12 @@ class Lane:
             course.unanswered(sent, self._done[slot], late=bool(recv))
 
     def _courses(self, sent: int) -> list[Course]:
-        if sent - self._course_at > STALE:
-            fresh = Course(self._course.interval, wall=self._wall, last_good=self._course.last_good)
-            self._course, self._course_at = fresh, sent
+        if sent >= self._stale:
+            if self._stale:
+                self._course = Course(
+                    self._course.interval, wall=self._wall, last_good=self._course.last_good
+                )
+            self._stale = sent + STALE
         window = self.window
         if window is not None and window.covers(sent):
             return [self._course, window.course]
@@ -204,12 +231,14 @@ class Lane:
     def _learn(self, rtt: float) -> None:
         """Also from late answers: a way that has become longer for good is not an outage for ever."""
         self._base.append(rtt)
-        if self.target.deadline is None and len(self._base) >= ENOUGH:
+        self._learnt += 1
+        often = self._learnt % 8 == 0 or len(self._base) < BASE
+        if often and self.target.deadline is None and len(self._base) >= ENOUGH:
             self._deadline = self._allow(deadline_for(median(self._base)), self._interval)
 
     def _late(self, number: int) -> None:
         slot = number % RING
-        index = len(self._strip) - (self._settled - number)
+        index = len(self._strip) - (self.settled - number)
         if index >= 0 and self._strip[index] == "x":
             self._strip[index] = "l"
         if self.window is None:
@@ -260,7 +289,7 @@ class Lane:
         window = self.window
         assert window is not None
         window.ended = now
-        oldest = self._sent[self._settled % RING] if self._settled < self.next else now
+        oldest = self._sent[self.settled % RING] if self.settled < self.next else now
         return now + (window.deadline if oldest >= window.began else max(window.deadline, self._deadline))
 
     def close_window(self, now: int, *, spoiled: str = "") -> Felt:

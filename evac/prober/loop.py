@@ -27,7 +27,7 @@ RATE = 10_000
 """Probes per second in all. Above it every interval is stretched alike, and that is said."""
 
 TICK = SECOND // 100
-"""From `MANY` probes a second on, those due within a fiftieth of the shortest interval, and at most this long, are sent
+"""From `MANY` probes a second on, those due within a twentieth of the shortest interval, and at most this long, are sent
 together: fewer wake-ups. The times that count are those of sending, so nothing is less exact for it."""
 
 MANY = 200
@@ -173,7 +173,7 @@ class Loop:
         self._reckoned = True
         wanted = sum(SECOND / lane.interval for lane in self._lanes.values())
         shortest = min((lane.interval for lane in self._lanes.values()), default=SECOND)
-        self._tick = min(TICK, shortest // 50) if wanted > MANY else 0
+        self._tick = min(TICK, shortest // 20) if wanted > MANY else 0
         stretch = max(1.0, wanted / self._rate)
         if stretch != self._stretch:
             self._stretch = stretch
@@ -241,7 +241,7 @@ class Loop:
                 heapq.heappop(due)
                 continue
             self._ask(lane)
-            step = int(lane.interval * self._stretch)
+            step = lane.step
             when, lane.shift = when + lane.shift - step * (lane.shift > 0), 0
             # On the grid of this lane; slots that were missed are left out, and the course sees the stretch.
             heapq.heapreplace(due, (when + step * max(1, -(-(now - when + 1) // step)), token, chain))
@@ -280,12 +280,12 @@ class Loop:
         lane = self._by_token.get(token)
         if lane is None:
             return
-        now, sent = time.monotonic_ns(), lane.sent_at(number)
-        at = self.clocks.from_kernel(stamp, sent=sent, now=now) if stamp else None
+        sent = lane.sent_at(number)
+        at = self.clocks.from_kernel(stamp, sent=sent, now=self._woke + TICK) if stamp else None
         if at is not None:
             lane.came(number, at)
         else:
-            lane.came(number, now, earliest=sent, why="this machine's clock was set")
+            lane.came(number, time.monotonic_ns(), earliest=sent, why="this machine's clock was set")
 
     def _came(self, token: int, number: int) -> None:
         lane = self._by_token.get(token)
@@ -309,7 +309,8 @@ class Loop:
         self._run.give_up(self._seen)
         self._overflowed()
         for lane in self._by_token.values():
-            lane.settle(self._seen)
+            if lane.settled < lane.next:
+                lane.settle(self._seen)
 
     def _overflowed(self) -> None:
         lost = sum(echo.overflows for echo in self._echoes.values() if isinstance(echo, Echo))

@@ -61,7 +61,7 @@ class Window:
 
     def pace(self, stretch: float) -> None:
         """Intervals are stretched by this factor from now on."""
-        self.course.interval = int(self.interval * stretch)
+        self.course.pace(int(self.interval * stretch))
         self.slowest = max(self.slowest, self.course.interval)
 
     def why_not(self, trouble: str) -> str:
