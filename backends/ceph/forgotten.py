@@ -35,14 +35,18 @@ class Forgotten:
         idle |= {node for node, own in node_flags.items() if "noout" in own and _all_up(_under(node, tree))}
         self._since = {node: self._since.get(node, now) for node in sorted(idle)}
         return tuple(
-            self._problem(node, since) for node, since in self._since.items() if now - since >= LEFT_SET
+            self._problem(node, since, host=node in tree.hosts)
+            for node, since in self._since.items()
+            if now - since >= LEFT_SET
         )
 
-    def _problem(self, node: str, since: float) -> Problem:
+    def _problem(self, node: str, since: float, *, host: bool) -> Problem:
         """Worded without an age, which would make it another problem at every poll."""
         at = f"{datetime.fromtimestamp(since, UTC):%Y-%m-%d %H:%M} UTC"
         where = f"for {node}" if node else "for the whole cluster"
-        undo = f"evac noout {node} --undo --cluster {self._cluster}" if node else "ceph osd unset noout"
+        undo = f"ceph osd unset-group noout {node}" if node else "ceph osd unset noout"
+        if host:
+            undo = f"evac noout {node} --undo --cluster {self._cluster}"
         which = f"its OSDs have been up since {at}" if node else f"OSDs have been up since {at}"
         return Problem(
             happened=f"noout still stands {where}, though all {which} at the latest.",

@@ -97,9 +97,9 @@ def _about_others(look: Look) -> list[Point]:
     )
     if flagged:
         words = f"noout is set for {some(flagged)}: somebody may be about to stop it too"
-        found.append(
-            stands(check, words, f"Find out who works there; if nobody does: evac noout {flagged[0]} --undo.")
-        )
+        is_host = any(place.host == flagged[0] for place in look.places.values())
+        undo = f"evac noout {flagged[0]} --undo" if is_host else f"ceph osd unset-group noout {flagged[0]}"
+        found.append(stands(check, words, f"Find out who works there; if nobody does: {undo}"))
     marked = sorted(
         one.osd for one in look.dump.osds if "noout" in one.state and one.osd not in look.osds and one.up
     )

@@ -443,6 +443,18 @@ async def test_noout_that_stands_while_nothing_is_down_is_told_after_a_while(
     assert problem.severity == "warning"
 
 
+async def test_a_forgotten_noout_of_a_rack_is_taken_back_by_a_command_that_takes_racks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [1_795_000_000.0]
+    monkeypatch.setattr(time, "time", lambda: now[0])
+    mine = backend(Wire().change("osd dump", crush_node_flags={"rack1": ["noout"]}))
+    await mine.inventory()
+    now[0] += 601
+    (problem,) = (await mine.inventory()).problems
+    assert "ceph osd unset-group noout rack1" in problem.next_step
+
+
 async def test_noout_of_a_host_that_is_down_is_not_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1_795_000_000.0]
     monkeypatch.setattr(time, "time", lambda: now[0])

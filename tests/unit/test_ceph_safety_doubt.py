@@ -86,6 +86,15 @@ def test_noout_of_a_single_osd_elsewhere_means_somebody_is_at_work_there() -> No
     assert "osd.5" in found(verdict, "other hosts").detail
 
 
+def test_the_way_to_take_back_noout_of_a_rack_is_not_that_of_a_host() -> None:
+    """`evac noout` is for hosts: what it is told to do must work."""
+    places = {**PLACES, 1: place(1, crush=("default", "rack9", "node1"), rack="rack9")}
+    for node, undo in (("rack9", "ceph osd unset-group noout rack9"), ("node1", "evac noout node1 --undo")):
+        flags = dump(crush_node_flags={"node0": ("noout",), node: ("noout",)})
+        line = found(judge(replace(SAFE, places=places, dump=flags)), "other hosts")
+        assert line.fix.endswith(undo)
+
+
 def test_recovery_held_up_by_a_flag_is_seen_in_the_old_spelling_too() -> None:
     moving = status(
         pgmap=shapes.PGMapStat(num_pgs=8, pgs_by_state=(shapes.StateCount("active+backfilling", 8),))
