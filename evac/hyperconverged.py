@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
-from evac.fleet import Fleet
 from evac.model import ClusterState
 from evac.storage import OSD
+
+if TYPE_CHECKING:
+    from evac.fleet import Fleet
 
 
 def bare(name: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from evac import clock
 from evac.api import TABLES, Delta, Hello
+from evac.hyperconverged import bare
 from evac.jobs import Event, Job, Order, QueueState
 from evac.model import VM, ClusterState, Host, Migration, Problem
 from evac.probe import Probe
@@ -233,8 +234,8 @@ def number(job_id: str) -> int:
 
 
 def _short(host: str) -> str | None:
-    """As "Node1.example.org" → "node1"; None for no name."""
-    return host.partition(".")[0].lower() or None
+    """The machine a name means, as "Node1.example.org" → "node1"; None for no name."""
+    return bare(host) or None
 
 
 def _home(vm: VM | None) -> str | None:

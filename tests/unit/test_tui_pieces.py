@@ -13,6 +13,7 @@ from evac.actions import LiveMigrate
 from evac.api import Delta
 from evac.jobs import Actor, Job, JobState, Order, OrderState, QueueState
 from evac.model import VM, ClusterState, Host, HostState, Migration, Phase, Problem, Progress, VMState
+from evac.storage import OSD
 from tui import away, cells, clipboard, headline
 from tui.board import Context
 from tui.look import GLYPHS, THEMES, TONES, Look, theme_or_default
@@ -226,3 +227,14 @@ def test_copying_wraps_for_tmux_and_gives_up_where_a_terminal_would(tmp_path: Pa
     path = clipboard.to_file("secret list\n", tmp_path / "copies")
     assert path.read_text() == "secret list\n"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_hypervisors_named_by_address_are_not_taken_for_one_machine() -> None:
+    store = store_with()
+    rows = tuple(
+        OSD(cluster="ceph", id=number, name=f"osd.{number}", host=f"10.0.0.{number}") for number in (7, 8)
+    )
+    store.apply(Delta(epoch="e", rev=2, osds=rows))
+    assert {cluster: [osd.id for osd in osds] for cluster, osds in store.osds_on("10.0.0.7").items()} == {
+        "ceph": [7]
+    }
