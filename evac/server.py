@@ -11,6 +11,7 @@ import msgspec
 from aiohttp import web
 
 from evac import access, clock, reply, wire
+from evac.ailing import ailments
 from evac.api import ENDING, EvacuatePlanRequest, Hello, LimitsRequest, OrderRequest, PlanRequest, Refusal
 from evac.feed import Feed
 from evac.jobs import Actor
@@ -247,8 +248,11 @@ class Server:
 
     async def _problems(self, request: web.Request) -> web.StreamResponse:
         states = self._engine.fleet.table("clusters").values()
+        storages = self._engine.fleet.table("storages")
         found = [
-            {"cluster": state.name, "problem": problem} for state in states for problem in state.problems
+            {"cluster": state.name, "problem": problem}
+            for state in states
+            for problem in (*state.problems, *ailments(storages.get(state.name)))
         ]
         return reply.answer(request, found)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from evac import clock
+from evac.ailing import ailments
 from evac.api import TABLES, Delta, Hello
 from evac.hyperconverged import bare
 from evac.jobs import Event, Job, Order, QueueState
@@ -183,9 +184,13 @@ class Store:
         return {key: one for key, one in found if one is not None}
 
     def problems_of(self, cluster: ClusterState) -> list[Problem]:
-        """What the engine reports of a cluster, and the VMs on it that are stuck."""
+        """What the engine reports of a cluster, the VMs on it that are stuck, what a storage cluster says of itself."""
         stuck = [one for one in self.all_stuck().values() if one.vm.cluster == cluster.name]
-        return [*cluster.problems, *(one.problem for one in stuck)]
+        return [
+            *cluster.problems,
+            *(one.problem for one in stuck),
+            *ailments(self.storages.get(cluster.name)),
+        ]
 
     def age(self, cluster: str) -> float | None:
         """Seconds since the last good answer of a cluster; None before the first."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from evac.ailing import ailments
 from evac.jobs import Event
 from evac.model import VM, Host, Problem
 from tui.board import Context, Pane
@@ -79,7 +80,7 @@ def problems_command(ctx: click.Context, /, as_json: bool) -> None:
     Exit code 4 when there is anything.
     """
     view = read(ctx.obj, "")
-    found = [(state.name, problem) for state in view.clusters.values() for problem in state.problems]
+    found = wrong(view)
     if as_json:
         rows = [{"cluster": name, **show.plain(problem)} for name, problem in found]
         show.print_json({"problems": rows, **standing(view, "")})
@@ -89,6 +90,15 @@ def problems_command(ctx: click.Context, /, as_json: bool) -> None:
         for name, problem in found:
             tell(name, problem)
     ctx.exit(int(Code.INCOMPLETE if found else Code.DONE))
+
+
+def wrong(view: View) -> list[tuple[str, Problem]]:
+    """What kept us from reading a cluster, and what a storage cluster says of itself, each with the cluster's name."""
+    return [
+        (state.name, problem)
+        for state in view.clusters.values()
+        for problem in (*state.problems, *ailments(view.storages.get(state.name)))
+    ]
 
 
 @click.command("events")

@@ -82,7 +82,7 @@ def _detail(state: ClusterState, context: Context) -> list[Line]:
 
 
 def _touched(store: Store, changes: Changes) -> set[str]:  # noqa: ARG001  # a pane's signature
-    return changes["clusters"]
+    return changes["clusters"] | changes["storages"]  # one storage row per cluster, under its name
 
 
 PROBLEMS = Pane(
