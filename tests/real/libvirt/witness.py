@@ -85,7 +85,11 @@ class Witness:
     def _well(self, crew: Mapping[str, str]) -> dict[str, str]:
         """Guest → host of those that run on one host, are defined there and nowhere else, and are left alone."""
         running, kept = self.running(), self.defined()
-        once = {name: where[0] for name, where in running.items() if name in crew and where == kept.get(name)}
+        once = {
+            name: where[0]
+            for name, where in running.items()
+            if name in crew and len(where) == 1 and where == kept.get(name)
+        }
         return {name: host for name, host in once.items() if not self._busy(host, name)}
 
     def _busy(self, host: str, name: str) -> bool:
