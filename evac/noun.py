@@ -15,5 +15,7 @@ class Finding(Noun, frozen=True, kw_only=True):
     check: str
     ok: bool | None
     """None: could not be determined."""
+    passes: bool = False
+    """With `ok` False: it goes away by itself, nobody has to do anything but wait."""
     detail: str
     fix: str = ""

@@ -108,12 +108,16 @@ def _rest(storage: Storage, look: Look, *, short: bool) -> list[list[Span]]:
         )
     quorum, every = sum(monitor.in_quorum for monitor in storage.monitors), len(storage.monitors)
     if every and quorum < every:
-        out.append([Span(f"{look.glyph('warn')} {quorum} of {every} mons in quorum", "warn")])
+        out.append([Span(f"{look.glyph('warn')} {quorum} of {_mons(every)} in quorum", "warn")])
     elif every and not short:
         out.append(
-            [Span(f"{every} mons in quorum"), Span(f", Ceph {clean(storage.release, look.ascii_only)}")]
+            [Span(f"{_mons(every)} in quorum"), Span(f", Ceph {clean(storage.release, look.ascii_only)}")]
         )
     return out
+
+
+def _mons(count: int) -> str:
+    return f"{count} mon{'s' * (count != 1)}"
 
 
 def storage_lines(grid: Grid, wide: int, high: int = 2) -> list[Line]:

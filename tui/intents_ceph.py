@@ -36,6 +36,9 @@ _FOUND = {
 }
 
 
+_PASSES = ("wait", "not yet", "busy")
+
+
 def verdict_title(verdict: StopVerdict, context: Context) -> tuple[str, str]:
     """Headline and its tone."""
     glyph, word, tone = _ANSWERS[verdict.answer]
@@ -59,8 +62,8 @@ def verdict_lines(verdict: StopVerdict, context: Context) -> list[Line]:
         (Span("OSDs ", "dim"), Span(osds)),
     ]
     order = {False: 0, None: 1, True: 2}
-    for finding in sorted(verdict.findings, key=lambda each: order[each.ok]):
-        glyph, word, tone = _FOUND[finding.ok]
+    for finding in sorted(verdict.findings, key=lambda each: (order[each.ok], each.passes)):
+        glyph, word, tone = _PASSES if finding.ok is False and finding.passes else _FOUND[finding.ok]
         lines.append(
             (
                 Span(f"{look.glyph(glyph)} {word:<8} ", tone),
@@ -79,7 +82,7 @@ def _take_back(down: int, context: Context) -> list[Line]:
     ]
     if down:
         glyph = context.look.glyph("warn")
-        words = f"{glyph} {down} of its OSDs are down now: recovery of their data may begin soon."
+        words = f"{glyph} {down} of its OSDs {'is' if down == 1 else 'are'} down now: recovery of their data may begin soon."
         lines.append((Span(words, "warn"),))
     return lines
 

@@ -96,7 +96,7 @@ def good(check: str, detail: str, fix: str = "") -> Point:
 
 def passes(check: str, detail: str, fix: str) -> Point:
     """Wait for it."""
-    return Point(Weight.PASSES, Finding(check=check, ok=False, detail=detail, fix=fix))
+    return Point(Weight.PASSES, Finding(check=check, ok=False, passes=True, detail=detail, fix=fix))
 
 
 def stands(check: str, detail: str, fix: str) -> Point:
@@ -113,3 +113,13 @@ def some(names: Collection[str], most: int = 5) -> str:
     """The first few of many, in words."""
     held = list(names)
     return ", ".join(held[:most]) + (f" and {len(held) - most} more" if len(held) > most else "")
+
+
+def many(count: int, noun: str) -> str:
+    """As "1 PG", "3 PGs"."""
+    return f"{count} {noun}{'s' * (count != 1)}"
+
+
+def are(count: int, noun: str) -> str:
+    """As "1 PG is", "3 PGs are"."""
+    return f"{many(count, noun)} {'is' if count == 1 else 'are'}"

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from backends.ceph.addresses import neighbours
-from backends.ceph.points import Look, Point, Weight, good, passes, some, stands, unseen
+from backends.ceph.points import Look, Point, Weight, are, good, many, passes, some, stands, unseen
 from backends.ceph.safety_groups import about_groups, about_ids
 from backends.ceph.safety_room import about_room
 from backends.ceph.safety_states import about_states
@@ -87,7 +87,7 @@ def _about_others(look: Look) -> list[Point]:
     gone = [one for one in look.places.values() if one.id not in look.osds and one.inside and not one.up]
     if gone:
         where = sorted({one.host or one.name for one in gone})
-        words = f"{len(gone)} OSDs are down elsewhere ({some(where)})"
+        words = f"{are(len(gone), 'OSD')} down elsewhere ({some(where)})"
         found.append(stands(check, words, "Bring them back and wait for active+clean, or mark them out."))
     above = {name for osd in look.osds for name in look.places[osd].crush}
     flagged = sorted(
@@ -109,8 +109,20 @@ def _about_others(look: Look) -> list[Point]:
         found.append(stands(check, words, fix))
     here = [osd for osd in look.osds if not look.places[osd].up]
     if here:
-        found.append(good("this host", f"{len(here)} of its {len(look.osds)} OSDs are down already"))
+        found.append(
+            good(
+                "this host", f"of its {many(len(look.osds), 'OSD')} {len(here)} {_be(len(here))} down already"
+            )
+        )
     return found or [good(check, "no OSD is down elsewhere, and no other host has noout")]
+
+
+def _be(count: int) -> str:
+    return "is" if count == 1 else "are"
+
+
+def _needed(count: int) -> str:
+    return f"{count} {_be(count)} needed"
 
 
 def _about_quorum(look: Look) -> list[Point]:
@@ -125,9 +137,9 @@ def _about_quorum(look: Look) -> list[Point]:
     names = some(look.monitors_here)
     if len(left) < least:
         if not look.monitors_here:
-            words = f"{len(left)} of {total} monitors are in quorum, {least} are needed"
+            words = f"of {many(total, 'monitor')} {len(left)} {_be(len(left))} in quorum, {_needed(least)}"
             return [stands(check, words, "Bring the monitors back first.")]
-        words = f"monitor {names} runs here: {len(left)} of {total} would be left, {least} are needed"
+        words = f"monitor {names} runs here: {len(left)} of {total} would be left, {_needed(least)}"
         return [
             stands(check, words, "Bring the other monitors back, or move this one to another host first.")
         ]
@@ -138,11 +150,12 @@ def _about_quorum(look: Look) -> list[Point]:
         return [unseen(check, words, fix)]
     sure = len(left) - len(lost)
     if not look.monitors_here and not lost:
-        return [good(check, f"none of the {total} monitors runs here")]
+        words = f"none of the {total} monitors runs here" if total > 1 else "the only monitor runs elsewhere"
+        return [good(check, words)]
     here = f"monitor {names} runs here" if look.monitors_here else "none is known to run here"
     perhaps = f", and perhaps {some(lost)}" if lost else ""
     spare = "" if sure > least else "; then no other monitor may fail"
-    return [good(check, f"{here}{perhaps}: {sure} of {total} stay, {least} are needed{spare}")]
+    return [good(check, f"{here}{perhaps}: {sure} of {total} stay, {_needed(least)}{spare}")]
 
 
 def _about_flags(look: Look) -> list[Point]:

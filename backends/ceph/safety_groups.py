@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from backends.ceph import shapes
-from backends.ceph.points import Look, Point, good, passes, some, stands, unseen
+from backends.ceph.points import Look, Point, good, many, passes, some, stands, unseen
 from backends.ceph.safety_states import recovers
 from evac.storage import PG
 
@@ -40,9 +40,12 @@ def _answer(look: Look) -> list[Point]:
         words = f"Ceph answered for OSDs {some([str(osd) for osd in answer.osds]) or 'none'}, not for those of {look.host}"
         return [unseen(CEPH, words, "Ask again; if it stays so, ask by hand: ceph osd ok-to-stop IDS.")]
     if answer.ok_to_stop and not answer.num_not_ok_pgs:
-        return [good(CEPH, f"Ceph agrees for its {len(look.osds)} OSDs: {answer.num_ok_pgs} PGs stay active")]
+        words = f"Ceph agrees for its {many(len(look.osds), 'OSD')}: {many(answer.num_ok_pgs, 'PG')} would stay active"
+        return [good(CEPH, words)]
     lost = answer.num_not_ok_pgs or len(answer.bad_become_inactive) + len(answer.bad_already_inactive)
-    words = f"Ceph says no: {lost or 'some'} PGs would be inactive, and clients would wait"
+    words = (
+        f"Ceph says no: {many(lost, 'PG') if lost else 'some PGs'} would be inactive, and clients would wait"
+    )
     if _would_heal(look):
         return [passes(CEPH, words, "They are being recovered; ask again when all PGs are active+clean.")]
     return [
@@ -60,9 +63,9 @@ def _count(look: Look) -> list[Point]:
         return [doubt]
     below = Counter(pool_of(one) for one in here if left(one, look) < pools[pool_of(one)].min_size)
     if not below:
-        return [good(OWN, f"counted ourselves: all {len(here)} PGs on it keep min_size copies")]
+        return [good(OWN, f"counted ourselves: of {many(len(here), 'PG')} on it all keep min_size copies")]
     named = [f"{pools[pool].pool_name} ({count})" for pool, count in below.most_common()]
-    words = f"{sum(below.values())} PGs would fall under min_size: pool {some(named)}"
+    words = f"{many(sum(below.values()), 'PG')} would fall under min_size: pool {some(named)}"
     if _would_heal(look):
         return [passes(OWN, words, "They are being recovered; ask again when all PGs are active+clean.")]
     return [stands(OWN, words, _remedy([pools[pool] for pool in below]))]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from backends.ceph import shapes
-from backends.ceph.points import Look, Point, good, passes, some, stands, unseen
+from backends.ceph.points import Look, Point, are, good, many, passes, some, stands, unseen
 from evac.storage import Work
 
 CHECK = "recovery"
@@ -44,7 +44,7 @@ def about_states(look: Look, flags: Iterable[str]) -> list[Point]:
     if not pgmap.num_pgs and look.dump is not None and any(pool.pg_num for pool in look.dump.pools):
         return [unseen(CHECK, "the cluster has pools, but tells of no PGs", "Is a manager active? ceph -s.")]
     found = [*_unfound(pgmap), *_not_active(pgmap), *_stuck(pgmap), *_short(look, set(flags))]
-    return found or [good(CHECK, f"all {pgmap.num_pgs} PGs are active+clean")]
+    return found or [good(CHECK, f"all {are(pgmap.num_pgs, 'PG')} active+clean")]
 
 
 def _count(pgmap: shapes.PGMapStat, words: frozenset[str], *, but: str = "") -> dict[str, int]:
@@ -58,7 +58,7 @@ def _count(pgmap: shapes.PGMapStat, words: frozenset[str], *, but: str = "") -> 
 def _unfound(pgmap: shapes.PGMapStat) -> list[Point]:
     if not pgmap.unfound_objects:
         return []
-    words = f"{pgmap.unfound_objects} objects are unfound: their newest copy is on no OSD that is up"
+    words = f"{are(pgmap.unfound_objects, 'object')} unfound: the newest copy is on no OSD that is up"
     return [stands("unfound", words, "Bring back the OSDs that hold them: ceph health detail names the PGs.")]
 
 
@@ -68,10 +68,10 @@ def _not_active(pgmap: shapes.PGMapStat) -> list[Point]:
     }
     check, found = "availability", []
     if strange := idle.pop("unknown", 0):
-        words = f"{strange} PGs are in a state that the manager does not know (yet)"
+        words = f"{are(strange, 'PG')} in a state that the manager does not know (yet)"
         fix = "A manager that has just started learns it in seconds; ask again."
         found.append(unseen(check, words, fix))
-    said = f"{sum(idle.values())} PGs are not active ({some(sorted(idle))})"
+    said = f"{are(sum(idle.values()), 'PG')} not active ({some(sorted(idle))})"
     if not idle:
         return found
     if all(set(state.split("+")) & STARTING and "down" not in state for state in idle):
@@ -89,7 +89,7 @@ def _stuck(pgmap: shapes.PGMapStat) -> list[Point]:
     stuck = _count(pgmap, STUCK)
     if not stuck:
         return []
-    words = f"{sum(stuck.values())} PGs cannot recover ({some(sorted(stuck))})"
+    words = f"{many(sum(stuck.values()), 'PG')} cannot recover ({some(sorted(stuck))})"
     return [stands(CHECK, words, "Make room, or bring back OSDs: ceph health detail says which.")]
 
 
@@ -102,7 +102,7 @@ def _short(look: Look, flags: set[str]) -> list[Point]:
     objects = _objects(pgmap)
     if not moving and not short and not objects:
         return []
-    said = f"{sum({**moving, **short}.values())} PGs are not clean{objects}"
+    said = f"{are(sum({**moving, **short}.values()), 'PG')} not clean{objects}"
     held = [flag for kind in HOLDING for flag in HOLDING[kind] if flag in flags]
     if held:
         return [
@@ -127,7 +127,7 @@ def _short(look: Look, flags: set[str]) -> list[Point]:
 
 def _objects(pgmap: shapes.PGMapStat) -> str:
     parts = [
-        f"{count} object copies {word}"
+        f"{count} object cop{'y' if count == 1 else 'ies'} {word}"
         for count, word in ((pgmap.degraded_objects, "missing"), (pgmap.misplaced_objects, "misplaced"))
         if count
     ]

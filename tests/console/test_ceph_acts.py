@@ -24,7 +24,13 @@ def verdict(answer: StopAnswer) -> StopVerdict:
         osds=(3, 4, 5),
         answer=answer,
         findings=(
-            Finding(check="ok-to-stop", ok=answer is StopAnswer.SAFE, detail="12 PGs would stop", fix="wait"),
+            Finding(
+                check="ok-to-stop",
+                ok=answer is StopAnswer.SAFE,
+                passes=answer is StopAnswer.NOT_YET,
+                detail="12 PGs would stop",
+                fix="wait",
+            ),
             Finding(check="mon quorum", ok=True, detail="3 of 3, 2 stay"),
             Finding(check="osd perf", ok=None, detail="the mgr did not answer"),
         ),
@@ -58,6 +64,8 @@ async def test_the_verdict_on_a_host_is_a_word_with_every_reason_those_against_i
         await run.press("6", "down", "down", "down", "down", "o")
         text = await read(run)
         assert title in text
+        assert ("not yet  ok-to-stop" in text) is (answer is StopAnswer.NOT_YET)
+        assert ("against  ok-to-stop" in text) is (answer in {StopAnswer.NO, StopAnswer.UNKNOWN})
         assert source.calls == [("may_stop", "ceph1/node02")]
         assert "osd.3, osd.4, osd.5" in text
         assert ("ask again in about 4 m 00 s" in text) is (answer is StopAnswer.NOT_YET)
@@ -109,7 +117,7 @@ async def test_where_noout_is_set_the_same_key_takes_it_back_and_warns_of_osds_t
         dialog = await run.dialog()
         assert dialog.sheet.title == "Unset noout for node02?"
         body = "\n".join("".join(span.text for span in line) for line in dialog.sheet.body)
-        assert "1 of its OSDs are down now" in body
+        assert "1 of its OSDs is down now" in body
         await run.press("escape")
         await run.main()
         assert not source.orders

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from backends.ceph import shapes
+from backends.ceph.addresses import ip_of
 from backends.ceph.crush import Place
-from backends.ceph.gather import Gatherer, ip_of
+from backends.ceph.gather import Gatherer
 from backends.ceph.points import Look
 from backends.ceph.safety import judge
 from evac.errors import NotFound
@@ -251,6 +252,30 @@ def test_pgs_that_a_new_manager_does_not_know_are_unknown() -> None:
     verdict = judge(replace(SAFE, status=states(active__clean=100, unknown=28)))
     assert verdict.answer is StopAnswer.UNKNOWN
     assert found(verdict, "availability").ok is None
+
+
+def test_one_of_a_kind_is_told_as_one() -> None:
+    alone = replace(
+        SAFE,
+        osds=(0,),
+        places={**PLACES, **{n: place(n, host="other") for n in (4, 8)}},
+        answer=shapes.OkToStop(ok_to_stop=True, osds=(0,), num_ok_pgs=2),
+        monitors=(Monitor(name="a", host="mon-a", in_quorum=True),),
+    )
+    verdict = judge(alone)
+    assert found(verdict, "monitors").detail == "the only monitor runs elsewhere"
+    assert "for its 1 OSD:" in found(verdict, "ok-to-stop").detail
+    gone = {**PLACES, 1: place(1, status="down")}
+    assert "1 OSD is down elsewhere" in found(judge(replace(SAFE, places=gone)), "other hosts").detail
+    here = judge(replace(SAFE, monitors_here=("a",), monitors=SAFE.monitors and SAFE.monitors[:1]))
+    assert found(here, "monitors").detail.endswith("0 of 1 would be left, 1 is needed")
+
+
+def test_what_passes_by_itself_is_told_apart_from_what_stands_against_it() -> None:
+    busy = judge(replace(SAFE, status=states(active__clean=100, active__recovering__degraded=28)))
+    assert found(busy, "recovery").passes
+    short = judge(replace(SAFE, status=states(active__clean=100, active__undersized=28)))
+    assert not found(short, "recovery").passes
 
 
 # --- not yet ------------------------------------------------------------------------------------------------------

@@ -6,10 +6,11 @@ import pytest
 
 from evac.api import Delta
 from evac.model import ClusterState
-from evac.storage import OSD
+from evac.noun import Finding
+from evac.storage import OSD, StopAnswer, StopVerdict
 from tui.commands.exits import Code, Stop
 from tui.commands.session import View, unsearched
-from tui.commands.storage import meant
+from tui.commands.storage import meant, tell
 
 
 def view(*hosts: str, unread: str = "") -> View:
@@ -78,3 +79,16 @@ def test_a_name_nobody_has_is_wrong_use_and_the_nearest_are_told() -> None:
         meant(view("a/cmp-07", "a/cmp-08"), "cmp-7", "")
     assert stop.value.exit_code == Code.USAGE
     assert "cmp-07" in stop.value.next_step
+
+
+def test_a_reason_to_wait_and_a_no_have_marks_of_their_own(capsys: pytest.CaptureFixture[str]) -> None:
+    findings = (
+        Finding(check="recovery", ok=False, passes=True, detail="runs"),
+        Finding(check="monitors", ok=False, detail="2 are needed"),
+        Finding(check="flags", ok=True, detail="none"),
+        Finding(check="health", ok=None, detail="not read"),
+    )
+    tell(StopVerdict(cluster="c", host="n1", osds=(1,), answer=StopAnswer.NO, findings=findings, at=1.0))
+    first, *lines = capsys.readouterr().out.splitlines()
+    assert "may the 1 OSD of n1 in c stop now?" in first
+    assert [line[2:7] for line in lines] == ["WAIT ", "NO   ", "ok   ", "?    "]

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from evac.actions import SetNoout, UnsetNoout
 from evac.hyperconverged import bare
+from evac.noun import Finding
 from evac.storage import OSD, StopAnswer, StopVerdict
 from tui.commands import show
 from tui.commands.acting import act, acting_options, how
@@ -27,7 +28,9 @@ EXITS = {
 }
 """The verdict, for a script."""
 
-MARKS = {True: "ok ", False: "NO ", None: "?  "}
+MARKS = {True: "ok  ", False: "NO  ", None: "?   "}
+WAIT = "WAIT"
+"""The mark of what passes by itself."""
 
 in_cluster = click.option("--cluster", default="", help="Look for the host in this storage cluster only.")
 
@@ -141,17 +144,23 @@ def with_host(osds: Iterable[OSD], cluster: str) -> list[OSD]:
     return [osd for osd in osds if osd.host and cluster in ("", osd.cluster)]
 
 
+def mark(finding: Finding) -> str:
+    """What it says of stopping now, four signs wide."""
+    return WAIT if finding.ok is False and finding.passes else MARKS[finding.ok]
+
+
 def tell(verdict: StopVerdict) -> None:
     """The answer first, then every reason, what stands against it on top."""
-    osds = f"{len(verdict.osds)} OSDs of {verdict.host}" if verdict.osds else f"OSDs of {verdict.host}"
+    count = len(verdict.osds)
+    osds = f"{count} OSD{'s' * (count != 1)} of {verdict.host}" if count else f"OSDs of {verdict.host}"
     colour = {StopAnswer.SAFE: "green", StopAnswer.NO: "red"}.get(verdict.answer, "yellow")
     wait = f", about {show.span(verdict.wait)}" if verdict.wait is not None else ""
     answer = click.style(verdict.answer.value.upper(), fg=colour, bold=True)
     click.echo(f"{answer}{wait}: ", nl=False)
     show.say(f"may the {osds} in {verdict.cluster} stop now?")
     for one in verdict.findings:
-        show.say(f"  {MARKS[one.ok]} {one.check}: {one.detail}")
+        show.say(f"  {mark(one)} {one.check}: {one.detail}")
         if one.fix:
-            show.say(f"        {one.fix}")
+            show.say(f"         {one.fix}")
     if verdict.answer is StopAnswer.SAFE:
         show.say("True now and no longer: ask again right before you stop it.")
