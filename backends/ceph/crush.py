@@ -58,6 +58,7 @@ class Tree:
 
     def __init__(self, answer: OSDTree | None = None) -> None:
         self._nodes: dict[int, Node] = {}
+        self._walked: set[int] = set()
         self.places: dict[int, Place] = {}
         self.hosts: dict[str, Bucket] = {}
         """By name. CRUSH names are unique."""
@@ -90,22 +91,26 @@ class Tree:
             self._put(node, above)
             yield
             return
-        if len(above) >= DEEPEST:
+        # Once each: a broken answer may go round in circles, and through a few of them more ways lead than can be walked.
+        if node.id in self._walked or len(above) >= DEEPEST:
             return
+        self._walked.add(node.id)
         if node.type == "host":
-            self.hosts[node.name] = Bucket(node.id, node.name, tuple(sorted(self._below(node, len(above)))))
+            self.hosts[node.name] = Bucket(node.id, node.name, tuple(sorted(self._below(node))))
         held = [self._nodes[child] for child in node.children if child in self._nodes]
         for child in held:
             yield from self._walk(child, (*above, node))
 
-    def _below(self, node: Node, depth: int) -> set[int]:
+    def _below(self, node: Node) -> set[int]:
         """Every OSD under a node, also in buckets between (a site's own types), and those the answer forgot to describe."""
-        found = {child for child in node.children if child >= 0}
-        if depth < DEEPEST:
-            for child in node.children:
-                if child < 0 and child in self._nodes:
-                    found |= self._below(self._nodes[child], depth + 1)
-        return found
+        seen: set[int] = set()
+        ahead = [node.id]
+        while ahead:
+            number = ahead.pop()
+            if number not in seen:
+                seen.add(number)
+                ahead += self._nodes[number].children if number in self._nodes else ()
+        return {number for number in seen if number >= 0}
 
     def _put(self, node: Node, above: tuple[Node, ...]) -> None:
         kinds = {bucket.type: bucket.name for bucket in above}

@@ -143,6 +143,16 @@ def test_an_osd_the_tree_names_and_does_not_describe_makes_the_host_unknown() ->
     assert judge(replace(SAFE, places=tree.places, osds=own)).answer is StopAnswer.UNKNOWN
 
 
+def test_a_tree_that_goes_round_in_circles_is_read_at_once() -> None:
+    """Every bucket holds every other: walked along each way, that would take for ever and hold up all clusters."""
+    many = range(-12, 0)
+    loop = tuple(node(own, "host", *(one for one in many if one != own), -own) for own in many)
+    leaves = tuple(node(-own, "osd") for own in many)
+    tree = Tree(shapes.OSDTree(nodes=(node(-99, "root", -1), *loop, *leaves)))
+    assert len(tree.hosts) == 12
+    assert set(tree.places) == {-own for own in many}
+
+
 async def test_a_manager_that_has_just_started_is_not_taken_for_an_osd_without_pgs() -> None:
     wire = Wire(CALM)
     wire.say("pg ls-by-osd", {"pg_ready": False, "pg_stats": []})
