@@ -28,8 +28,9 @@ from evac.errors import (
 )
 from evac.model import Capability, Finding, Host, Inventory, Problem, Sighting, TaskRecord
 
-ALL_KINDS = tuple(str(kind.__struct_config__.tag) for kind in Action.__args__)
-"""Every action kind there is: the direct backend can do them all."""
+STORAGE = frozenset({"set_noout", "unset_noout"})
+ALL_KINDS = tuple(tag for kind in Action.__args__ if (tag := str(kind.__struct_config__.tag)) not in STORAGE)
+"""Every action on VMs and hypervisors: the direct backend can do them all."""
 
 SPOILT = frozenset({Kind.GARBAGE, Kind.TRUNCATED, Kind.WRONG_TYPE, Kind.HUGE})
 """The call was carried out, but the answer cannot be read."""
