@@ -173,11 +173,11 @@ class EngineClient:
 
     async def cancel(self, job: str) -> Job:
         """Take a job back: at once while it waits, by an abort on the cluster while it is in flight."""
-        return await self._send("POST", f"jobs/{job}/cancel", Job)
+        return await self._send("POST", f"jobs/{_part(job)}/cancel", Job)
 
     async def retry(self, job: str) -> Job:
         """Try again, where that is safe."""
-        return await self._send("POST", f"jobs/{job}/retry", Job)
+        return await self._send("POST", f"jobs/{_part(job)}/retry", Job)
 
     async def pause(self) -> QueueState:
         """Start nothing new."""
@@ -193,7 +193,7 @@ class EngineClient:
 
     async def poll(self, cluster: str) -> None:
         """Read a cluster now."""
-        await self._send("POST", f"clusters/{cluster}/poll", dict[str, Any])
+        await self._send("POST", f"clusters/{_part(cluster)}/poll", dict[str, Any])
 
     async def stop_engine(self) -> None:
         """End the engine; what is in flight on the clusters goes on there."""

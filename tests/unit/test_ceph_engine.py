@@ -18,7 +18,7 @@ from evac.access import AccessRules
 from evac.actions import SetNoout, UnsetNoout
 from evac.api import OrderReply, OrderRequest
 from evac.backend import Settings
-from evac.client import EngineClient, EngineRefusal
+from evac.client import EngineClient, EngineGone, EngineRefusal
 from evac.errors import Forbidden, Uncertain
 from evac.jobs import Job, JobState
 from evac.model import Problem
@@ -250,3 +250,16 @@ async def test_a_name_is_one_part_of_the_path_whatever_is_in_it(tmp_path: Path) 
             with pytest.raises(EngineRefusal) as refused:
                 await client.may_stop("lab", "node01?x=1#\x1b[31m")
             assert "no host" in refused.value.refusal.problem.happened
+
+
+async def test_what_is_typed_as_a_jobs_number_leads_to_no_other_route(tmp_path: Path) -> None:
+    """`evac queue cancel '../engine/stop?'` must not end the engine."""
+    async with ceph(tmp_path, Wire()) as here:
+        client: EngineClient
+        async with here.client() as client:
+            for typed in ("../engine/stop?", "../queue/pause?", ".."):
+                with pytest.raises((EngineRefusal, EngineGone)):
+                    await client.cancel(typed)
+            queue = (await client.snapshot()).queue
+            assert queue is not None
+            assert not queue.paused
