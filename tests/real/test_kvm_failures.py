@@ -98,23 +98,25 @@ async def test_kills_of_the_engine_during_a_drain_lose_and_repeat_nothing(
 ) -> None:
     """SIGKILL of the engine, its worker with it, at random moments: each guest arrives once by libvirt's own events."""
     chance = random.Random(SEED)
-    kvm.last(4)
+    kvm.last(6)
     await kvm_rig.start()
     await kvm_rig.read()
     with Events() as events:
         done = await kvm_rig.evac_later("drain", "kvm01", "--yes", "--no-wait", "--reason", "kill -9 test")
         assert done.returncode == 0, done.stdout + done.stderr
         order = (await kvm_rig.snapshot()).orders[-1].id
-        kills = 0
+        kills = in_flight = 0
         while kills < KILLS:
             await asyncio.sleep(chance.uniform(0.3, 2.5))  # a random moment, not a wait for anything
+            in_flight += any(kvm.busy("kvm01", name) for name in WEB)
             kvm_rig.kill()
             kills += 1
             await kvm_rig.start()
             if (await kvm_rig.snapshot()).orders[-1].state is not OrderState.OPEN:
                 break
         ended = await kvm_rig.closed(order, seconds=120)
-    told = f"seed {SEED}, {kills} kills: {events.seen}\n{kvm_rig.words()}"
+    told = f"seed {SEED}, {kills} kills, {in_flight} with a move in flight: {events.seen}\n{kvm_rig.words()}"
+    assert in_flight, f"the kills met an idle engine: {told}"
     assert ended.state is OrderState.DONE, told
     where = kvm.running()
     assert sorted(where) == sorted(HOME), f"a guest is lost: {told}"

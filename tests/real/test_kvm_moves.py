@@ -6,7 +6,8 @@ from pathlib import Path
 
 from evac.actions import Abort, LiveMigrate
 from evac.jobs import Job, JobState
-from tests.real.libvirt import hosts
+from evac.probe import FeltVerdict
+from tests.real.libvirt import hosts, wires
 from tests.real.libvirt.guest import HOST_MODEL
 from tests.real.libvirt.layout import OLD, guest_uuid
 from tests.real.libvirt.pinger import Pinger, agrees
@@ -118,6 +119,28 @@ async def test_a_guest_whose_cpu_the_target_lacks_is_refused_in_words_before_any
     assert job.state is JobState.DONE, f"another guest may go there: {job.reason}"
     where = kvm.running()
     assert (where["odd1"], where["web1"]) == (["kvm01"], ["kvm03"])
+
+
+async def test_a_guest_that_answers_no_more_has_not_been_moved_well_whatever_libvirt_says(
+    kvm: Witness, tmp_path: Path
+) -> None:
+    """libvirt: success, running on the target. Its network there leads nowhere: "migrated, guest silent", and not done."""
+    rig = KVMRig(tmp_path / "evac", probe="reachable_within = 4")
+    wires.deafen("kvm03", "web1")
+    try:
+        await rig.start()
+        guest = vm(await rig.read(), "web1")
+        reply = await rig.order(LiveMigrate(**vm_identity(guest), to="kvm03"))
+        (job,) = await measured(rig, await rig.ended(reply))
+        assert kvm.running()["web1"] == ["kvm03"]
+        assert job.felt_verdict is FeltVerdict.SILENT, job.felt_words
+        assert job.state is JobState.FAILED
+        assert "migrated, guest silent" in job.reason + job.felt_words
+        assert job.next_step
+    finally:
+        wires.hear("kvm03", "web1")
+        rig.stop()
+    kvm.until("it answers again", lambda: kvm.answers("web1"))
 
 
 def has_bytes(job: Job) -> bool:

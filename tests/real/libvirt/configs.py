@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+from pathlib import Path
 
 from tests.real.daemons import run
 from tests.real.libvirt.layout import HOSTS, SSH, address, folder
 
 CLIENT_KEY = SSH / "client_key"
 KNOWN_HOSTS = SSH / "known_hosts"
+SSH_COMMAND = SSH / "ssh"
 
 
 def write(host: str) -> None:
@@ -33,6 +35,18 @@ def make_keys() -> None:
         kind, data = (folder(host) / "host_key.pub").read_text().split()[:2]
         lines.append(f"{address(host)} {kind} {data}\n")
     KNOWN_HOSTS.write_text("".join(lines))
+    ssh_command(SSH_COMMAND, KNOWN_HOSTS)
+
+
+def ssh_command(path: Path, known_hosts: Path) -> None:
+    """An ssh that uses nothing of this user's own ~/.ssh and knows these hosts only."""
+    options = (
+        "-F /dev/null -o BatchMode=yes -o IdentitiesOnly=yes -o IdentityAgent=none "
+        "-o StrictHostKeyChecking=yes -o GlobalKnownHostsFile=/dev/null "
+    )
+    options += f"-o UserKnownHostsFile={known_hosts} -i {CLIENT_KEY}"
+    path.write_text(f'#!/bin/sh\nexec /usr/bin/ssh {options} "$@"\n')
+    path.chmod(0o755)
 
 
 def _libvirtd(host: str) -> str:

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from tests.real.daemons import LabError, run
 from tests.real.libvirt.layout import (
-    GUESTS,
     INITRD,
     KERNEL,
     MEMORY,
     SERVICES,
     guest_address,
+    guest_mac,
     guest_uuid,
 )
 
@@ -60,7 +60,6 @@ def pack(kernel: Path, target: Path) -> None:
 
 def xml(name: str, *, cpu: str = PORTABLE, dirty: int = 0) -> str:
     """A domain. `dirty`: how many 64 KiB it writes per tenth of a second."""
-    number = GUESTS[name]
     words = f"console=ttyS0 loglevel=5 lab.ip={guest_address(name)}/24 lab.name={name} lab.dirty={dirty}"
     return f"""<domain type='qemu'>
   <name>{name}</name><uuid>{guest_uuid(name)}</uuid>
@@ -72,7 +71,7 @@ def xml(name: str, *, cpu: str = PORTABLE, dirty: int = 0) -> str:
   <clock offset='utc'/>
   <devices><emulator>/usr/bin/qemu-system-x86_64</emulator>
     <controller type='usb' model='none'/><memballoon model='none'/>
-    <interface type='bridge'><mac address='52:54:00:77:00:{100 + number:02x}'/><source bridge='br0'/>
+    <interface type='bridge'><mac address='{guest_mac(name)}'/><source bridge='br0'/>
       <model type='virtio'/><rom enabled='no'/></interface>
     <serial type='file'><source path='/var/log/libvirt/{name}.console'/><target port='0'/></serial>
   </devices>

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
+import sysconfig
+from importlib import invalidate_caches
+from importlib.util import find_spec
 from pathlib import Path
 
 from tests.real import debs
@@ -26,6 +30,14 @@ _DEBS = {
     "openssh-server": Path("/usr/sbin/sshd"),
     "openssh-client": Path("/usr/bin/ssh-keygen"),
 }
+_TO_BUILD = {
+    "libvirt-dev": Path("/usr/include/libvirt/libvirt.h"),
+    "pkg-config": Path("/usr/bin/pkg-config"),
+    "gcc": Path("/usr/bin/gcc"),
+    "libc6-dev": Path("/usr/include/stdio.h"),
+    "python3-dev": Path(sysconfig.get_path("include")) / "Python.h",
+}
+"""What the binding of the Python that runs evac is built with; it has no wheels."""
 """Package → what shows that it is there. 24 MB to fetch; without libvirt-daemon-system nothing is set up to start."""
 _UNITS = ("libvirtd", "virtlogd", "virtlockd", "ssh")
 _KERNEL = "linux-image-cloud-amd64"
@@ -36,7 +48,10 @@ _KEYS = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
 def install() -> None:
     """Idempotent: does only what is missing."""
-    debs.install(_DEBS, _UNITS)
+    bound = find_spec("libvirt") is not None
+    debs.install(_DEBS if bound else _DEBS | _TO_BUILD, _UNITS)
+    if not bound:
+        _build_binding()
     PARTS.mkdir(parents=True, exist_ok=True)
     if not KERNEL.exists():
         _fetch_kernel()
@@ -44,6 +59,14 @@ def install() -> None:
         _fetch_qemu()
     if not INITRD.exists():
         guest.pack(PARTS / "kernel", INITRD)
+
+
+def _build_binding() -> None:
+    """libvirt-python, of the version of the libvirt that is here."""
+    version = run("pkg-config", "--modversion", "libvirt", env=_environment()).strip()
+    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "-q")
+    run(*pip, f"libvirt-python=={version}", env=_environment())
+    invalidate_caches()
 
 
 def _environment() -> dict[str, str]:

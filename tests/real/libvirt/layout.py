@@ -64,6 +64,16 @@ def guest_uuid(guest: str) -> str:
     return f"00000000-0000-4000-9000-{GUESTS[guest]:012x}"
 
 
-def uri(host: str, carrier: str = "tcp") -> str:
+def guest_mac(guest: str) -> str:
+    """Of its network card."""
+    return f"52:54:00:77:00:{100 + GUESTS[guest]:02x}"
+
+
+def uri(host: str) -> str:
     """How its libvirtd is reached from the operator's namespace and from another host."""
-    return f"qemu+{carrier}://{address(host)}/system"
+    return f"qemu+tcp://{address(host)}/system"
+
+
+def ssh_uri(host: str, command: Path) -> str:
+    """The same from the operator's, by that ssh command."""
+    return f"qemu+ssh://root@{address(host)}/system?command={command}"

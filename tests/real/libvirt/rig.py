@@ -9,7 +9,7 @@ from evac.api import Delta
 from evac.jobs import Job
 from evac.model import VM
 from evac.probe import Felt
-from tests.real.libvirt.layout import HOSTS, guest_address, guest_uuid, uri
+from tests.real.libvirt.layout import HOSTS, guest_address, guest_uuid, ssh_uri, uri
 from tests.real.libvirt.wires import AS_OPERATOR
 from tests.real.rig import CLUSTER, EngineRig
 
@@ -17,12 +17,13 @@ GRACE = 2
 """Seconds a guest is watched closely after its move."""
 
 
-def _hosts(carrier: str) -> str:
+def _hosts(ssh: Path | None) -> str:
     """Peers reach each other by tcp whatever takes evac there: the lab's hosts have no keys for one another."""
-    return "\n".join(
-        f'[[clusters.{CLUSTER}.hosts]]\nname = "{host}"\nuri = "{uri(host, carrier)}"\npeer_uri = "{uri(host)}"'
-        for host in HOSTS
-    )
+    rows = []
+    for host in HOSTS:
+        own = ssh_uri(host, ssh) if ssh else uri(host)
+        rows.append(f'[[clusters.{CLUSTER}.hosts]]\nname = "{host}"\nuri = "{own}"\npeer_uri = "{uri(host)}"')
+    return "\n".join(rows)
 
 
 class KVMRig(EngineRig):
@@ -31,9 +32,15 @@ class KVMRig(EngineRig):
     enter = AS_OPERATOR
 
     def __init__(
-        self, folder: Path, *, read_only: bool = False, extra: str = "", carrier: str = "tcp", probe: str = ""
+        self,
+        folder: Path,
+        *,
+        read_only: bool = False,
+        extra: str = "",
+        ssh: Path | None = None,
+        probe: str = "",
     ) -> None:
-        """`extra`: more tables; `carrier`: how hosts are reached; `probe`: more lines of [probe]."""
+        """`extra`: more tables; `ssh`: the command by which hosts are reached, instead of tcp; `probe`: more lines of [probe]."""
         text = f"""{extra}
 [probe]
 grace = {GRACE}
@@ -46,7 +53,7 @@ poll_interval = 2
 connect_timeout = 2
 read_timeout = 10
 read_only = {str(read_only).lower()}
-{_hosts(carrier)}
+{_hosts(ssh)}
 """
         super().__init__(folder, text)
 

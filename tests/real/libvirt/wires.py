@@ -9,7 +9,7 @@ import subprocess
 import time
 
 from tests.real.daemons import LabError, alive, run
-from tests.real.libvirt.layout import HOSTS, NETWORK, OPERATOR, SWITCH, TAG, address, namespace
+from tests.real.libvirt.layout import HOSTS, NETWORK, OPERATOR, SWITCH, TAG, address, guest_mac, namespace
 
 
 def inside(name: str) -> tuple[str, ...]:
@@ -70,6 +70,23 @@ def cut(host: str) -> None:
 def mend(host: str) -> None:
     """Plug it in again."""
     _ip("-n", SWITCH, "link", "set", host, "up")
+
+
+def deafen(host: str, guest: str) -> None:
+    """From now on nothing reaches this guest while it is on that host: its bridge holds it to be outside."""
+    _bridge_table("replace", host, guest)
+
+
+def hear(host: str, guest: str) -> None:
+    """Take that back."""
+    _bridge_table("del", host, guest)
+
+
+def _bridge_table(verb: str, host: str, guest: str) -> None:
+    words = ["bridge", "-n", namespace(host), "fdb", verb, guest_mac(guest), "dev", "up0", "master", "static"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise LabError(f"{' '.join(words)}: {done.stderr.strip()}")
 
 
 def tear() -> None:

@@ -90,16 +90,17 @@ class Witness:
             for name, where in running.items()
             if name in crew and len(where) == 1 and where == kept.get(name)
         }
-        return {name: host for name, host in once.items() if not self._busy(host, name)}
+        return {name: host for name, host in once.items() if not self.busy(host, name)}
 
-    def _busy(self, host: str, name: str) -> bool:
+    def busy(self, host: str, name: str) -> bool:
+        """It is being migrated from or to that host, or libvirt does something else to it."""
         return self.job(host, name).get("Job type", "None") != "None"
 
     def forget(self, name: str, host: str) -> None:
         """It neither runs there nor is it defined."""
-        if self._busy(host, name):
+        if self.busy(host, name):
             virsh(host, "domjobabort", name)
-            self.until(f"{name} is left alone", lambda: not self._busy(host, name))
+            self.until(f"{name} is left alone", lambda: not self.busy(host, name))
         if domains(host).get(name) not in {None, "shut off"}:
             virsh(host, "destroy", name)
         if name in virsh(host, "list", "--all", "--persistent", "--name").split():
