@@ -33,7 +33,6 @@ READS = frozenset(
         "lookupByName",
         "lookupByUUIDString",
         "registerCloseCallback",
-        "setKeepAlive",
         "unregisterCloseCallback",
         # of a domain or a storage pool
         "UUIDString",

@@ -58,7 +58,9 @@ class Herd:
             await asyncio.to_thread(self.keeper.put_record, record)
 
     async def end(self, record: Record, phase: Phase, message: str = "") -> None:
-        """It has ended. What cannot be written down stays open on disk, and is settled by the next life."""
+        """It has ended; the first word on it counts. What cannot be written down stays open on disk, and is settled by the next life."""
+        if any(one.id == record.id and not one.open for one in self.keeper.records):
+            return
         ended = replace(record, phase=phase, message=message, ended=time.time())
         self.jobs.pop(record.id, None)
         try:
@@ -149,7 +151,7 @@ class Herd:
                     ),
                     "",
                 )
-                began = time.time() - ((job.elapsed or 0.0) if job else 0.0)
+                began = time.time() - (job.elapsed or 0.0)
                 action = "live-migration"
                 fresh = Record(
                     id=new_id(action), vm=uuid, action=action, started=began, source=source or one.vm.host,

@@ -69,6 +69,7 @@ class LiveMoves:
         await begin(herd, record, f"the migration of {vm.name}")
         task = asyncio.ensure_future(self._carry_out(record, source, target, one))
         self._background(task)
+        self._background(asyncio.ensure_future(self._watch(record, source)))
         if moves.max_downtime:
             self._background(asyncio.ensure_future(self._set_downtime(record, source, moves.max_downtime)))
         await asyncio.wait({task}, timeout=EARLY)
@@ -92,6 +93,15 @@ class LiveMoves:
             return await self._failed(record, error)
         await self._arrived(record, target)
         return None
+
+    async def _watch(self, record: Record, source: Site) -> None:
+        """A connection that broke without a word leaves the call waiting: then what the hosts show decides."""
+        epoch = source.epoch
+        while (open_record := self._herd.record_of(record.vm)) is not None and open_record.id == record.id:
+            await asyncio.sleep(2.0)
+            if source.up and source.epoch != epoch:
+                await settle(self._herd, record, "the connection to its source broke meanwhile")
+                return
 
     async def _set_downtime(self, record: Record, source: Site, limit: int) -> None:
         """It can only be told to a migration that runs; libvirt has no parameter for it."""

@@ -30,7 +30,13 @@ T = TypeVar("T")
 PORTS = {"tcp": 16509, "tls": 16514}
 
 KEEPALIVE = (5, 3)
-"""Seconds between two, and how many may stay unanswered: a host that is gone is known after 20 s."""
+"""Seconds between two of libvirt's own, and how many may stay unanswered: then calls that wait end with an error."""
+
+BEAT = 5.0
+"""Seconds between two small questions of ours that show that it still answers."""
+
+SILENCE = 10.0
+"""Seconds without an answer to one after which the connection is given up."""
 
 PAUSES = (0.5, 1.0, 2.0, 5.0)
 """Seconds before a host is tried again, by how often it failed in a row."""
@@ -69,10 +75,16 @@ class Site:
         self._lost = asyncio.Event()
         self._stale: set[str] = set()
         self._fresh_at = 0.0
-        self._reads = ThreadPoolExecutor(THREADS, thread_name_prefix=f"{entry.name}-read")
-        self._changes = ThreadPoolExecutor(MOVES, thread_name_prefix=f"{entry.name}-change")
-        self._opener = ThreadPoolExecutor(1, thread_name_prefix=f"{entry.name}-open")
+        self.epoch = 0
+        """Counts the connections there were."""
+        self._new_threads()
         self._keeping = asyncio.create_task(self._keep())
+
+    def _new_threads(self) -> None:
+        name = self.entry.name
+        self._reads = ThreadPoolExecutor(THREADS, thread_name_prefix=f"{name}-read")
+        self._changes = ThreadPoolExecutor(MOVES, thread_name_prefix=f"{name}-change")
+        self._opener = ThreadPoolExecutor(1, thread_name_prefix=f"{name}-open")
 
     # --- the connection -----------------------------------------------------------------------------------------
 
@@ -97,9 +109,24 @@ class Site:
                 failures += 1
             else:
                 failures = 0
-                await self._lost.wait()
+                await self._listen()
                 await self._let_go()
             await asyncio.sleep(PAUSES[min(failures, len(PAUSES) - 1)])
+
+    async def _listen(self) -> None:
+        """Until the connection is lost."""
+        loop = asyncio.get_running_loop()
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(BEAT):
+                    await self._lost.wait()
+                return
+            try:
+                async with asyncio.timeout(SILENCE):
+                    await loop.run_in_executor(self._opener, self._conn.getLibVersion)
+            except (TimeoutError, lv.libvirtError):
+                self._set_trouble(self._silent("a small question"))
+                return
 
     def _set_trouble(self, error: BackendError | None) -> None:
         if (error is None) is not (self.trouble is None):
@@ -123,6 +150,7 @@ class Site:
                 failure, where=self.name, what=f"connecting to {self.entry.uri}"
             ) from None
         self.seen, self._stale, self.read_at, self._fresh_at = {}, set(), 0.0, 0.0
+        self.epoch += 1
         self._set_trouble(None)
 
     async def _reach(self) -> None:
@@ -169,7 +197,7 @@ class Site:
         flags = lv.VIR_CONNECT_RO if self._setup.read_only else 0
         auth = [[lv.VIR_CRED_AUTHNAME, lv.VIR_CRED_PASSPHRASE], self._credentials, None]
         raw = lv.openAuth(self.entry.uri, auth, flags)
-        with suppress(lv.libvirtError):
+        with suppress(lv.libvirtError):  # a driver of this machine has none
             raw.setKeepAlive(*KEEPALIVE)
         return raw
 
@@ -199,6 +227,9 @@ class Site:
                 )
             )
         asyncio.get_running_loop().run_in_executor(self._opener, _close, conn)
+        for threads in (self._reads, self._changes, self._opener):
+            threads.shutdown(wait=False)
+        self._new_threads()  # those that wait for an answer of the old connection may do so for a quarter of an hour
 
     # --- asking -------------------------------------------------------------------------------------------------
 
@@ -212,7 +243,7 @@ class Site:
         """Run something that may change the host. Raises as the contract says of changing calls.
 
         With `patience` it may take that long, and is given a connection of its own: a call that waits for a migration
-        delays every other call of its connection by a second (measured, libvirt 9.0).
+        delays the others of its connection (measured, libvirt 9.0).
         """
         if self._setup.read_only:
             raise read_only(what)
