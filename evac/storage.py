@@ -58,6 +58,8 @@ class Work(Noun, frozen=True, kw_only=True):
     """Unix seconds."""
     remaining: float | None = None
     """Seconds, as the cluster estimates them; None when it does not say."""
+    waiting: bool = False
+    """It comes no further: nothing is being copied."""
 
 
 class Monitor(Noun, frozen=True, kw_only=True):
@@ -118,6 +120,17 @@ class Storage(Noun, frozen=True, kw_only=True):
     def key(self) -> str:
         """Its cluster's name."""
         return self.cluster
+
+    @property
+    def copying(self) -> bool:
+        """Whether data is being copied now. PGs that only wait for it (Ceph: recovery_wait) are no sign of it."""
+        if self.recovery_bytes or self.recovery_objects:
+            return True
+        return any(COPYING & set(state.state.split("+")) for state in self.pg_states if state.count)
+
+
+COPYING = frozenset({"recovering", "backfilling"})
+"""Words in the state of a PG that is being copied."""
 
 
 class Pool(Noun, frozen=True, kw_only=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from evac.storage import Health, Storage
+from evac.storage import Health, Storage, Work
 from tui import cells, ramps
 from tui.ceph_rows import WORDS, Mode, Zoom
 from tui.grid import Grid
@@ -64,12 +64,14 @@ def states(storage: Storage, look: Look, *, short: bool) -> list[Span]:
 
 
 def recovery(storage: Storage, look: Look, *, short: bool) -> list[Span]:
-    """What it is busy with: share done, the time the cluster itself expects, what is missing or misplaced, the rate."""
-    parts: list[str] = []
-    for work in storage.work[: 1 if short else 3]:
-        left = f", {cells.span_of_time(work.remaining)} left" if work.remaining is not None else ""
-        name = "" if short else f"{clean(work.message, look.ascii_only)} "
-        parts.append(f"{name}{work.done:.0%}{left}")
+    """What it is busy with: share done, the time the cluster itself expects, what is missing or misplaced, the rate.
+
+    While nothing is copied that is said instead of a time: Ceph goes on telling one.
+    """
+    moving = [work for work in storage.work if not work.waiting]
+    idle = not storage.copying and not moving
+    told = (moving or list(storage.work))[: 1 if short else 3]
+    parts = [_share(work, look, short=short) for work in told]
     more = len(storage.work) - len(parts)
     if more > 0:
         parts.append(f"+{more} more")
@@ -90,8 +92,18 @@ def recovery(storage: Storage, look: Look, *, short: bool) -> list[Span]:
         parts.append(f"{storage.recovery_objects:.0f} objects/s")
     if not parts:
         return []
+    words = ", ".join(parts)
+    if idle:
+        said = f"recovery waits: {words}" if short else f"recovery waits, nothing is being copied: {words}"
+        return [Span(f"{look.glyph('wait')} {said}", "bad" if storage.unfound else "warn")]
     word = "recovery " if short else "recovery: "
-    return [Span(f"{look.glyph('run')} {word}{', '.join(parts)}", "bad" if storage.unfound else "busy")]
+    return [Span(f"{look.glyph('run')} {word}{words}", "bad" if storage.unfound else "busy")]
+
+
+def _share(work: Work, look: Look, *, short: bool) -> str:
+    left = f", {cells.span_of_time(work.remaining)} left" if work.remaining is not None else ""
+    name = "" if short else f"{clean(work.message, look.ascii_only)} "
+    return f"{name}{work.done:.0%}{left}"
 
 
 def _rest(storage: Storage, look: Look, *, short: bool) -> list[list[Span]]:
@@ -121,15 +133,17 @@ def _mons(count: int) -> str:
 
 
 def storage_lines(grid: Grid, wide: int, high: int = 2) -> list[Line]:
-    """Health, flags, recovery, PGs, slow ops, usage, age: as many words as there is room for, trouble first."""
+    """Health, flags, recovery, PGs, slow ops, usage: as many words as there is room for, trouble first.
+
+    How old the figures are is said once, in the line of all clusters above.
+    """
     storage, context = grid.storage, grid.context
     if storage is None:
         return []
     look, short = context.look, wide < NARROW
     state = context.store.clusters.get(grid.cluster)
     label = cells.cluster_name(grid.cluster, state.label if state else "", look)
-    age = cells.freshness(state, context.store.age(grid.cluster), look) if state else Span("")
-    first = [Span(f"{label} ", "title"), *([age, Span("  ")] if not short else []), *health(storage, look)]
+    first = [Span(f"{label} ", "title"), *health(storage, look)]
     parts = [
         flags(storage, look, short=short),
         recovery(storage, look, short=short),
@@ -179,12 +193,13 @@ def legend(grid: Grid, depth: Depth, look: Look, *, long: bool) -> Line:
 def board_line(grid: Grid, depth: Depth, wide: int, columns: Line) -> Line:
     """What is shown, counted how, where in it the cursor is."""
     look = grid.context.look
-    shown = len(grid.order)
+    holes = int(grid.holes_shown)  # the line of missing shards is no OSD
+    shown = len(grid.order) - holes
     words = WORDS[grid.mode] if wide >= 110 else grid.mode.value
     line: list[Span] = [Span(" Ceph ", "bar"), Span(f" {words}", "title")]
     count = f"{shown:,}"
     if grid.filter:
-        count = f"{shown:,} of {len(grid.pane.keys(grid.store)):,}"
+        count = f"{shown:,} of {len(grid.pane.keys(grid.store)) - grid.holes:,}"
     what = "OSD" if grid.zoom is Zoom.OSD else grid.zoom.value
     line.append(Span(f"  {count} {what}{'s' * (shown != 1)}"))
     inside = " > ".join(clean(scope.name, look.ascii_only) for scope in grid.scopes)
@@ -195,8 +210,8 @@ def board_line(grid: Grid, depth: Depth, wide: int, columns: Line) -> Line:
     line += [Span("  "), *columns]
     if grid.held:
         line += [Span("  "), Span(f"{look.glyph('warn')} {len(grid.held)} held", "warn")]
-    at = grid.at + 1 if grid.cursor is not None else 0
-    place = f"{at:,}/{shown:,} " if shown else ""
+    at = f"{grid.position:,}" if grid.position is not None else "-"
+    place = f"{at}/{shown:,} " if shown else ""
     scale = legend(grid, depth, look, long=wide >= 140) if shown else ()
     used = sum(width(span.text) for span in (*line, *scale)) + width(place) + 2
     if used > wide:

@@ -74,6 +74,28 @@ class Grid(Figures):
         pins = self.pins.get(self.cluster, ())
         return sum(pool in pins for pool in self.columns)
 
+    @property
+    def holes(self) -> bool:
+        """Whether there is a line of places that no OSD fills."""
+        storage = self.storage
+        return storage is not None and (any(storage.missing_up) or any(storage.missing_acting))
+
+    @property
+    def holes_shown(self) -> bool:
+        """Whether that line is among those shown: it is no OSD, host or rack, and not counted as one."""
+        return self.holes and ceph_rows.missing_key(self.cluster) in self.order
+
+    @property
+    def position(self) -> int | None:
+        """Where the cursor is among the rows that count, from 1; 0 before there is a cursor, None on the missing shards."""
+        key = ceph_rows.missing_key(self.cluster)
+        if self.cursor is None:
+            return 0
+        if self.cursor == key:
+            return None
+        before = self.holes_shown and key in self.order[: self.at]
+        return self.at + 1 - before
+
     def _arrange(self) -> tuple[int, ...]:
         storage = self.storage
         there = storage.columns if storage is not None else ()
@@ -216,8 +238,7 @@ class Grid(Figures):
             keys = [key for key in self._facts if key in store.osds and self._in_scope(store.osds[key])]
         else:
             keys = list(self.groups())
-        storage = store.storages.get(self.cluster)
-        if storage is not None and (any(storage.missing_up) or any(storage.missing_acting)):
+        if self.holes:
             keys.append(ceph_rows.missing_key(self.cluster))
         return keys
 
@@ -228,8 +249,7 @@ class Grid(Figures):
             return ceph_rows.osd_row(osd)
         if key == ceph_rows.missing_key(self.cluster):
             storage = store.storages.get(self.cluster)
-            holes = storage is not None and (any(storage.missing_up) or any(storage.missing_acting))
-            return ceph_rows.missing_row(storage) if storage is not None and holes else None
+            return ceph_rows.missing_row(storage) if storage is not None and self.holes else None
         if self.zoom is Zoom.OSD:
             return None
         found = self.groups().get(key)

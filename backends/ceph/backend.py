@@ -17,6 +17,7 @@ from backends.ceph.gather import Gatherer
 from backends.ceph.groups import Lister
 from backends.ceph.reading import Client, Parts, Reading
 from backends.ceph.rows import Rows
+from backends.ceph.standstill import Standstill
 from evac import clock
 from evac.backend import Receipt, Settings
 from evac.errors import BackendError, Forbidden, NotFound, Refused
@@ -41,6 +42,8 @@ class CephBackend:
         self._reading = Reading(self.client, now=now)
         self._rows = Rows(settings.name)
         self._forgotten = Forgotten(settings.name)
+        self._standstill = Standstill()
+        self._now = now
         self._one_poll = asyncio.Lock()
         self._forbidden: dict[str, tuple[float, str]] = {}
         self._pools: tuple[Any, tuple[Pool, ...]] = (None, ())
@@ -55,7 +58,7 @@ class CephBackend:
             parts = self._reading.parts
             osds = await self._rows.of(parts)
             return Inventory(
-                storage=self._storage(parts),
+                storage=self._moving(self._storage(parts)),
                 pools=self._pool_rows(parts),
                 osds=osds,
                 problems=(*problems, *self._left_set(parts)),
@@ -98,6 +101,9 @@ class CephBackend:
             placed_stamp=placed.stamp,
             placed_doubt=placed.doubt,
         )
+
+    def _moving(self, storage: Storage) -> Storage:
+        return msgspec.structs.replace(storage, work=self._standstill.told(storage, self._now()))
 
     def _pool_rows(self, parts: Parts) -> tuple[Pool, ...]:
         if parts.dump is None:

@@ -12,10 +12,11 @@ from backends.ceph.crush import Bucket, Tree, short
 from backends.ceph.points import Look
 from backends.ceph.reading import Asks
 from backends.ceph.safety import judge
+from backends.ceph.standstill import Standstill
 from evac.errors import BackendError, NotFound
 from evac.model import Problem
 from evac.noun import Finding
-from evac.storage import PG, Monitor, StopAnswer, StopVerdict, Work
+from evac.storage import PG, Monitor, StopAnswer, StopVerdict, Storage, Work
 
 T = TypeVar("T")
 
@@ -70,7 +71,7 @@ class Gatherer:
             monitors=tuple(mon for mon, _ in monitors) if monitors is not None else None,
             monitors_here=here,
             usage=usage,
-            work=work or (),
+            work=_moving(work or (), status),
             trouble=dict(self._trouble),
         )
 
@@ -149,3 +150,18 @@ class Gatherer:
             for mon, address in monitors
             if short(mon.host) == name or (not mon.host and short(mon.name) == name) or address in own
         )
+
+
+def _moving(work: tuple[Work, ...], status: shapes.Status | None) -> tuple[Work, ...]:
+    """What stands still promises no time."""
+    if status is None:
+        return work
+    pgmap = status.pgmap
+    now = Storage(
+        cluster="",
+        pg_states=mapping.pg_states(pgmap),
+        recovery_objects=pgmap.recovering_objects_per_sec,
+        recovery_bytes=pgmap.recovering_bytes_per_sec,
+        work=work,
+    )
+    return Standstill().told(now, 0.0)

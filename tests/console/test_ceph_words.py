@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 
-from evac.storage import Health, HealthCheck
+from evac.storage import Health, HealthCheck, PGState, Work
 from tests.console.cephfleet import ceph_fleet
 from tests.console.harness import running
 
@@ -33,3 +34,51 @@ async def test_the_problems_pane_tells_what_a_ceph_cluster_says_of_itself() -> N
         run.fleet.publish(storages=[msgspec.structs.replace(held, health=Health.OK, checks=())])
         await run.settled()
         assert "no problem" in row(run.text(), "ceph1")
+
+
+STALE = (Work(id="1", message="Rebalancing after osd.3 marked out", done=0.34, waiting=True),)
+"""What Ceph goes on telling while noout keeps it from copying anything."""
+
+
+@pytest.mark.parametrize("wide", [80, 120])
+async def test_progress_that_stands_still_is_said_to_wait_and_promises_no_time(wide: int) -> None:
+    short = (PGState(state="active+clean", count=1900), PGState(state="active+undersized", count=20))
+    held = ceph_fleet(work=STALE, recovery_bytes=None, pg_states=short)
+    async with running(held, size=(wide, 40)) as run:
+        await run.press("6")
+        assert "recovery waits" in run.text()
+        assert "34%" in run.text()
+        assert " left" not in run.text()
+        assert ("nothing is being copied" in run.text()) is (wide >= 120)
+        busy = msgspec.structs.replace(
+            run.fleet.table("storages")["ceph1"],
+            work=(msgspec.structs.replace(STALE[0], waiting=False, remaining=302.0),),
+            recovery_bytes=84e6,
+        )
+        run.fleet.publish(storages=[busy])
+        await run.settled()
+        run.console.main.redraw()
+        await run.pilot.pause()
+        assert "recovery waits" not in run.text()
+        assert "34%, 5 m 02 s left" in run.text()
+
+
+async def test_missing_shards_are_no_osd_in_any_count() -> None:
+    async with running(ceph_fleet(missing_acting=(0,) * 14 + (9,)), size=(120, 40)) as run:
+        await run.press("6", "g")
+        assert "! holes" in run.text().replace("▲", "!")
+        assert "  12 OSDs" in run.text()
+        assert "1/12" in run.text()
+        await run.press("G")
+        assert run.console.grid.cursor == "ceph1/missing"
+        assert "-/12" in run.text()
+        await run.press("/", *"osd", "enter")
+        assert "12 of 12 OSDs" in run.text()
+
+
+async def test_how_old_the_figures_are_is_said_once_above_the_map() -> None:
+    async with running(ceph_fleet(), size=(160, 40)) as run:
+        await run.press("6")
+        head = "\n".join(run.text().splitlines()[:8])
+        assert head.count("ceph1 ✓ fresh") == 1
+        assert head.count("fresh") == 2, "one of the cloud, one of the Ceph cluster"

@@ -130,6 +130,31 @@ async def test_recovery_is_told_with_rates_and_work_with_what_is_left() -> None:
     }
 
 
+async def test_progress_that_stands_still_is_marked_and_promises_no_time() -> None:
+    """With noout Ceph goes on telling the event and a time left, though nothing is copied."""
+    stale = {
+        "id": "r",
+        "message": "Rebalancing after osd.0 marked out",
+        "progress": 0.3,
+        "time_remaining": 90.0,
+    }
+    upgrade = {"id": "u", "message": "Upgrade to 16.2.15", "progress": 0.5, "time_remaining": 60.0}
+    clock, wire = Clock(), Wire(DOWN).say("progress json", {"events": [stale, upgrade]})
+    ceph = backend(wire, clock=clock)
+    assert await waits(ceph) == {"r": (True, None), "u": (False, 60.0)}
+    clock.at += 30
+    wire.say("progress json", {"events": [{**stale, "progress": 0.4}, upgrade]})
+    assert await waits(ceph) == {"r": (False, 90.0), "u": (False, 60.0)}, "it has come further"
+    clock.at += 61
+    assert await waits(ceph) == {"r": (True, None), "u": (False, 60.0)}
+
+
+async def waits(ceph: CephBackend) -> dict[str, tuple[bool, float | None]]:
+    found = (await ceph.inventory()).storage
+    assert found is not None
+    return {one.id: (one.waiting, one.remaining) for one in found.work}
+
+
 async def test_an_osd_that_is_out_does_not_claim_to_be_empty() -> None:
     osds = {osd.id: osd for osd in (await backend(Wire(BACKFILL)).inventory()).osds}
     assert (osds[5].inside, osds[5].reweight, osds[5].used, osds[5].total) == (False, 0, None, None)
