@@ -139,3 +139,7 @@ def cli(ctx: click.Context, /, **options: str | bool | None) -> None:
 def main(args: Sequence[str] | None = None) -> None:
     """Entry point of the `evac` script."""
     cli.main(args=args, prog_name="evac")
+
+
+if __name__ == "__main__":
+    main()
