@@ -9,11 +9,14 @@ import json
 import os
 import sys
 import threading
+from importlib import import_module
+from typing import Any
 
-import libvirt  # type: ignore[import-untyped] # Debian's binding has no stubs
+
+libvirt: Any = import_module("libvirt")  # Debian's binding; it has no type stubs
 
 
-def tell(_conn: object, domain: libvirt.virDomain, event: int, detail: int, uri: str) -> None:
+def tell(_conn: object, domain: Any, event: int, detail: int, uri: str) -> None:
     """One line; nobody else writes."""
     print(json.dumps([uri, domain.name(), event, detail]), flush=True)
 
