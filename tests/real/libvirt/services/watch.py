@@ -12,7 +12,6 @@ import threading
 from importlib import import_module
 from typing import Any
 
-
 libvirt: Any = import_module("libvirt")  # Debian's binding; it has no type stubs
 
 
