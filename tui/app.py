@@ -95,6 +95,7 @@ class Console(App[int], inherit_bindings=False):
         self._state_dir = state_dir
         self._last_seen = away.load(away.file_of(state_dir)) if state_dir else None
         self._said_away = False
+        self._pane_chosen = False
         self._stuck: frozenset[str] = frozenset()
         self._notice_until = 0.0
         self._complaint = complaint
@@ -187,6 +188,7 @@ class Console(App[int], inherit_bindings=False):
             self._touch(name, board.pane.touched(self.store, changes))
             if board.settle() and name == self.board.pane.name and self.main.is_attached:
                 self.main.redraw()
+        self._open_on_storage()
         if first or changes["clusters"]:
             self._redraw_all()
         elif self.main.is_attached and (changes["orders"] or changes["jobs"] or delta.queue is not None):
@@ -196,6 +198,12 @@ class Console(App[int], inherit_bindings=False):
             summary = away.summary(self.store, self._last_seen)
             if summary:
                 self.say(summary, "title", seconds=60.0)
+
+    def _open_on_storage(self) -> None:
+        """Where all clusters are storage systems there will never be a host to see: unless another pane was asked for."""
+        clusters = self.store.clusters.values()
+        if not self._pane_chosen and clusters and all(state.stores for state in clusters):
+            self.show_pane("ceph")
 
     def _touch(self, name: str, keys: set[str]) -> None:
         """Rows of a pane show something else."""
@@ -230,8 +238,10 @@ class Console(App[int], inherit_bindings=False):
 
     def show_pane(self, name: str) -> None:
         """Another pane in the table."""
+        self._pane_chosen = True
         self.board = self.boards[name]
-        self.main.redraw()
+        if self.main.is_attached:
+            self.main.redraw()
 
     def freeze(self) -> None:
         """The ping pane stands still, or goes on."""

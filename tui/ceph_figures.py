@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
 
-from evac.placement import Summary, Which, fair_shares
+from evac.placement import Summary, Which, fair_shares, is_out
 from evac.storage import OSD, Pool, Storage
 from tui.board import Board, Context, Pane
 from tui.ceph_rows import COUNTED, Mode, Row, Zoom, counted
@@ -22,15 +22,16 @@ PIECE = 80
 
 
 class Tally:
-    """A summary that grows."""
+    """A summary that grows. Its sum is of all values, the rest of those that are compared with each other."""
 
     def __init__(self) -> None:
-        self._total = self._count = 0
+        self._all = self._total = self._count = 0
         self._least: int | None = None
         self._most = 0
 
-    def add(self, values: Sequence[int]) -> None:
-        """Some more."""
+    def add(self, every: Sequence[int], values: Sequence[int]) -> None:
+        """Some more values, and those of them that are compared."""
+        self._all += sum(every)
         if values:
             least = min(values)
             self._least = least if self._least is None else min(self._least, least)
@@ -43,7 +44,18 @@ class Tally:
     def summary(self) -> Summary:
         """Of all that was added."""
         mean = self._total / self._count if self._count else 0.0
-        return Summary(self._total, self._least or 0, mean, self._most)
+        return Summary(self._all, self._least or 0, mean, self._most)
+
+
+def compared(counts: Iterable[int], due: Iterable[float], inside: Iterable[bool]) -> list[int]:
+    """What min, avg and max are taken of, in a column as in the row sums: rows that are in, and hold or are due PGs.
+
+    An OSD that drains is out: what still lies on it counts in the sum, but it is no measure of how even the others are.
+    One that is down and in is due its share, so its 0 counts.
+    """
+    return [
+        count for count, fair, within in zip(counts, due, inside, strict=False) if within and (count or fair)
+    ]
 
 
 class Figures(Board):
@@ -166,7 +178,7 @@ class Figures(Board):
     # --- sums ------------------------------------------------------------------------------------
 
     def stats(self, place: int) -> Summary | None:
-        """Sum, min, avg and max of a column over the rows on show that hold or are due any; None while it is being taken."""
+        """Sum of a column over the rows on show; min, avg and max of those that `compared` names. None while it is taken."""
         return self._stats[place] if 0 <= place < len(self._stats) else None
 
     @property
@@ -186,11 +198,13 @@ class Figures(Board):
             some = [self._rows.get(key) for key in order[start : start + PIECE]]
             piece = [row for row in some if row is not None and row.zoom is not Zoom.MISSING]
             values, shares = [self.values(row) for row in piece], [self.shares(row) for row in piece]
-            sums.add([sum(row) for row in values])
+            inside = [any(not is_out(osd) for osd in row.osds) for row in piece]
+            totals = [sum(row) for row in values]
+            sums.add(totals, compared(totals, map(any, shares), inside))
             for tally, counts, due in zip(
                 columns, zip(*values, strict=False), zip(*shares, strict=False), strict=False
             ):
-                tally.add([count for count, fair in zip(counts, due, strict=False) if count or fair])
+                tally.add(counts, compared(counts, due, inside))
             yield
         self._stats = [tally.summary for tally in (*columns, sums)]
 

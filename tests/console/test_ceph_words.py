@@ -5,8 +5,10 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from evac.fleet import Fleet
 from evac.storage import Health, HealthCheck, PGState, Work
 from tests.console.cephfleet import ceph_fleet
+from tests.console.fleetsource import cluster
 from tests.console.harness import running
 
 CHECKS = (
@@ -82,3 +84,47 @@ async def test_how_old_the_figures_are_is_said_once_above_the_map() -> None:
         head = "\n".join(run.text().splitlines()[:8])
         assert head.count("ceph1 ✓ fresh") == 1
         assert head.count("fresh") == 2, "one of the cloud, one of the Ceph cluster"
+
+
+async def test_min_and_avg_of_the_sums_and_of_a_pool_are_of_the_same_osds() -> None:
+    """osd.5 drains: it is out, so it is no measure of the others, though what lies on it is in every sum."""
+    async with running(ceph_fleet(), size=(200, 50)) as run:
+        await run.press("6")
+        osds = run.fleet.table("osds").values()
+        rows = {osd.id: osd.pgs_acting for osd in osds}
+        inside = [row for osd, row in rows.items() if osd != 5]
+        sums = run.console.grid.row_stats
+        assert sums is not None
+        assert sums.total == sum(map(sum, rows.values()))
+        assert (sums.least, sums.most) == (min(map(sum, inside)), max(map(sum, inside)))
+        assert sums.mean == pytest.approx(sum(map(sum, inside)) / 11)
+        for place in range(15):
+            column = run.console.grid.stats(place)
+            assert column is not None
+            assert column.total == sum(row[place] for row in rows.values())
+            assert column.mean == pytest.approx(sum(row[place] for row in inside) / 11)
+        means = [column.mean for place in range(15) if (column := run.console.grid.stats(place))]
+        assert sum(means) == pytest.approx(sums.mean)
+        await run.press("m")
+        up = run.console.grid.row_stats
+        assert up is not None
+        assert up.least > 0, "an OSD that is out and empty has no part in it either"
+
+
+async def test_where_all_clusters_store_the_console_opens_on_the_map_unless_another_pane_was_asked_for() -> (
+    None
+):
+    lab = cluster("ceph1", kind="ceph", stores=True)
+    fleet = ceph_fleet(fleet=Fleet())
+    fleet.publish(clusters=[lab])
+    async with running(fleet) as run:
+        await run.pilot.pause()
+        assert run.console.board.pane.name == "ceph"
+        assert "osd.0" in run.text()
+        await run.press("1")
+        fleet.publish(clusters=[msgspec.structs.replace(lab, took=1.0)])
+        await run.settled()
+        assert run.console.board.pane.name == "hosts"
+    fleet.publish(clusters=[cluster("fra")])
+    async with running(fleet) as run:
+        assert run.console.board.pane.name == "hosts", "there is a cloud as well"
