@@ -97,7 +97,7 @@ def _words(felt: Felt) -> str:
     if gap is None:
         if holes:
             return f"no outage seen, but for {_length(holes[0])} nothing was asked: {holes[0].blind}"
-        return f"no outage: all {felt.sent} probes answered, one each {felt.interval:g} s"
+        return f"no outage seen: all {felt.sent} probes answered, one each {felt.interval:g} s"
     if gap.lost + gap.late == 1 and felt.interval >= 1:
         return f"one reply {'late' if gap.late else 'lost'} in {felt.sent}: normal at one each {felt.interval:g} s"
     late = f", {felt.late} of them too late" if felt.late else ""

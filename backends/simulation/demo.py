@@ -6,6 +6,9 @@
 Writes DIR/clouds.yaml and DIR/config.toml (mode 0600), prints "ready", and serves until its standard input closes or
 SIGTERM or SIGINT arrives. Nothing but loopback and a UNIX socket is listened on. The socket lies in DIR, or, where that
 path is too long for one, in a directory of its own that is removed at the end. Without NumPy there is no Ceph.
+
+Each VM of the demo has an address on loopback and answers there on one TCP port while its guest truly runs, so that evac
+measures real outages. The big fleets of --scale have no such ports, and there nothing is probed.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import contextlib
 import gc
 import json
 import os
+import resource
 import shutil
 import signal
 import sys
@@ -29,6 +33,7 @@ from typing import TYPE_CHECKING
 
 from backends.openstack.simulator import NovaSimulator
 from backends.simulation.demo_fleet import PLANS, big, clouds
+from backends.simulation.listener import Listeners
 from backends.simulation.world import World
 
 if TYPE_CHECKING:
@@ -37,6 +42,24 @@ if TYPE_CHECKING:
 HEADER = """# Written by the demo of evac: a simulated fleet on this machine. Nothing here is real.
 
 """
+
+SILENT = """[probe]
+enabled = false
+"""
+
+PROBED = """[probe]
+grace = 2.0
+
+[[probe.rules]]
+method = "tcp"
+port = {port}
+"""
+
+PORTS_TRIED = 5
+"""A port that is free at one address may be taken at all others, by whoever listens everywhere."""
+
+FILES = 8_192
+"""Open files wanted: one socket for each guest, and two for each that does not run."""
 
 LONGEST_SOCKET = 100
 """Bytes of a UNIX socket's path; Linux takes 107."""
@@ -88,12 +111,36 @@ def storages(options: argparse.Namespace, clouds_: Mapping[str, World]) -> dict[
     return {demo_ceph.NAME: CephSimulator(demo_ceph.storage(clouds_[demo_ceph.CLOUD], seed=options.seed))}
 
 
-def write_files(folder: Path, simulators: Mapping[str, NovaSimulator], sockets: Mapping[str, Path]) -> None:
-    """clouds.yaml (JSON is YAML) and config.toml, readable by their owner only."""
+async def guests(fleet: Mapping[str, World], stack: contextlib.AsyncExitStack) -> int:
+    """Let every guest of these clouds answer on loopback; the TCP port, or 0 where that cannot be."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+    if 0 <= soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    for _ in range(PORTS_TRIED):
+        attempt = contextlib.AsyncExitStack()
+        port = 0
+        try:
+            for number, world in enumerate(fleet.values()):
+                ports = await attempt.enter_async_context(Listeners(world, network=64 + number))
+                port = ports.open_all(port)
+        except OSError:
+            await attempt.aclose()
+            continue
+        stack.push_async_callback(attempt.aclose)
+        return port
+    return 0
+
+
+def write_files(
+    folder: Path, simulators: Mapping[str, NovaSimulator], sockets: Mapping[str, Path], *, port: int = 0
+) -> None:
+    """clouds.yaml (JSON is YAML) and config.toml, readable by their owner only. `port`: where guests answer."""
     entries = {name: simulator.cloud() for name, simulator in simulators.items()}
     _write(folder / "clouds.yaml", json.dumps({"clouds": entries}, indent=2) + "\n")
     tables = [_table(name) for name in simulators]
     tables += [_ceph_table(name, path) for name, path in sockets.items()]
+    tables.insert(0, PROBED.format(port=port) if port else SILENT)
     _write(folder / "config.toml", HEADER + "\n".join(tables))
 
 
@@ -158,7 +205,8 @@ async def serve(options: argparse.Namespace) -> None:
         for name, ceph in storages(options, fleet).items():
             sockets[name] = _socket(options.dir, name, stack)
             await stack.enter_async_context(ceph.serve(sockets[name]))
-        write_files(options.dir, simulators, sockets)
+        port = 0 if options.scale else await guests(fleet, stack)
+        write_files(options.dir, simulators, sockets, port=port)
         # the fleet lives as long as the process: collecting it again and again only costs time
         gc.collect()
         gc.freeze()

@@ -21,11 +21,15 @@ ECHO_LIMIT = 65536
 class _Guest:
     """One VM's port. What is sent to it comes back, while the guest runs."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, port: int = 0) -> None:
         self.listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        self.listening.setblocking(False)
-        self.listening.bind((address, 0))
-        self.listening.listen(0)
+        try:
+            self.listening.setblocking(False)
+            self.listening.bind((address, port))
+            self.listening.listen(0)
+        except OSError:
+            self.listening.close()
+            raise
         self.awake: bool | None = None
         """None: not yet told."""
         self._fillers: list[socket.socket] = []
@@ -92,8 +96,10 @@ class _Guest:
 class Listeners:
     """The ports of a world's VMs, opened only when asked for. `async with Listeners(world) as ports`."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, *, network: int = 64) -> None:
+        """`network`: the guests' addresses begin with 127 and this number; two worlds on one port need two."""
         self._world = world
+        self._network = network
         self._guests: dict[str, _Guest] = {}
         self._timer: asyncio.TimerHandle | None = None
 
@@ -118,12 +124,33 @@ class Listeners:
         """IP and port on which this VM answers; the same for the same VM. Raises Denied 404."""
         self._world.vm(vm_id)
         if vm_id not in self._guests:
-            number = len(self._guests) + 2
-            self._guests[vm_id] = _Guest(
-                f"127.{64 + number // 62500}.{number // 250 % 250}.{number % 250 + 1}"
-            )
+            self._guests[vm_id] = _Guest(self._address(len(self._guests) + 2))
             self.follow()
         return self._guests[vm_id].address
+
+    def open_all(self, port: int = 0) -> int:
+        """Every VM of the world gets an address of its own, at which it answers on this port (0: one that is free).
+
+        The addresses are loopback's, and the only ones that the world's VMs have from now on. The port is returned.
+        Raises OSError: the port is taken, or this system has no such addresses; nothing is changed then.
+        """
+        opened: dict[str, _Guest] = {}
+        try:
+            for number, vm_id in enumerate(self._world.vms, start=len(self._guests) + 2):
+                opened[vm_id] = _Guest(self._address(number), port)
+                port = opened[vm_id].address[1]
+        except OSError:
+            for guest in opened.values():
+                guest.listening.close()
+            raise
+        self._guests.update(opened)
+        for vm_id, guest in opened.items():
+            self._world.vms[vm_id].addresses = (guest.address[0],)
+        self.follow()
+        return port
+
+    def _address(self, number: int) -> str:
+        return f"127.{self._network + number // 62500}.{number // 250 % 250}.{number % 250 + 1}"
 
     def _poke(self) -> None:
         """Something was ordered: look again as soon as whoever ordered it is finished."""

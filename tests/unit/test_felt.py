@@ -51,7 +51,7 @@ def ruled(*felts: Felt, action: object = LIVE, limit: float = 1.0, **more: bool)
 def test_no_gap_is_fine_and_says_how_often_it_was_asked() -> None:
     ruling = ruled(felt())
     assert (ruling.verdict, ruling.failed) == (FeltVerdict.FINE, False)
-    assert ruling.words == "no outage: all 100 probes answered, one each 0.1 s"
+    assert ruling.words == "no outage seen: all 100 probes answered, one each 0.1 s"
 
 
 def test_an_outage_is_told_as_a_bracket() -> None:
