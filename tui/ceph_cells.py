@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from evac.placement import Summary, Which, deviation
 from tui import ramps
+from tui.abbreviated import abbreviated
 from tui.board import Column
 from tui.ceph_rows import Mode, Row, Zoom
 from tui.grid import Grid
@@ -35,6 +36,13 @@ def pool_title(grid: Grid, pool: int, look: Look) -> str:
     if known is None:
         return f"{look.glyph('cancelled')}gone"
     return clean(known.name, look.ascii_only)
+
+
+def pool_titles(grid: Grid, cells: int, look: Look) -> dict[int, str]:
+    """The pools' names in so many cells, kept apart from all others of the cluster, whether on the screen or not."""
+    names = {pool: pool_title(grid, pool, look) for pool in grid.columns}
+    short = abbreviated(tuple(names.values()), cells, look.ascii_only)
+    return {pool: short[name] for pool, name in names.items()}
 
 
 def head_title(grid: Grid, column: Column, look: Look) -> str:

@@ -11,7 +11,7 @@ from evac.storage import OSD, Storage
 from tui.filter import Haystack
 from tui.look import Look, Span
 from tui.panes.common import natural
-from tui.text import clean
+from tui.text import clean, width
 
 
 class Zoom(StrEnum):
@@ -151,6 +151,10 @@ _STATES = {
 }
 
 
+_SHORT = {"draining": "drain", "down+out": "down"}
+"""Of a host or rack; the row of the OSD says all."""
+
+
 def osd_word(osd: OSD) -> str:
     """One of the words of `_STATES`."""
     if not osd.exists:
@@ -164,8 +168,8 @@ def osd_word(osd: OSD) -> str:
     return "draining" if any(osd.pgs_acting) else "out"
 
 
-def state_of(row: Row, look: Look) -> Span:
-    """As "✗ down"; of a host or rack the worst, counted: "✗ 1/4 down"."""
+def state_of(row: Row, look: Look, room: int = 0) -> Span:
+    """As "✗ down"; of a host or rack the worst, counted: "✗ 1/4 down", and "✗ 1 down" where there is no `room` for more."""
     if row.zoom is Zoom.MISSING:
         return Span(f"{look.glyph('warn')} holes", "warn")
     words = [osd_word(osd) for osd in row.osds]
@@ -176,8 +180,10 @@ def state_of(row: Row, look: Look) -> Span:
     if worst == "up":
         return Span(f"{look.glyph(glyph)} {len(words)} up", tone)
     count = sum(word.startswith(worst) for word in words)
-    short = "drain" if worst == "draining" else worst
-    return Span(f"{look.glyph(glyph)} {count}/{len(words)} {short}", tone)
+    short = _SHORT.get(worst, worst)
+    texts = [f"{look.glyph(glyph)} {said}" for said in (f"{count}/{len(words)} {short}", f"{count} {short}")]
+    fits = (text for text in texts if not room or width(text) <= room)
+    return Span(next(fits, texts[-1]), tone)
 
 
 def state_rank(row: Row) -> int:

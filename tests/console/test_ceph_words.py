@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from evac.fleet import Fleet
 from evac.storage import Health, HealthCheck, PGState, Work
 from tests.console.cephfleet import ceph_fleet
 from tests.console.fleetsource import cluster
 from tests.console.harness import running
+from tui.abbreviated import abbreviated
+from tui.text import clean, width
 
 CHECKS = (
     HealthCheck(code="OSD_FULL", severity=Health.ERROR, summary="1 full osd(s)", advice="Free space."),
@@ -128,3 +132,52 @@ async def test_where_all_clusters_store_the_console_opens_on_the_map_unless_anot
     fleet.publish(clusters=[cluster("fra")])
     async with running(fleet) as run:
         assert run.console.board.pane.name == "hosts", "there is a cloud as well"
+
+
+def test_names_that_would_be_cut_alike_keep_what_tells_them_apart() -> None:
+    pools = tuple(f"pool{number:02d}" for number in range(1, 16))
+    short = abbreviated(("rbd", "volumes", *pools), 4, False)
+    assert short["rbd"] == "rbd"
+    assert short["volumes"] == "vol…", "none other is cut so"
+    assert short["pool07"] == "…l07"
+    assert len(set(short.values())) == len(short)
+    ends = abbreviated(("cephfs_a_data", "cephfs_b_data"), 8, True)
+    assert set(ends.values()) == {"~_a_data"[-8:], "~_b_data"[-8:]}
+    both = abbreviated(("pool-a-hdd", "pool-b-hdd", "pool-a-ssd", "pool-b-ssd"), 5, False)
+    assert all(width(text) <= 5 for text in both.values())
+    assert len(set(both.values())) == 2, "as many as five cells allow"
+
+
+@given(st.lists(st.text(max_size=12), unique=True, max_size=12), st.integers(1, 9), st.booleans())
+def test_abbreviated_names_always_fit(names: list[str], cells: int, ascii_only: bool) -> None:
+    short = abbreviated(tuple(clean(name, ascii_only) for name in names), cells, ascii_only)
+    assert all(width(text) <= cells for text in short.values())
+
+
+async def test_pools_named_alike_are_told_apart_at_80_columns() -> None:
+    fleet = ceph_fleet()
+    fleet.publish(
+        pools=[
+            msgspec.structs.replace(pool, name=f"pool{pool.id:02d}") for pool in fleet.table("pools").values()
+        ]
+    )
+    async with running(fleet) as run:
+        await run.press("6")
+        names, ids = (line.split() for line in run.text().splitlines()[6:8])
+        assert names[:3] == ["…l01", "…l02", "…l03"]
+        assert ids[-len(names) :][:3] == ["1", "2", "3"]
+
+
+async def test_states_of_hosts_and_racks_are_whole_words() -> None:
+    async with running(ceph_fleet()) as run:
+        await run.press("6", "Z")
+        lines = {line.split()[0]: line for line in run.text().splitlines() if line.startswith("node")}
+        assert "✗ 1/3 down" in lines["node02"], "osd.3 is down, osd.5 drains"
+        down = run.fleet.table("osds")["ceph1/3"]
+        run.fleet.publish(osds=[msgspec.structs.replace(down, up=True)])
+        await run.settled()
+        line = next(line for line in run.text().splitlines() if line.startswith("node02"))
+        assert "→ 1 drain " in line
+        assert "▲3 " in line
+        assert "…" not in line
+        assert ">300" in run.text()

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 EMPTY = "No Ceph cluster is configured. evac doctor shows how to add one; other panes are not affected."
 
+STATE = 10
+"""Cells of a state: "→ draining"."""
+
 ENTER = "Enter lists its PGs"
 
 
@@ -76,7 +79,7 @@ def _over(grid: Grid, row: Row, context: Context) -> Span:
     count = grid.over(row)
     if not count:
         return Span("")
-    word = "over" if row.zoom is Zoom.OSD else f"{count} ov"
+    word = "over" if row.zoom is Zoom.OSD else str(count)  # the head above says over what
     return Span(f"{context.look.glyph('warn')}{word}", "bad")
 
 
@@ -108,8 +111,8 @@ def _columns(grid: Grid) -> tuple[Column, ...]:
         Column(
             key="state",
             title="STATE",
-            width=10,
-            cell=lambda row, ctx: ceph_rows.state_of(row, ctx.look),
+            width=STATE,
+            cell=lambda row, ctx: ceph_rows.state_of(row, ctx.look, STATE),
             sort=lambda row, _: None if row.zoom is Zoom.MISSING else ceph_rows.state_rank(row),
         ),
         Column(key="flag", title="", width=1, cell=lambda row, ctx: _flag(grid, row, ctx)),

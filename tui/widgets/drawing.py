@@ -33,7 +33,6 @@ WIDEST = 12
 TALL = 22
 """Lines from which min, avg and max are drawn below the sums."""
 
-
 SETTLED = 1.0
 """Seconds from the first of some changes until the sums of a large cluster are taken: 0.1 s of CPU at 10,000 x 50."""
 
@@ -233,8 +232,9 @@ class Drawing(Widget):
             spans.append(Span(f"{words} ", "dim"))
         spans.append(Span(" "))
         pinned = grid.pinned
+        names = ceph_cells.pool_titles(grid, self._cell - 1, look) if y == 0 else {}
         for at, (pool, _) in enumerate(self._shown):
-            words = ceph_cells.pool_title(grid, pool, look) if y == 0 else self._pool_id(pool, at < pinned)
+            words = names[pool] if y == 0 else self._pool_id(pool, at < pinned)
             text = fit(words, self._cell - 1, right=True, ascii_only=look.ascii_only)
             spans.append(Span(f"{text} ", "cursor" if at == cursor else "title" if y == 0 else "dim"))
         return strip_of(tuple(spans), wide, self.palette) if grid.order else Strip.blank(wide)
