@@ -27,8 +27,9 @@ RATE = 10_000
 """Probes per second in all. Above it every interval is stretched alike, and that is said."""
 
 TICK = SECOND // 100
-"""From `MANY` probes a second on, those due within a twentieth of the shortest interval, and at most this long, are sent
-together: fewer wake-ups. The times that count are those of sending, so nothing is less exact for it."""
+"""From `MANY` probes a second on they are sent together at the ticks of a grid: a tenth of the shortest interval, and at
+most this long. That is fewer wake-ups, and spacing stays even, since intervals are multiples of the grid. The times that
+count are those of sending in any case."""
 
 MANY = 200
 
@@ -173,7 +174,7 @@ class Loop:
         self._reckoned = True
         wanted = sum(SECOND / lane.interval for lane in self._lanes.values())
         shortest = min((lane.interval for lane in self._lanes.values()), default=SECOND)
-        self._tick = min(TICK, shortest // 20) if wanted > MANY else 0
+        self._tick = min(TICK, shortest // 10) if wanted > MANY else 0
         stretch = max(1.0, wanted / self._rate)
         if stretch != self._stretch:
             self._stretch = stretch
@@ -225,8 +226,8 @@ class Loop:
 
     def _next(self, now: int) -> int:
         due = self._due[0][0] if self._due else now + SECOND
-        if self._tick:
-            due = max(due, now + self._tick)
+        if self._tick and due > now - self._tick:  # else a burst was cut short: go on at once
+            due = -(-due // self._tick) * self._tick
         closing = self._closing[0][0] if self._closing else now + SECOND
         return min(due, closing, self._swept + SWEEP if self._lanes else now + SECOND)
 

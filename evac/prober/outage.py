@@ -22,6 +22,9 @@ KEPT = 20
 BLIND_FACTOR = 3
 """Nothing asked for more than this many intervals: the measure has a hole there, which may hide an outage."""
 
+BRIDGED = SECOND // 10
+"""A hole this short within a silence is told, and taken for a part of it: a busy machine makes such holes at 10 ms."""
+
 STOOD_STILL = "the prober stood still"
 
 _Known = tuple[int, int, Gap]
@@ -103,7 +106,7 @@ class Course:
             bad = self._bad = _Bad(sent, done, why)
         elif why and before is not None:
             bad.blind = bad.blind or why
-            if sent - before > self._watched:
+            if sent - before > max(self._watched, BRIDGED):
                 bad.rest(done)
         bad.last = sent
         bad.lost += not late

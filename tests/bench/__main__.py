@@ -19,6 +19,7 @@ BENCHES: dict[str, tuple[list[str], list[str]]] = {
     "pgs": ([], ["--quick"]),
     "drain": (["--runs", "3"], ["--runs", "1", "--vms", "200"]),
     "torture": (["--kills", "200"], ["--kills", "10"]),
+    "ping": ([], ["--quick"]),
     "pgs_stall": ([], ["100000", "2000", "30"]),
     "ceph_poll": ([], ["1000", "20"]),
 }

@@ -70,10 +70,11 @@ class Guests:
 
 def icmp() -> None:
     guests = Guests()
+    watched: list[Any] = [guests.socket, 0]
     print("ready", flush=True)
     while True:
         wait = max(0.0, (guests.pause[1] - time.monotonic_ns()) / 1e9) if guests.held else 1.0
-        ready = select.select([guests.socket, 0], [], [], wait)[0]
+        ready = select.select(watched, [], [], wait)[0]
         if 0 in ready:
             line = sys.stdin.readline()
             if not line:

@@ -82,6 +82,12 @@ def test_an_outage_with_a_hole_in_it_lasted_at_least_what_was_watched_and_at_mos
     assert "stood still" in gap.blind
 
 
+def test_a_hiccup_of_a_busy_machine_within_an_outage_is_told_and_bridged() -> None:
+    (gap,) = ran("..xxx------xx..", interval=10 * MS).gaps
+    assert gap.least == pytest.approx(0.1)
+    assert "stood still" in gap.blind
+
+
 def test_a_hole_that_goes_on_to_the_end_is_told() -> None:
     made = ran("....")
     made.hole("this machine has no route to it")
