@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -35,7 +35,7 @@ KEEPALIVE = (5, 3)
 BEAT = 5.0
 """Seconds between two small questions of ours that show that it still answers."""
 
-SILENCE = 10.0
+SILENCE = 6.0
 """Seconds without an answer to one after which the connection is given up."""
 
 PAUSES = (0.5, 1.0, 2.0, 5.0)
@@ -75,6 +75,9 @@ class Site:
         self._lost = asyncio.Event()
         self._stale: set[str] = set()
         self._fresh_at = 0.0
+        self._users: set[Future[Any]] = set()
+        """Calls of the present connection that have not come back."""
+        self._closing: set[asyncio.Task[None]] = set()
         self.epoch = 0
         """Counts the connections there were."""
         self._new_threads()
@@ -115,7 +118,6 @@ class Site:
 
     async def _listen(self) -> None:
         """Until the connection is lost."""
-        loop = asyncio.get_running_loop()
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(BEAT):
@@ -123,9 +125,10 @@ class Site:
                 return
             try:
                 async with asyncio.timeout(SILENCE):
-                    await loop.run_in_executor(self._opener, self._conn.getLibVersion)
+                    await asyncio.wrap_future(self._use(self._opener, self._conn.getLibVersion))
             except (TimeoutError, lv.libvirtError):
-                self._set_trouble(self._silent("a small question"))
+                self._set_trouble(self._silent("a small question", SILENCE))
+                self._lost.set()
                 return
 
     def _set_trouble(self, error: BackendError | None) -> None:
@@ -170,10 +173,11 @@ class Site:
             raise words.read_failed(failure, where=self.name, what=f"connecting to port {port}") from None
         writer.close()
 
-    def _silent(self, what: str) -> Unreachable:
+    def _silent(self, what: str, seconds: float = 0.0) -> Unreachable:
+        limit = seconds or self._setup.connect_timeout
         return Unreachable(
             Problem(
-                happened=f"{self.name}: {what}: no answer within {self._setup.connect_timeout:g} s.",
+                happened=f"{self.name}: {what}: no answer within {limit:g} s.",
                 unaffected="Guests run on; what other hosts tell is shown.",
                 next_step="Is the host, or its network, down? evac keeps trying.",
             )
@@ -226,7 +230,10 @@ class Site:
                     )
                 )
             )
-        asyncio.get_running_loop().run_in_executor(self._opener, _close, conn)
+        users, self._users = self._users, set()
+        closing = asyncio.create_task(_close_when_unused(conn, users))
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
         for threads in (self._reads, self._changes, self._opener):
             threads.shutdown(wait=False)
         self._new_threads()  # those that wait for an answer of the old connection may do so for a quarter of an hour
@@ -269,7 +276,9 @@ class Site:
         failed = words.change_failed if changes else words.read_failed
         try:
             async with asyncio.timeout(patience or self._setup.read_timeout):
-                return await asyncio.get_running_loop().run_in_executor(threads, work, conn)
+                if conn is None:  # it has a connection of its own
+                    return await asyncio.wrap_future(threads.submit(work, conn))
+                return await self._unless_lost(self._use(threads, work, conn))
         except lv.libvirtError as error:
             failure = words.failure_of(error)
             trouble = failed(failure, where=self.name, what=what)
@@ -282,6 +291,26 @@ class Site:
             raise failed(failure, where=self.name, what=what) from None
         except GuardRefused as error:
             raise Refused(Problem(happened=f"{what}: {error}.", unaffected="Nothing was changed.")) from None
+
+    def _use(self, threads: ThreadPoolExecutor, work: Callable[..., T], *args: Any) -> Future[T]:
+        future = threads.submit(work, *args)
+        self._users.add(future)
+        future.add_done_callback(self._users.discard)
+        return future
+
+    async def _unless_lost(self, future: Future[T]) -> T:
+        """What the thread brings; when the connection is lost first, nobody waits for that."""
+        answer = asyncio.wrap_future(future)
+        lost = asyncio.ensure_future(self._lost.wait())
+        first: set[asyncio.Future[Any]] = {answer, lost}
+        try:
+            await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            lost.cancel()
+        if not answer.done():
+            answer.cancel()
+            raise TimeoutError
+        return answer.result()
 
     # --- what it said -------------------------------------------------------------------------------------------
 
@@ -334,6 +363,12 @@ class Site:
         await asyncio.gather(self._keeping, return_exceptions=True)
         for threads in (self._reads, self._changes, self._opener):
             threads.shutdown(wait=False, cancel_futures=True)
+
+
+async def _close_when_unused(conn: Any, users: set[Future[Any]]) -> None:
+    """Closing it under a call that still waits frees what that call uses: the process would die."""
+    await asyncio.gather(*(asyncio.wrap_future(one) for one in list(users)), return_exceptions=True)
+    await asyncio.to_thread(_close, conn)
 
 
 def _close(conn: Any) -> None:
