@@ -13,7 +13,8 @@ def abbreviated(names: tuple[str, ...], cells: int, ascii_only: bool) -> dict[st
     """Name → as much of it as fits into `cells`.
 
     Beginnings that are all alike say nothing ("poo…"): where cut names would be the same, they keep what tells them
-    apart, the end ("…l07") or some of both. Names that cannot be told apart in so few cells are cut as any other.
+    apart: the end ("…l07"), what follows the common beginning, or some of both ends. Names that cannot
+    be told apart in so few cells are cut as any other.
     """
     short = {
         name: name if width(name) <= cells else fit(name, cells, ascii_only=ascii_only) for name in names
@@ -33,12 +34,19 @@ def abbreviated(names: tuple[str, ...], cells: int, ascii_only: bool) -> dict[st
 
 
 def _apart(names: Sequence[str], cells: int, taken: set[str], mark: str) -> dict[str, str]:
-    """The cut that leaves most of them different, with as much of the end as possible."""
+    """The cut that leaves most of them different, with as much of the end as possible; none where all stay alike."""
+    room = cells - width(mark)
+    shared = next(
+        (at for at, signs in enumerate(zip(*names, strict=False)) if len(set(signs)) > 1),
+        min(map(len, names), default=0),
+    )
     ways = [
-        {name: _cut(name, begin, cells - begin - width(mark), mark) for name in names}
-        for begin in range(max(1, cells - width(mark)))
+        {name: _cut(name, 0, room, mark) for name in names},
+        {name: f"{mark}{_within(name[shared:], room)}" for name in names},
+        *({name: _cut(name, begin, room - begin, mark) for name in names} for begin in range(1, room)),
     ]
-    return max(ways, key=lambda way: len(set(way.values()) - taken))
+    best = max(ways, key=lambda way: len(set(way.values()) - taken))
+    return best if len(set(best.values())) > 1 else {}
 
 
 def _cut(name: str, begin: int, end: int, mark: str) -> str:
