@@ -29,6 +29,10 @@ def judge(action: Action, felt: Sequence[Felt], *, limit: float, within: float, 
     `limit`: seconds of outage that a live migration may cause; cold moves stop the guest, so none holds for them.
     `within`: seconds that it was given to answer again, for the words only.
     """
+    there = [one for one in felt if one.answered_before]
+    if there and all(_silent_now(one) for one in there):
+        # Also where the length of an outage could not be measured: that nothing answers now is known all the same.
+        return _silent(there, within, moved=moved)
     good = [one for one in felt if not one.unmeasured]
     if not good:
         why = felt[0].unmeasured if felt else "nothing was asked"
@@ -36,8 +40,6 @@ def judge(action: Action, felt: Sequence[Felt], *, limit: float, within: float, 
     before = [one for one in good if one.answered_before]
     if not before:
         return _never_there(good)
-    if all(one.answers_now is False for one in before):
-        return _silent(before, within, moved=moved)
     worst = max(before, key=_badness)
     words = _words(worst) + _others(felt, before, worst)
     gap = _counted(worst)
@@ -89,6 +91,12 @@ def _silent(before: Sequence[Felt], within: float, *, moved: bool) -> Ruling:
         "moving it back or a reboot may help."
     )
     return Ruling(FeltVerdict.SILENT, words, step)
+
+
+def _silent_now(felt: Felt) -> bool:
+    """It was asked until the end, and did not answer."""
+    asked = not felt.unmeasured or not any(gap.blind and not gap.over for gap in felt.gaps)
+    return asked and felt.answers_now is False
 
 
 def _words(felt: Felt) -> str:

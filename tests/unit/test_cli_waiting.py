@@ -11,9 +11,11 @@ import pytest
 from evac.actions import LiveMigrate
 from evac.api import Delta
 from evac.jobs import Actor, Job, JobState, Order, OrderState
+from evac.probe import FeltVerdict
 from tui.commands import waiting
+from tui.commands.queueing import how_far
 from tui.commands.session import View
-from tui.commands.waiting import Reporter, only_unknown_left, until_over
+from tui.commands.waiting import Reporter, ended_line, only_unknown_left, summary, until_over
 
 BY = Actor(uid=0, user="root", role="admin")
 ORDER = Order(id="O1", title="migrate web", by=BY, created=0.0, jobs=1)
@@ -79,3 +81,40 @@ def test_only_unknown_left_means_that_nothing_moves_by_itself() -> None:
         if not state.ended and state is not JobState.UNKNOWN:
             assert not only_unknown_left([jobs[JobState.UNKNOWN], jobs[state]])
     assert not only_unknown_left([]), "an order of which no job is known yet has only begun"
+
+
+def felt(number: int, verdict: FeltVerdict, words: str, **more: object) -> Job:
+    action = LiveMigrate(cluster="c", vm=str(number), name=f"web-{number}", host="a")
+    known = {
+        "id": f"J{number}",
+        "action": action,
+        "state": JobState.DONE,
+        "felt_verdict": verdict,
+        "felt_words": words,
+    }
+    return msgspec.structs.replace(JOB, **{**known, **more})
+
+
+def test_the_summary_lists_what_each_guest_felt_and_how_many_could_not_be_measured() -> None:
+    jobs = [
+        felt(1, FeltVerdict.UNMEASURED, "not measured: no address is known"),
+        felt(2, FeltVerdict.FINE, "out for 0.10 to 0.31 s"),
+        JOB,
+    ]
+    lines = summary(msgspec.structs.replace(ORDER, state=OrderState.DONE), jobs)
+    start = lines.index("  what the guests felt, 1 of 2 measured:")
+    assert lines[start + 1 : start + 3] == [
+        "    web-2: out for 0.10 to 0.31 s",
+        "    web-1: not measured: no address is known",
+    ]
+    assert not any("felt" in line for line in summary(ORDER, [JOB]))
+
+
+def test_a_job_that_ends_is_told_with_what_was_felt_and_nothing_is_said_twice() -> None:
+    fine = felt(2, FeltVerdict.FINE, "out for 0.10 to 0.31 s", reason="running on b")
+    assert ended_line(fine).endswith("done; out for 0.10 to 0.31 s")
+    assert how_far(fine) == "running on b; out for 0.10 to 0.31 s"
+    words = "migrated, guest silent: 192.0.2.1 answered before the move"
+    silent = felt(3, FeltVerdict.SILENT, words, state=JobState.FAILED, reason=words)
+    assert ended_line(silent).count("guest silent") == 1
+    assert how_far(silent) == words

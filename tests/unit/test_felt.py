@@ -106,6 +106,13 @@ def test_not_measured_beats_a_zero() -> None:
     assert ruled(felt(answered_before=None)).verdict is FeltVerdict.UNMEASURED
 
 
+def test_silent_after_the_move_is_known_even_where_the_outage_could_not_be_measured() -> None:
+    lost = gap(20.0, None, over=False)
+    assert ruled(felt(lost, unmeasured="the machine stood still for 1.2 s")).verdict is FeltVerdict.SILENT
+    blind = gap(20.0, None, over=False, blind="the prober stood still")
+    assert ruled(felt(blind, unmeasured="the machine stood still")).verdict is FeltVerdict.UNMEASURED
+
+
 def test_a_hole_in_the_asking_is_no_outage_and_no_proof_of_none() -> None:
     ruling = ruled(felt(gap(0.0, 5.0, lost=0, blind="the prober stood still")))
     assert ruling.verdict is FeltVerdict.FINE
@@ -135,9 +142,9 @@ def test_every_measure_gets_a_verdict_that_keeps_the_rules(
     assert ruling.words
     good = [one for one in found if not one.unmeasured]
     if ruling.failed:
-        assert any(one.answered_before for one in good)  # never blamed for what was silent before
+        assert any(one.answered_before for one in found)  # never blamed for what was silent before
         assert ruling.next_step
-    if not any(one.answered_before for one in good):
+    if not any(one.answered_before for one in found):
         assert ruling.verdict is FeltVerdict.UNMEASURED
     if ruling.verdict is FeltVerdict.UNMEASURED:
         assert ruling.words.startswith("not measured")
