@@ -65,7 +65,11 @@ def _line(row: ProbeRow, name: str, columns: int) -> str:
     facts = (
         f"{row.state:<8} {row.sent:>6} sent {row.lost:>4} lost {row.late:>4} late {rtt(row.rtt):>9}"
         + (f"  silent for {seconds(row.silent_for)} s" if row.silent_for is not None else "")
-        + (f"  longest {bracket(row.longest)}" if row.longest is not None and outage(row.longest) else "")
+        + (
+            f"  longest {bracket(row.longest)}"
+            if row.longest and row.longest.over and outage(row.longest)
+            else ""
+        )
         + (f"  {clean(row.why)}" if row.why else "")
     )
     room = columns - 1 - width(name) - 2

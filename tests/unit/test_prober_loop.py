@@ -258,6 +258,41 @@ def test_a_prober_that_was_away_for_a_second_measures_nothing(
     assert run.felt["move"].lost == 0
 
 
+@pytest.mark.parametrize("step", [-3600.0, -0.03, 0.03, 0.3, 3600.0])
+def test_a_wall_clock_that_is_set_makes_no_outage(
+    run: Run, listening: int, monkeypatch: pytest.MonkeyPatch, step: float
+) -> None:
+    """Kernel stamps are in wall time: here those of the old time are read with the new."""
+    asked = Target(id="vm", address="127.0.0.1", interval=0.02) if ICMP else tcp(listening)
+    run.loop.watch([asked])
+    assert run.loop.begin("vm", "move", interval=0.02)
+    run.until(lambda: run.row().sent >= 8)
+    real = time.time_ns
+    monkeypatch.setattr(time, "time_ns", lambda: real() + int(step * 1e9))
+    run.until(lambda: run.row().sent >= 16)
+    monkeypatch.undo()
+    run.until(lambda: run.row().sent >= 24)
+    run.loop.end("vm", "move")
+    run.until(lambda: "move" in run.felt)
+    felt = run.felt["move"]
+    assert (felt.lost, felt.late, felt.unmeasured) == (0, 0, "")
+    assert not [gap for gap in felt.gaps if gap.lost or gap.late]
+
+
+def test_a_machine_that_slept_during_a_move_did_not_measure_it(
+    run: Run, listening: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run.loop.watch([tcp(listening)])
+    assert run.loop.begin("vm", "move", interval=0.02)
+    run.until(lambda: run.row().sent >= 5)
+    boot = time.clock_gettime_ns
+    monkeypatch.setattr(time, "clock_gettime_ns", lambda clock: boot(clock) + 90_000_000_000)
+    run.until(lambda: run.row().sent >= 10)
+    run.loop.end("vm", "move")
+    run.until(lambda: "move" in run.felt)
+    assert run.felt["move"].unmeasured == "this machine slept for 90 s"
+
+
 def test_a_second_move_of_one_target_is_refused_while_the_first_is_measured(run: Run, listening: int) -> None:
     run.loop.watch([tcp(listening)])
     assert run.loop.begin("vm", "one", interval=0.02)
