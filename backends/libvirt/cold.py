@@ -122,7 +122,9 @@ class ColdMoves:
             xml = await source.ask("reading its definition", lambda conn: _whole_xml(conn, vm.id))
             await target.change(f"defining {vm.name}", lambda conn: _define(conn, xml))
             await self._proof(vm, source, target)
-            await source.change(f"undefining {vm.name}", lambda conn: _undefine(conn, vm.id))
+            await source.change(
+                f"undefining {vm.name}", lambda conn: _undefine(conn, vm.id, one.definition.nvram)
+            )
             if ran:
                 await self._nowhere(vm.id, vm.name, but=())
                 await target.change(f"starting {vm.name}", lambda conn: _create(conn, vm.id))
@@ -335,9 +337,9 @@ def _define(conn: Any, xml: str) -> None:
     conn.defineXMLFlags(xml, 0)
 
 
-def _undefine(conn: Any, vm_id: str) -> None:
-    """What lies beside the definition stays: it may be on shared storage."""
-    conn.lookupByUUIDString(vm_id).undefineFlags(lv.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM)
+def _undefine(conn: Any, vm_id: str, nvram: str) -> None:
+    """The file of its firmware's variables stays: it is on shared storage, and the other host has it now."""
+    conn.lookupByUUIDString(vm_id).undefineFlags(lv.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM if nvram else 0)
 
 
 def _rebuild(conn: Any, kept: Kept) -> None:
