@@ -65,7 +65,7 @@ async def test_guests_of_a_dead_host_are_rebuilt_once_and_only_after_a_statement
     done = await kvm_rig.evac_later("evacuate", "kvm01", "--yes")
     assert done.returncode not in (0, 1), done.stdout + done.stderr
     assert await _refused(kvm_rig, Evacuate(**vm_identity(web1), fenced="")), "it needs a statement"
-    assert sorted(kvm.running()) == ["cache1"], "nothing was started"
+    assert sorted(kvm.running()) == ["cache1"], f"nothing was started {kvm_rig.words()}"
     kvm.create("web1", "kvm02")  # somebody was quicker, by hand
     assert await _refused(kvm_rig, Evacuate(**vm_identity(web1), to="kvm03", fenced=FENCED)), (
         "it answers elsewhere"

@@ -80,16 +80,30 @@ def silences(probes: Sequence[tuple[float, float | None]], deadline: float) -> l
     return found
 
 
+def coarse(seen: Sequence[Silence], interval: float) -> list[Silence]:
+    """As one who asks less often must see them: a good spell shorter than his interval may fall between two probes."""
+    found: list[Silence] = []
+    for one in seen:
+        last = found[-1] if found else None
+        if last is not None and one.began - (last.began + last.least) < interval:
+            end = one.began + one.most
+            found[-1] = Silence(last.began, one.began + one.least - last.began, end - last.began)
+        else:
+            found.append(one)
+    return found
+
+
 def agrees(felt: Felt, seen: Sequence[Silence]) -> str:
     """ "" if evac's bracket holds what was seen, to within what this pinger itself can tell; else what is wrong."""
     if felt.unmeasured:
         return f"not measured: {felt.unmeasured}"
     longest = max(seen, key=lambda one: one.least, default=Silence(0, 0, INTERVAL))
+    broken = max(coarse(seen, felt.interval), key=lambda one: one.most, default=longest)
     gap = felt.longest
     if gap is None:  # between two of its probes, then
         most = felt.interval * 1.5
         return "" if longest.least <= most else f"evac saw nothing, the 5 ms pinger {longest}"
     if gap.most is None:
         return f"evac says that it is still silent: {gap}"
-    holds = gap.least <= longest.most and longest.least <= gap.most
-    return "" if holds else f"evac says {gap.least:.3f} to {gap.most:.3f} s, the 5 ms pinger {longest}"
+    holds = gap.least <= broken.most and longest.least <= gap.most
+    return "" if holds else f"evac: {gap}; the 5 ms pinger: {longest}, {broken} of {list(seen)}; {felt}"

@@ -84,6 +84,8 @@ def hear(host: str, guest: str) -> None:
 
 def _bridge_table(verb: str, host: str, guest: str) -> None:
     words = ["bridge", "-n", namespace(host), "fdb", verb, guest_mac(guest), "dev", "up0", "master", "static"]
+    if verb == "replace":
+        words.append("sticky")  # else its first own packet would move the entry
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     if done.returncode:
         raise LabError(f"{' '.join(words)}: {done.stderr.strip()}")
