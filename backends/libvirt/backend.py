@@ -44,12 +44,13 @@ class LibvirtBackend:
 
     async def inventory(self, since: str = "") -> Inventory:
         """As the contract says. Hosts that do not answer are in `problems`; their guests are shown as last seen."""
-        parts = await self._ask("inventory", [since])
-        pieces = [_decode(part, Inventory) for part in parts]
-        first, *rest = pieces
-        if not rest:
-            return first
-        return msgspec.structs.replace(first, vms=tuple(vm for piece in pieces for vm in piece.vms))
+        first, *rest = await self._ask("inventory", [since])
+        whole = _decode(first, Inventory)
+        vms = list(whole.vms)
+        for part in rest:
+            await asyncio.sleep(0)  # others get their turn between two pieces
+            vms += _decode(part, Inventory).vms
+        return msgspec.structs.replace(whole, vms=tuple(vms))
 
     async def look(self, vms: Sequence[str]) -> Mapping[str, Sighting]:
         """As the contract says."""

@@ -35,7 +35,7 @@ from evac.model import Capability, Inventory, Phase, Problem, TaskRecord
 
 _PR_SET_PDEATHSIG = 1
 
-PIECE = 400
+PIECE = 200
 """VMs in one frame: their decode takes the engine's loop a few milliseconds."""
 
 RECORDED = 2000
