@@ -16,7 +16,7 @@ from backends.libvirt.guard import Record as Recorder
 from backends.libvirt.keeping import Keeper, Kept, Mark, Record, new_id
 from backends.libvirt.reading import Read
 from backends.libvirt.site import Site
-from backends.libvirt.view import SHUTOFF, Seen, Told, tell
+from backends.libvirt.view import SHUTOFF, Seen, Told, left_behind, tell
 from evac.errors import Unreachable
 from evac.model import VM, Host, HostState, Inventory, Migration, Phase, Problem, Sighting
 
@@ -215,6 +215,8 @@ class Herd:
             read = reads.get(name)
             for doubt in read.doubts[:5] if read is not None else ():
                 yield Problem(happened=f"{name}: a guest's XML makes no sense: {doubt}.", severity="warning")
+        up = {name: site.seen for name, site in self.sites.items() if site.up}
+        yield from left_behind(self.cluster, self.keeper.records, up)
         if self.keeper.trouble:
             yield Problem(
                 happened=f"{self.cluster}: {self.keeper.trouble}.",

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from backends.libvirt.domainxml import Definition
 from backends.libvirt.jobstats import ARRIVING, Job
 from backends.libvirt.keeping import Kept, Record
-from evac.model import VM, MigrationKind, Problem, VMState
+from evac.model import VM, MigrationKind, Phase, Problem, VMState
 
 RUNNING, BLOCKED, PAUSED, SHUTDOWN, SHUTOFF, CRASHED, PMSUSPENDED = range(1, 8)
 """virDomainState; 0: no state."""
@@ -274,3 +274,27 @@ def _task(one: Seen, record: Record | None, *, moving: bool) -> str:
     if one.job is not None:
         return one.job.word
     return "shutting down" if one.state == SHUTDOWN else ""
+
+
+def left_behind(
+    cluster: str, records: Sequence[Record], hosts: Mapping[str, Mapping[str, Seen]]
+) -> list[Problem]:
+    """Guests that were evacuated from a host which is back and still has their definition: it could start them again.
+
+    `hosts`: host that answers → its guests by UUID.
+    """
+    problems = []
+    for record in {one.vm: one for one in records if one.action == "evacuation" and not one.open}.values():
+        one = hosts.get(record.source, {}).get(record.vm)
+        if record.phase is not Phase.COMPLETED or one is None or one.active:
+            continue
+        name = one.definition.name
+        problems.append(
+            Problem(
+                happened=f"{cluster}: {name} was evacuated to {record.target}, and is still defined on {record.source}.",
+                unaffected=f"It is {one.native} there.",
+                next_step=f"Undefine it on {record.source} (virsh undefine), before anything starts it there.",
+                severity="warning",
+            )
+        )
+    return problems

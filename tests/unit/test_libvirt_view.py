@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from backends.libvirt.domainxml import Definition
 from backends.libvirt.jobstats import ARRIVING, LEAVING, Job
 from backends.libvirt.keeping import Kept, Record
-from backends.libvirt.view import PAUSED, RUNNING, SHUTOFF, Seen, Told, tell
-from evac.model import VMState
+from backends.libvirt.view import PAUSED, RUNNING, SHUTOFF, Seen, Told, left_behind, tell
+from evac.model import Phase, VMState
 
 UUID = "00000000-0000-4000-9000-000000000001"
 WEB1 = Definition(uuid=UUID, name="web1", memory=96 << 20, vcpus=1)
@@ -113,6 +114,14 @@ def test_what_evac_does_to_a_guest_is_its_task() -> None:
     assert one.vm is not None
     assert (one.vm.host, one.vm.task) == ("kvm01", "cold-migration")
     assert one.problem is None
+
+
+def test_a_guest_evacuated_from_a_host_that_is_back_and_still_has_it_is_told() -> None:
+    gone = replace(move("evacuation"), ended=2.0, phase=Phase.COMPLETED)
+    (problem,) = left_behind("lab", [gone], {"kvm01": {UUID: seen(SHUTOFF)}, "kvm02": {UUID: seen(RUNNING)}})
+    assert "still defined on kvm01" in problem.happened
+    assert left_behind("lab", [gone], {"kvm02": {UUID: seen(RUNNING)}}) == []
+    assert left_behind("lab", [replace(gone, phase=Phase.FAILED)], {"kvm01": {UUID: seen(SHUTOFF)}}) == []
 
 
 states = st.builds(
