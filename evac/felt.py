@@ -23,14 +23,23 @@ class Ruling(NamedTuple):
         return self.verdict in (FeltVerdict.OVER, FeltVerdict.SILENT)
 
 
-def judge(action: Action, felt: Sequence[Felt], *, limit: float, within: float, moved: bool = True) -> Ruling:
+def judge(
+    action: Action,
+    felt: Sequence[Felt],
+    *,
+    limit: float,
+    within: float,
+    moved: bool = True,
+    back: bool = False,
+) -> Ruling:
     """The verdict over all addresses of a VM. `moved`: whether the cluster says that it has.
 
     `limit`: seconds of outage that a live migration may cause; cold moves stop the guest, so none holds for them.
-    `within`: seconds that it was given to answer again, for the words only.
+    `within`: seconds that it was given to answer again, for the words only. `back`: it answered after the measure had
+    ended, which may have been in the middle of a short silence.
     """
     there = [one for one in felt if one.answered_before]
-    if there and all(_silent_now(one) for one in there):
+    if there and not back and all(_silent_now(one) for one in there):
         # Also where the length of an outage could not be measured: that nothing answers now is known all the same.
         return _silent(there, within, moved=moved)
     good = [one for one in felt if not one.unmeasured]
@@ -110,7 +119,7 @@ def _words(felt: Felt) -> str:
         return f"one reply {'late' if gap.late else 'lost'} in {felt.sent}: normal at one each {felt.interval:g} s"
     late = f", {felt.late} of them too late" if felt.late else ""
     missing = f" ({felt.lost + felt.late} of {felt.sent} replies missing{late})"
-    return f"out for {_length(gap)}{'' if gap.over else ' and still out'}{missing}"
+    return f"out for {_length(gap)}{'' if gap.over else ' when the measure ended'}{missing}"
 
 
 def _length(gap: Gap) -> str:

@@ -33,6 +33,7 @@ class Measure(Protocol):
 
     def after(self, job: Job) -> Say:
         """The cluster has twice shown a job done."""
+        ...
 
     async def close(self) -> None:
         """The queue ends."""

@@ -40,6 +40,9 @@ FIRST = 1.2
 TURN = 0.5
 """Seconds between two looks for new orders, changed addresses and jobs that have ended."""
 
+LAST = 3.0
+"""Seconds for which a VM is asked on whose measure ended while it was silent, at the usual cadence."""
+
 RESTARTED = "the engine was restarted during the move"
 
 
@@ -58,6 +61,8 @@ class _Move:
     """Targets that answered just before it."""
     notes: list[str] = field(default_factory=list)
     """What became of its addresses during the move."""
+    back: bool = False
+    """It was seen to answer after the measure."""
     ended: float | None = None
     """When the move was seen to be over."""
     ruling: Ruling | None = None
@@ -183,6 +188,7 @@ class Probing:
             await self._until_reachable(job, move)
             ends = [self._guests.prober.end(target, window) for target, window in move.windows.items()]
             felt = tuple(await asyncio.gather(*ends))
+            move.back = await self._comes_back(move, felt)
         except (
             Exception
         ):  # the boundary of one measure: a job must not wait for ever for what a fault of ours lost
@@ -199,6 +205,15 @@ class Probing:
             if current is None or current.state.ended:
                 return
             await asyncio.sleep(0.1)
+
+    async def _comes_back(self, move: _Move, felt: Sequence[Felt]) -> bool:
+        """Whether a VM whose last few probes were lost answers after all: they may have been a hiccup at the very end."""
+        if not any(one.answered_before and one.answers_now is False for one in felt):
+            return True
+        until = max(self._now() + LAST, (move.ended or 0.0) + self._rules.reachable_within)
+        while self._now() < until and self._silent(move):  # noqa: ASYNC110  # rows come four times a second
+            await asyncio.sleep(0.1)
+        return not self._silent(move)
 
     def _rule(self, job: str, move: _Move, felt: tuple[Felt, ...]) -> None:
         """Write down what was felt, and say it."""
@@ -223,7 +238,14 @@ class Probing:
             ruling = Ruling(FeltVerdict.UNMEASURED, f"not measured: {move.why}")
         else:
             moved = not job.state.ended
-            ruling = judge(job.action, felt, limit=rules.limit, within=rules.reachable_within, moved=moved)
+            ruling = judge(
+                job.action,
+                felt,
+                limit=rules.limit,
+                within=rules.reachable_within,
+                moved=moved,
+                back=move.back,
+            )
         return ruling._replace(words="; ".join((ruling.words, *dict.fromkeys(move.notes))))
 
     def _waits(self, move: _Move) -> str:

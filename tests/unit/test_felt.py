@@ -90,7 +90,7 @@ def test_silent_on_one_of_two_addresses_is_said_and_judged_by_the_limit() -> Non
     ruling = ruled(felt(), felt(gap(20.0, None, over=False), address="192.0.2.2"))
     assert ruling.verdict is FeltVerdict.OVER
     assert "192.0.2.2" in ruling.words
-    assert "still out" in ruling.words
+    assert "when the measure ended" in ruling.words
 
 
 def test_unreachable_before_is_no_outage_of_the_move() -> None:
@@ -111,6 +111,16 @@ def test_silent_after_the_move_is_known_even_where_the_outage_could_not_be_measu
     assert ruled(felt(lost, unmeasured="the machine stood still for 1.2 s")).verdict is FeltVerdict.SILENT
     blind = gap(20.0, None, over=False, blind="the prober stood still")
     assert ruled(felt(blind, unmeasured="the machine stood still")).verdict is FeltVerdict.UNMEASURED
+
+
+def test_a_measure_that_ended_in_a_short_silence_is_no_silent_guest() -> None:
+    lost = gap(0.06, None, over=False)
+    assert ruled(felt(lost)).verdict is FeltVerdict.SILENT
+    ruling = ruled(felt(lost), back=True)
+    assert (ruling.verdict, ruling.words[:40]) == (
+        FeltVerdict.FINE,
+        "out for at least 0.06 s when the measure",
+    )
 
 
 def test_a_hole_in_the_asking_is_no_outage_and_no_proof_of_none() -> None:

@@ -307,7 +307,7 @@ async def test_a_move_that_is_refused_leaves_nothing_being_measured(tmp_path: Pa
         here.world.faults.order(Fault(kind=Kind.STATUS, status=409, on="live_migrate", times=1))
         ended = await here.ended(await here.move(vm, "db-1"))
         assert ended.state is JobState.FAILED
-        assert ended.felt_verdict is FeltVerdict.FINE
+        assert ended.felt_verdict is FeltVerdict.FINE, ended.felt
         assert next(iter(here.fleet.table("probes").values())).job == ""
 
 
