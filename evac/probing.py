@@ -211,9 +211,9 @@ class Probing:
         if not any(one.answered_before and one.answers_now is False for one in felt):
             return True
         until = max(self._now() + LAST, (move.ended or 0.0) + self._rules.reachable_within)
-        while self._now() < until and self._silent(move):  # noqa: ASYNC110  # rows come four times a second
+        while self._now() < until and not self._answers(move):  # noqa: ASYNC110  # rows come four times a second
             await asyncio.sleep(0.1)
-        return not self._silent(move)
+        return self._answers(move)
 
     def _rule(self, job: str, move: _Move, felt: tuple[Felt, ...]) -> None:
         """Write down what was felt, and say it."""
@@ -257,6 +257,9 @@ class Probing:
     def _silent(self, move: _Move) -> bool:
         """None of those that answered before answers now."""
         return bool(move.answered) and all(self._guests.state(target) == "silent" for target in move.answered)
+
+    def _answers(self, move: _Move) -> bool:
+        return any(self._guests.state(target) == "answers" for target in move.answered)
 
     # --- whom to ask -----------------------------------------------------------------------------
 
