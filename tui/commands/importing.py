@@ -63,7 +63,9 @@ def import_found(path: Path, found: Sequence[Found]) -> None:
             f"Everything found is in {path} already." if found else "There is nothing to import.",
             Code.DONE if found else Code.FAILED,
             unaffected="Nothing was written.",
-            next_step="" if found else "Put a clouds.yaml or an /etc/ceph/ceph.conf in place, or: evac config edit",
+            next_step=""
+            if found
+            else "Put a clouds.yaml or an /etc/ceph/ceph.conf in place, or: evac config edit",
         )
     backup = write_private(path, text, keep_old=True)
     show.say(

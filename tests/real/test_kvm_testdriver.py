@@ -1,6 +1,7 @@
 """The backend with its worker process and libvirt's own library, against libvirt's own test driver: others' server.
 
-Each file is a host; it can define, start and shut down guests, and cannot migrate.
+Each file is a host; it can define, start and shut down guests, and cannot migrate. It is here and not in the wire suite
+because the binding has no wheels: the lab builds it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from evac.backend import Call, Settings
 from evac.errors import BackendError, NotFound, ReadOnly, Refused, Unreachable
 from evac.model import HostState, Inventory, Phase, VMState
 from tests.contract.changes import CHANGES
+
+pytestmark = pytest.mark.usefixtures("running_kvm")
 
 WEB1 = "6695eb01-f6a4-8304-79aa-97f2502e1931"
 DB1 = "6695eb01-f6a4-8304-79aa-97f2502e1932"
