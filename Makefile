@@ -39,12 +39,12 @@ unit: $(VENV)/.dev  ## the unit tests alone, in seconds
 test: check  ## everything that needs no real cluster
 	$(BIN)/pytest -q -n $(JOBS)
 
-test-real: $(VENV)/.dev  ## boots a real OpenStack and a real Ceph on loopback and proves evac on them (root, Debian)
+test-real: $(VENV)/.dev  ## boots a real OpenStack, Ceph and KVM hosts here and proves evac on them (root, Debian)
 	$(BIN)/pytest tests/real -q -p no:cacheprovider
 
 LAB ?= openstack
 
-lab-up: $(VENV)/.dev  ## boots one of them and leaves it running: LAB=openstack (as given) or LAB=ceph
+lab-up: $(VENV)/.dev  ## boots one of them and leaves it running: LAB=openstack (as given), ceph or libvirt
 	$(BIN)/python -m tests.real.$(LAB) up
 
 lab-down: $(VENV)/.dev  ## stops it
