@@ -78,7 +78,7 @@ async def test_doctor_finds_a_good_cloud_good(tmp_path: Path) -> None:
         parts = {part["section"]: part["findings"] for part in examined.json["sections"]}
         assert [row for rows in parts.values() for row in rows if row["ok"] is False] == []
         assert examined.code == 0
-        assert set(parts) == {"config", "terminal", "state directory", "cluster fra"}
+        assert set(parts) == {"config", "terminal", "ping monitor", "state directory", "cluster fra"}
         assert {"login", "clock", "may migrate", "latency"} <= {row["check"] for row in parts["cluster fra"]}
         assert changes(made) == [], "doctor looks and never touches"
 
@@ -155,7 +155,10 @@ async def test_a_cloud_that_is_away_is_told_and_hides_nothing_of_the_others(tmp_
         problems = await made.evac("problems")
         assert problems.code == 4
         assert "away" in problems.out
-        assert (await made.evac("migrate", "cmp-1-vm0", "--yes")).code == 0
+        unsure = await made.evac("migrate", "cmp-1-vm0", "--yes")
+        assert unsure.code == 6, "the cloud that was not read may have a VM of that name too"
+        assert "--cluster" in unsure.err
+        assert (await made.evac("migrate", "cmp-1-vm0", "--cluster", "fra", "--yes")).code == 0
 
 
 async def test_hostile_names_reach_scripts_exactly_and_terminals_harmlessly(tmp_path: Path) -> None:

@@ -1,0 +1,11 @@
+"""What all suites need of the process they run in."""
+
+from __future__ import annotations
+
+import signal
+
+# Started with nohup, or in the background of a script, we inherit that these are ignored, and so does every process a
+# test starts: none of them could then be told to end.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
