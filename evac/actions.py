@@ -57,6 +57,26 @@ class ColdMigrate(VMAction, frozen=True, kw_only=True, tag="cold_migrate"):
     to: str = ""
 
 
+class MoveStorage(VMAction, frozen=True, kw_only=True, tag="move_storage"):
+    """Move a VM's disks to another datastore, and the VM to another host with them where `to` is given."""
+
+    verb: ClassVar[str] = "move the disks of"
+    storage: str
+    """Datastore.id"""
+    to: str = ""
+    """Host.id; "": it stays on its host."""
+
+
+class AnswerQuestion(VMAction, frozen=True, kw_only=True, tag="answer"):
+    """Answer what the platform asks about a VM that stands still."""
+
+    verb: ClassVar[str] = "answer the question of"
+    question: str
+    """Question.id; must still be the one that is asked."""
+    choice: str
+    """Choice.key"""
+
+
 class ConfirmMove(VMAction, frozen=True, kw_only=True, tag="confirm_move"):
     """Accept a cold migration that has arrived; frees what the source still holds."""
 

@@ -21,7 +21,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from msgspec import Struct
 
-from evac.model import Capability, Finding, Host, Inventory, Sighting, TaskRecord
+from evac.model import Capability, Finding, Host, Inventory, MoveCheck, Sighting, TaskRecord
 from evac.storage import PG, StopVerdict
 
 
@@ -122,12 +122,44 @@ class MigratesCold(Protocol):
         """As live_migrate. On Nova the VM then waits for confirm or revert."""
         ...
 
+
+@runtime_checkable
+class ConfirmsMoves(Protocol):
+    """Keeps a cold-migrated VM on both hosts until somebody says which one."""
+
     async def confirm_move(self, vm: str) -> Receipt:
         """Accept the move."""
         ...
 
     async def revert_move(self, vm: str) -> Receipt:
         """Take it back."""
+        ...
+
+
+@runtime_checkable
+class MovesStorage(Protocol):
+    """Can move the disks of a VM, running or not, to another datastore."""
+
+    async def move_storage(self, vm: str, storage: str, to: str) -> Receipt:
+        """`storage` is a Datastore.id. `to` is a Host.id, to which the VM moves with it; "": it stays on its host."""
+        ...
+
+
+@runtime_checkable
+class ChecksMigration(Protocol):
+    """Can say before a move whether it would work: the platform's own checker, and rules over what it tells."""
+
+    async def check_migration(self, vm: str, targets: Sequence[str]) -> Sequence[MoveCheck]:
+        """Of a fresh look. Every target (Host.id) is in the answer at least once; what could not be asked is UNKNOWN."""
+        ...
+
+
+@runtime_checkable
+class AnswersQuestions(Protocol):
+    """The platform stops a VM to ask something, and takes the answer."""
+
+    async def answer(self, vm: str, question: str, choice: str) -> Receipt:
+        """`question` is the Question.id that was shown, `choice` one of its keys. Raises Refused when it asks another by now."""
         ...
 
 
@@ -150,12 +182,17 @@ class ResetsState(Protocol):
 
 
 @runtime_checkable
-class StopsMigrations(Protocol):
-    """Can abort or force a migration that runs."""
+class AbortsMigrations(Protocol):
+    """Can abort a migration that runs."""
 
     async def abort(self, vm: str, migration: str) -> Receipt:
         """Stop it; the VM stays."""
         ...
+
+
+@runtime_checkable
+class ForcesCompletion(Protocol):
+    """Can force a migration that does not converge."""
 
     async def force_complete(self, vm: str, migration: str) -> Receipt:
         """Finish it now, at the price of a longer pause."""

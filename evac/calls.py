@@ -24,17 +24,19 @@ from evac.actions import (
     UnsetNoout,
 )
 from evac.backend import (
+    AbortsMigrations,
     Backend,
+    ConfirmsMoves,
     ControlsPower,
     Evacuates,
     FlagsHosts,
+    ForcesCompletion,
     ForcesDown,
     HasMaintenance,
     MigratesCold,
     MigratesLive,
     Receipt,
     ResetsState,
-    StopsMigrations,
 )
 
 _Make = Callable[[Any, Any], Awaitable[Receipt]]
@@ -43,12 +45,12 @@ _Make = Callable[[Any, Any], Awaitable[Receipt]]
 _CALLS: dict[type, tuple[type, _Make]] = {
     LiveMigrate: (MigratesLive, lambda on, do: on.live_migrate(do.vm, do.to)),
     ColdMigrate: (MigratesCold, lambda on, do: on.cold_migrate(do.vm, do.to)),
-    ConfirmMove: (MigratesCold, lambda on, do: on.confirm_move(do.vm)),
-    RevertMove: (MigratesCold, lambda on, do: on.revert_move(do.vm)),
+    ConfirmMove: (ConfirmsMoves, lambda on, do: on.confirm_move(do.vm)),
+    RevertMove: (ConfirmsMoves, lambda on, do: on.revert_move(do.vm)),
     Evacuate: (Evacuates, lambda on, do: on.evacuate(do.vm, do.to)),
     ResetState: (ResetsState, lambda on, do: on.reset_state(do.vm, do.to)),
-    Abort: (StopsMigrations, lambda on, do: on.abort(do.vm, do.migration)),
-    ForceComplete: (StopsMigrations, lambda on, do: on.force_complete(do.vm, do.migration)),
+    Abort: (AbortsMigrations, lambda on, do: on.abort(do.vm, do.migration)),
+    ForceComplete: (ForcesCompletion, lambda on, do: on.force_complete(do.vm, do.migration)),
     StartVM: (ControlsPower, lambda on, do: on.start(do.vm)),
     StopVM: (ControlsPower, lambda on, do: on.stop(do.vm)),
     EnterMaintenance: (HasMaintenance, lambda on, do: on.enter_maintenance(do.host, do.reason)),

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from evac.actions import Action, ColdMigrate, Evacuate, ForceDown, LiveMigrate, describe, kind_of
 from evac.api import OrderReply, OrderRequest, Refusal
-from evac.backend import Backend, StopsMigrations
+from evac.backend import AbortsMigrations, Backend
 from evac.board import Board
 from evac.calls import can
 from evac.jobs import Actor, Job, JobState, Order, OrderState
@@ -205,7 +205,7 @@ class Intake:
         return (
             isinstance(job.action, LiveMigrate)
             and job.state in (JobState.ACCEPTED, JobState.RUNNING)
-            and (backend is None or isinstance(backend, StopsMigrations))
+            and (backend is None or isinstance(backend, AbortsMigrations))
         )
 
     def _too_late(self, job: Job) -> QueueRefusal:

@@ -12,23 +12,29 @@ from __future__ import annotations
 from enum import StrEnum
 
 from evac.noun import Finding, Noun
+from evac.placing import Choice, Datastore, MoveCheck, Outlook, Question
 from evac.storage import OSD, Pool, Storage
 
 __all__ = [
     "ACTIVE_PHASES",
     "VM",
     "Capability",
+    "Choice",
     "ClusterState",
+    "Datastore",
     "Finding",
     "Host",
     "HostState",
     "Inventory",
     "Migration",
     "MigrationKind",
+    "MoveCheck",
     "Noun",
+    "Outlook",
     "Phase",
     "Problem",
     "Progress",
+    "Question",
     "Sighting",
     "TaskRecord",
     "VMState",
@@ -112,6 +118,10 @@ class Host(Noun, frozen=True, kw_only=True):
     cpu_model: str = ""
     cpu_vendor: str = ""
     cpu_features: tuple[str, ...] = ()
+    cpu_baseline: str = ""
+    """The CPU generation that guests are held to here (vSphere: current EVC mode). "": none, or not told."""
+    cpu_baseline_max: str = ""
+    """The newest baseline that this host could offer (vSphere: max EVC mode)."""
     hypervisor: str = ""
     """Kind and version, such as "QEMU 8.2.2"."""
     address: str = ""
@@ -155,10 +165,18 @@ class VM(Noun, frozen=True, kw_only=True):
     zone: str = ""
     addresses: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()
+    datastores: tuple[str, ...] = ()
+    """Datastore.id of those that hold its disks, where the platform has such."""
     local_disk: bool | None = None
     """True: its disk lies on the host, so a live migration must copy it. None: not told."""
     tags: tuple[str, ...] = ()
     locked: bool = False
+    container: bool = False
+    """True: a system container, which moves with a restart only."""
+    ha: str = ""
+    """What the platform's own high availability does with it, in its words ("started", "ignored"); "": not managed."""
+    question: Question | None = None
+    """It stands still until this is answered."""
     fault: str = ""
     """What the platform says went wrong last, when it is in error."""
     created: float | None = None
@@ -242,6 +260,7 @@ class Inventory(Noun, frozen=True, kw_only=True):
     """The storage cluster as a whole, with all its pools and OSDs in the next two; None for a system without."""
     pools: tuple[Pool, ...] = ()
     osds: tuple[OSD, ...] = ()
+    datastores: tuple[Datastore, ...] = ()
     problems: tuple[Problem, ...] = ()
     """Parts that could not be read, or data that makes no sense; the rest is good."""
     mark: str = ""

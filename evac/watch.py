@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from evac.actions import HostAction, LiveMigrate, VMAction
 from evac.adopt import UNSURE, since, trace
-from evac.backend import Backend, RemembersTasks, StopsMigrations
+from evac.backend import AbortsMigrations, Backend, RemembersTasks
 from evac.board import Board, Notes, Pace
 from evac.errors import BackendError, BadAnswer, Uncertain
 from evac.jobs import Job, JobState
@@ -326,7 +326,7 @@ class Watcher:
 
     def _abort(self, backend: Backend, job: Job, record: Migration) -> None:
         notes = self._board.notes(job.id)
-        if not isinstance(job.action, LiveMigrate) or not isinstance(backend, StopsMigrations):
+        if not isinstance(job.action, LiveMigrate) or not isinstance(backend, AbortsMigrations):
             return
         if notes.abort_refused or self._now() < notes.abort_after:
             return
@@ -336,7 +336,7 @@ class Watcher:
         self._aborts.add(task)
         task.add_done_callback(self._aborts.discard)
 
-    async def _send_abort(self, backend: StopsMigrations, job: Job, migration: str) -> None:
+    async def _send_abort(self, backend: AbortsMigrations, job: Job, migration: str) -> None:
         board = self._board
         body = {"job": job.id, "migration": migration, "by": job.cancel_by, "cluster": self.cluster}
         if await board.journal.save(records=[(board.wall(), "abort", body)], needed=True):

@@ -104,14 +104,6 @@ class LibvirtBackend:
         """Shut down, defined there, undefined here, started there; only with shared storage."""
         return await self._change("cold_migrate", vm, to)
 
-    async def confirm_move(self, vm: str) -> Receipt:
-        """Always refused: a cold migration leaves nothing to confirm."""
-        return await self._change("confirm_move", vm)
-
-    async def revert_move(self, vm: str) -> Receipt:
-        """Always refused: migrate it back instead."""
-        return await self._change("revert_move", vm)
-
     async def evacuate(self, vm: str, to: str) -> Receipt:
         """From the stored definition; refused if the VM, or its host, answers anywhere."""
         return await self._change("evacuate", vm, to)

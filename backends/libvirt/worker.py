@@ -48,7 +48,7 @@ ABLE = (
     "leave_maintenance", "force_down",
 )  # fmt: skip
 
-CHANGES = frozenset({*ABLE, "confirm_move", "revert_move"})
+CHANGES = frozenset(ABLE)
 
 
 class Worker:
@@ -78,8 +78,6 @@ class Worker:
             "evacuate": self._cold.evacuate,
             "start": self._cold.start,
             "stop": self._cold.stop,
-            "confirm_move": self._no_confirm,
-            "revert_move": self._no_confirm,
             "enter_maintenance": self._enter_maintenance,
             "leave_maintenance": self._leave_maintenance,
             "force_down": self._force_down,
@@ -187,11 +185,6 @@ class Worker:
         return await findings(self.herd)
 
     # --- evac's own marks ---------------------------------------------------------------------------------------
-
-    async def _no_confirm(self, vm: str) -> Receipt:
-        del vm
-        self._writable("confirm or revert")
-        raise refuse(f"{NO_CONFIRM}.", "To take it back, migrate it back.")
 
     async def _enter_maintenance(self, host: str, reason: str) -> Receipt:
         return await self._mark("enter_maintenance", host, maintenance=True, reason=reason)

@@ -110,11 +110,11 @@ class DirectBackend:
         return await self._write("cold_migrate", vm, lambda: self.world.cold.migrate(vm, to))
 
     async def confirm_move(self, vm: str) -> Receipt:
-        """See MigratesCold."""
+        """See ConfirmsMoves."""
         return await self._write("confirm_move", vm, lambda: self.world.cold.confirm(vm))
 
     async def revert_move(self, vm: str) -> Receipt:
-        """See MigratesCold."""
+        """See ConfirmsMoves."""
         return await self._write("revert_move", vm, lambda: self.world.cold.revert(vm))
 
     async def evacuate(self, vm: str, to: str) -> Receipt:
@@ -126,11 +126,11 @@ class DirectBackend:
         return await self._write("reset_state", vm, lambda: deeds.reset_state(self.world, vm, to))
 
     async def abort(self, vm: str, migration: str) -> Receipt:
-        """See StopsMigrations."""
+        """See AbortsMigrations."""
         return await self._write("abort", vm, lambda: self.world.live.abort(vm, int(migration)))
 
     async def force_complete(self, vm: str, migration: str) -> Receipt:
-        """See StopsMigrations."""
+        """See ForcesCompletion."""
         return await self._write(
             "force_complete", vm, lambda: self.world.live.force_complete(vm, int(migration))
         )

@@ -11,17 +11,19 @@ from evac.backend import Receipt
 PROTOCOLS: dict[str, type] = {
     "live_migrate": contract.MigratesLive,
     "cold_migrate": contract.MigratesCold,
-    "confirm_move": contract.MigratesCold,
-    "revert_move": contract.MigratesCold,
+    "confirm_move": contract.ConfirmsMoves,
+    "revert_move": contract.ConfirmsMoves,
     "evacuate": contract.Evacuates,
     "reset_state": contract.ResetsState,
-    "abort": contract.StopsMigrations,
-    "force_complete": contract.StopsMigrations,
+    "abort": contract.AbortsMigrations,
+    "force_complete": contract.ForcesCompletion,
     "start": contract.ControlsPower,
     "stop": contract.ControlsPower,
     "enter_maintenance": contract.HasMaintenance,
     "leave_maintenance": contract.HasMaintenance,
     "force_down": contract.ForcesDown,
+    "move_storage": contract.MovesStorage,
+    "answer": contract.AnswersQuestions,
 }
 
 CHANGES: dict[str, Callable[[Any, str, str, str], Awaitable[Receipt]]] = {
@@ -38,5 +40,7 @@ CHANGES: dict[str, Callable[[Any, str, str, str], Awaitable[Receipt]]] = {
     "enter_maintenance": lambda backend, _, host, __: backend.enter_maintenance(host, "test"),
     "leave_maintenance": lambda backend, _, host, __: backend.leave_maintenance(host),
     "force_down": lambda backend, _, host, __: backend.force_down(host, True),
+    "move_storage": lambda backend, vm, _, __: backend.move_storage(vm, "local", ""),
+    "answer": lambda backend, vm, _, __: backend.answer(vm, "1", "0"),
 }
 """Every changing method, called for (VM, its host, another host)."""

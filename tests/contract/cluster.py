@@ -29,8 +29,8 @@ class Cluster(ABC):
     known_findings: frozenset[str] = frozenset()
     """Checks of the doctor that rightly fail on this system."""
 
-    cannot: frozenset[str] = frozenset()
-    """Kinds of action that a system of this kind does not have; its backend must say so, or not offer them at all."""
+    cannot: frozenset[str] = frozenset({"move_storage", "answer"})
+    """Kinds of action that a system of this kind does not have: its backend has no such methods, and may say why."""
 
     @abstractmethod
     def build(self, *, read_only: bool = False, record: Record = None) -> Any:

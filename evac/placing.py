@@ -1,0 +1,72 @@
+"""What is known before a VM moves: where its disks could go, and what a check says of each target."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from evac.noun import Noun
+
+
+class Outlook(StrEnum):
+    """What a check expects of a move. What could not be determined is never `OK`."""
+
+    OK = "ok"
+    RISK = "risk"
+    FAIL = "will fail"
+    UNKNOWN = "unknown"
+
+
+class MoveCheck(Noun, frozen=True, kw_only=True):
+    """What one rule says of moving one VM to one host; in one line each, why and what to do."""
+
+    vm: str
+    """VM.id"""
+    target: str
+    """Host.id; "" when it holds for every target."""
+    outlook: Outlook
+    rule: str
+    """Short and stable, for filters and scripts: "cpu", "storage", "network", "locked", …"""
+    why: str = ""
+    fix: str = ""
+    by: str = ""
+    """Who says so: the platform's own checker by its name ("vCenter", "Proxmox VE"); "" when evac predicts it."""
+
+
+class Datastore(Noun, frozen=True, kw_only=True):
+    """A place for disks: vSphere's datastore, Proxmox VE's storage."""
+
+    cluster: str
+    id: str
+    name: str
+    kind: str = ""
+    """The platform's word: "VMFS", "NFS", "rbd", "lvmthin", …"""
+    shared: bool | None = None
+    """True: the hosts in `hosts` see the same disks on it. None: not told."""
+    hosts: tuple[str, ...] = ()
+    """Host.id of those that can use it."""
+    capacity: int | None = None
+    free: int | None = None
+    usable: bool = True
+    """False: in maintenance, inaccessible or switched off."""
+
+    @property
+    def key(self) -> str:
+        """(cluster, id) as one string."""
+        return f"{self.cluster}/{self.id}"
+
+
+class Choice(Noun, frozen=True, kw_only=True):
+    """One of the answers a platform offers."""
+
+    key: str
+    label: str
+
+
+class Question(Noun, frozen=True, kw_only=True):
+    """What a platform asks about a VM that stands still until somebody answers."""
+
+    id: str
+    text: str
+    choices: tuple[Choice, ...] = ()
+    default: str = ""
+    """Choice.key"""
