@@ -11,12 +11,12 @@ from typing import TypeVar
 from backends.openstack import words
 from backends.openstack.client import READ, Client
 from backends.openstack.inventory import ASK_AGAIN, Poll
-from backends.openstack.lanes import Lane
 from backends.openstack.login import OLDEST, Version
 from backends.openstack.options import Options
 from backends.openstack.reading import Reader
 from evac.backend import Receipt, Settings
 from evac.errors import BackendError, BadAnswer, Forbidden, NotFound, Refused, Uncertain, Unreachable
+from evac.lanes import Lane
 from evac.model import (
     VM,
     Capability,

@@ -9,14 +9,15 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
-from backends.openstack import clouds, tls, words
+from backends import tls
+from backends.openstack import clouds, words
 from backends.openstack.client import Client
-from backends.openstack.lanes import Lane
 from backends.openstack.login import Api
 from backends.openstack.options import Options
 from backends.openstack.reading import Reader
 from evac.backend import Settings
 from evac.errors import BackendError
+from evac.lanes import Lane
 from evac.model import Finding
 
 SKEW = 5.0

@@ -9,10 +9,10 @@ from typing import TypeVar
 
 from backends.openstack import mapping, payload
 from backends.openstack.client import Client
-from backends.openstack.lanes import Lane
 from backends.openstack.reading import Reader, newest_first
 from evac.clock import stamp, wall
 from evac.errors import BackendError, Forbidden
+from evac.lanes import Lane
 from evac.model import VM, Host, Inventory, Migration, MigrationKind, Phase, Problem
 
 T = TypeVar("T")

@@ -21,7 +21,8 @@ from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError as Urllib3Error
 from urllib3.exceptions import NewConnectionError
 
-from backends.openstack import tls, words
+from backends import tls
+from backends.openstack import words
 from backends.openstack.guard import Verdict, judge
 from evac.backend import Call
 from evac.clock import stamp, wall

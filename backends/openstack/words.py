@@ -26,7 +26,7 @@ from evac.errors import (
 from evac.model import Problem
 
 if TYPE_CHECKING:
-    from backends.openstack.tls import Certificate
+    from backends.tls import Certificate
 
 SHOWN = 300
 """Characters of a server's own words put into a message."""

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from backends.openstack.lanes import Lane
+from evac.lanes import Lane
 
 
 class Closed(Exception):
