@@ -16,11 +16,12 @@ from backends.ceph import frames, replies
 from backends.ceph.carrier import Command, Target
 from backends.ceph.frames import Placement
 from backends.ceph.guard import WRITES
-from backends.ceph.process import Exchange, WorkerDied, WorkerProcess
+from backends.ceph.process import CephExchange, worker
 from backends.ceph.setup import setup_of
 from evac.backend import Call, Settings
 from evac.errors import BackendError
 from evac.model import Finding
+from evac.workers import WorkerDied
 
 GRACE = 10.0
 """Seconds beyond the worker's own time-out after which it counts as hung: it may be counting a huge dump."""
@@ -36,7 +37,7 @@ class CephClient:
         self.cluster = settings.name
         self._settings = settings
         self.setup = setup_of(settings)
-        self._worker = WorkerProcess(self.setup)
+        self._worker = worker(self.setup)
         self._rows_lost = True
         self._one_placement = asyncio.Lock()
 
@@ -114,17 +115,17 @@ class CephClient:
             self._rows_lost = False
             return msgspec.structs.replace(exchange.placement, rows=exchange.rows)
 
-    async def _exchange(self, frame: frames.Ask | frames.Place | frames.Examine) -> Exchange:
+    async def _exchange(self, frame: frames.Ask | frames.Place | frames.Examine) -> CephExchange:
         """One request and its answer. A worker that says nothing at all in good time is replaced."""
         write = isinstance(frame, frames.Ask) and frame.command["prefix"] in WRITES
         patience = self._settings.read_timeout + GRACE
         try:
             try:
-                exchange = await self._worker.request(frame, patience=patience)
+                exchange = await self._worker.request(frame, CephExchange(), patience=patience)
             except WorkerDied as died:
                 if write or not died.worn:
                     raise
-                exchange = await self._worker.request(frame, patience=patience)
+                exchange = await self._worker.request(frame, CephExchange(), patience=patience)
         except WorkerDied as died:
             raise replies.lost(self.cluster, died, write=write) from None
         if exchange.failed is not None:

@@ -1,20 +1,20 @@
-"""What goes between the engine and a cluster's worker process: length-prefixed msgpack over stdin and stdout.
+"""What goes between the engine and a cluster's worker process, in frames of `evac.framing` over stdin and stdout.
 
-A frame is four bytes of length, big-endian, then that many bytes of msgpack: one of the structs below, told apart by
-its tag. The engine speaks first with `Setup`; afterwards it sends `Ask`, `Place` and `Cancel`, each with an id that the
+The engine speaks first with `Setup`; afterwards it sends `Ask`, `Place` and `Cancel`, each with an id that the
 worker's answers carry. A big answer comes in parts, so that no single frame holds up the engine's loop.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 from msgspec import Struct
 
 from backends.ceph.carrier import FailureKind, Target
+from evac.framing import reader
 from evac.model import Finding, Problem
-
-MAX_FRAME = 16 << 20
-"""Bytes. A longer one means that something else wrote to the pipe."""
+from evac.workers import Cancel, Ready
 
 PART = 256 << 10
 """Bytes of an answer in one frame."""
@@ -108,12 +108,6 @@ class Place(Struct, frozen=True, kw_only=True, tag="place"):
     """Send all rows: the engine does not have the former ones."""
 
 
-class Cancel(Struct, frozen=True, kw_only=True, tag="cancel"):
-    """Nobody waits for this any more. No answer comes."""
-
-    id: int
-
-
 class Examine(Struct, frozen=True, kw_only=True, tag="examine"):
     """What the doctor can see from the worker: the library, the files, the known hosts."""
 
@@ -123,13 +117,6 @@ class Examine(Struct, frozen=True, kw_only=True, tag="examine"):
 Request = Setup | Ask | Place | Examine | Cancel
 
 # --- from the worker ----------------------------------------------------------------------------------
-
-
-class Ready(Struct, frozen=True, kw_only=True, tag="ready"):
-    """The worker has read its setup. `how` names the carrier and its version for the doctor."""
-
-    pid: int
-    how: str = ""
 
 
 class Part(Struct, frozen=True, kw_only=True, tag="part"):
@@ -182,40 +169,8 @@ class Examined(Struct, frozen=True, kw_only=True, tag="examined"):
 Answer = Ready | Part | Done | Rows | Placed | Examined | Failed
 
 
-class FrameError(Exception):
-    """What came is no frame: another program wrote to the pipe, or the worker is broken."""
+request: Callable[[bytes], Request] = reader(Request)
+"""What the engine sent. Raises FrameError."""
 
-
-_encoder = msgspec.msgpack.Encoder()
-_requests: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)
-_answers: msgspec.msgpack.Decoder[Answer] = msgspec.msgpack.Decoder(Answer)
-
-
-def pack(frame: Request | Answer) -> bytes:
-    """A frame as it goes over the pipe."""
-    body = _encoder.encode(frame)
-    return len(body).to_bytes(4, "big") + body
-
-
-def length(head: bytes) -> int:
-    """Of the body that follows these four bytes. Raises FrameError."""
-    size = int.from_bytes(head, "big")
-    if not 0 < size <= MAX_FRAME:
-        raise FrameError(f"a frame of {size} bytes is announced")
-    return size
-
-
-def request(body: bytes) -> Request:
-    """What the engine sent. Raises FrameError."""
-    try:
-        return _requests.decode(body)
-    except msgspec.MsgspecError as error:
-        raise FrameError(str(error)) from None
-
-
-def answer(body: bytes) -> Answer:
-    """What the worker sent. Raises FrameError."""
-    try:
-        return _answers.decode(body)
-    except msgspec.MsgspecError as error:
-        raise FrameError(str(error)) from None
+answer: Callable[[bytes], Answer] = reader(Answer)
+"""What the worker sent. Raises FrameError."""

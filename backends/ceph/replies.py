@@ -12,7 +12,7 @@ import msgspec
 from backends.ceph import frames, trouble
 from backends.ceph.carrier import Command, FailureKind
 from backends.ceph.guard import WRITES
-from backends.ceph.process import Exchange, WorkerDied
+from backends.ceph.process import CephExchange
 from evac.errors import (
     AuthFailed,
     BackendError,
@@ -25,6 +25,7 @@ from evac.errors import (
     Unreachable,
 )
 from evac.model import Problem
+from evac.workers import WorkerDied
 
 _KINDS: dict[FailureKind, type[BackendError]] = {
     "unreachable": Unreachable,
@@ -113,7 +114,7 @@ def uncertain(problem: Problem) -> Uncertain:
     )
 
 
-def judge(cluster: str, user: str, command: Command, answer: Exchange) -> None:
+def judge(cluster: str, user: str, command: Command, answer: CephExchange) -> None:
     """Raises what the code of an answer means, unless it is an answer to work with."""
     code, prefix = answer.code, str(command["prefix"])
     if not code or (code in ANSWERS and answer.has_data):

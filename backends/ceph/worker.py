@@ -7,10 +7,8 @@ engine. The first frame on stdin is the setup; the process ends when stdin close
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import gc
 import os
-import signal
 import sys
 import time
 from contextlib import suppress
@@ -22,12 +20,13 @@ from backends.ceph import frames, shapes, trouble
 from backends.ceph.carrier import Carrier, CarrierError, Command, Reply, Target
 from backends.ceph.guard import Verdict, judge
 from backends.ceph.setup import found_conf
+from evac.framing import FrameError, pack
 from evac.model import Problem
+from evac.worker_main import Inbox, run
+from evac.workers import Cancel, Ready
 
 if TYPE_CHECKING:
     from backends.ceph.matrix import Matrix
-
-_PR_SET_PDEATHSIG = 1
 
 
 class Worker:
@@ -42,11 +41,11 @@ class Worker:
         self._counting = asyncio.Lock()
         self._own = tuple(filter(None, (setup.user, setup.write_user)))
 
-    async def serve(self, inbox: asyncio.StreamReader) -> None:
+    async def serve(self, inbox: Inbox) -> None:
         """Until stdin ends."""
-        await self._send(frames.Ready(pid=os.getpid(), how=self._carrier.how))
+        await self._send(Ready(how=self._carrier.how))
         try:
-            while (frame := await _next(inbox)) is not None:
+            while (frame := await inbox()) is not None:
                 self._take(frame)
         finally:
             for task in self._tasks.values():
@@ -56,7 +55,7 @@ class Worker:
 
     def _take(self, frame: frames.Request) -> None:
         match frame:
-            case frames.Cancel(id=number):
+            case Cancel(id=number):
                 if task := self._tasks.get(number):
                     task.cancel()
             case frames.Ask() | frames.Place() | frames.Examine():
@@ -64,7 +63,7 @@ class Worker:
                 self._tasks[frame.id] = task
                 task.add_done_callback(lambda _: self._tasks.pop(frame.id, None))
             case frames.Setup():
-                raise frames.FrameError("a second setup")
+                raise FrameError("a second setup")
 
     async def _answer(self, frame: frames.Ask | frames.Place | frames.Examine) -> None:
         try:
@@ -141,7 +140,7 @@ class Worker:
         return _without_key(reply) if command["prefix"] == "auth get" else reply
 
     async def _send(self, frame: frames.Answer) -> None:
-        self._out.write(frames.pack(frame))
+        self._out.write(pack(frame))
         await self._out.drain()
 
 
@@ -239,46 +238,17 @@ def _carrier(setup: frames.Setup) -> Carrier:
         return _Missing(setup, CarrierError("unreachable", problem, sent=False))
 
 
-async def _next(inbox: asyncio.StreamReader) -> frames.Request | None:
-    """None: stdin has ended, which is how the engine says good-bye."""
-    try:
-        head = await inbox.readexactly(4)
-        return frames.request(await inbox.readexactly(frames.length(head)))
-    except (asyncio.IncompleteReadError, ConnectionError):
-        return None
-
-
-async def _main(out_fd: int) -> None:
-    loop = asyncio.get_running_loop()
-    inbox = asyncio.StreamReader(limit=1 << 20)
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(inbox), sys.stdin)
-    transport, protocol = await loop.connect_write_pipe(
-        asyncio.streams.FlowControlMixin, os.fdopen(out_fd, "wb", 0)
-    )
-    out = asyncio.StreamWriter(transport, protocol, None, loop)
-    setup = await _next(inbox)
-    if not isinstance(setup, frames.Setup):
-        return
-    main = asyncio.current_task()
-    assert main is not None
-    loop.add_signal_handler(signal.SIGTERM, main.cancel)
-    with suppress(asyncio.CancelledError):
+async def _serve(inbox: Inbox, out: asyncio.StreamWriter) -> None:
+    setup = await inbox()
+    if isinstance(setup, frames.Setup):
         await Worker(setup, _carrier(setup), out).serve(inbox)
 
 
 def main() -> None:
-    """Run until stdin ends. What a library prints goes to stderr: stdout belongs to the frames."""
-    with suppress(OSError, AttributeError):
-        # Not SIGKILL: the handler also ends the commands that run.
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    out = os.dup(1)
-    os.dup2(2, 1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Run until stdin ends."""
     gc.collect()
     gc.freeze()
-    asyncio.run(_main(out))
-    # Not sys.exit: a thread that hangs in librados would be waited for.
-    os._exit(0)
+    run(frames.request, _serve)
 
 
 if __name__ == "__main__":

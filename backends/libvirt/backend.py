@@ -15,10 +15,11 @@ import msgspec
 from backends.libvirt import frames
 from backends.libvirt.kinds import ERRORS
 from backends.libvirt.options import Options, entries
-from backends.libvirt.process import WorkerDied, WorkerProcess
+from backends.libvirt.process import Answer, worker
 from evac.backend import Call, Receipt, Settings
 from evac.errors import BackendError, Uncertain, Unreachable
 from evac.model import Capability, Finding, Host, Inventory, Problem, Sighting, TaskRecord
+from evac.workers import WorkerDied
 
 T = TypeVar("T")
 
@@ -33,7 +34,7 @@ class LibvirtBackend:
         self.name = settings.name
         self._settings = settings
         self._options: Options = settings.options
-        self._worker = WorkerProcess(self._setup, self._note)
+        self._worker = worker(self.name, self._setup, self._note)
 
     @property
     def worker_pid(self) -> int | None:
@@ -90,8 +91,8 @@ class LibvirtBackend:
         hosts = [entry.name for entry in entries(self._options)]
         more = f" and {len(hosts) - 3} more" if len(hosts) > 3 else ""
         facts = {"endpoint": f"libvirt on {', '.join(hosts[:3])}{more}"}
-        if self._worker.version:
-            facts["version"] = f"libvirt {self._worker.version}"
+        if self._worker.how:
+            facts["version"] = self._worker.how
         return facts
 
     # --- changing -----------------------------------------------------------------------------------------------
@@ -173,12 +174,14 @@ class LibvirtBackend:
     async def _ask(self, op: str, args: Sequence[Any], *, changes: bool = False) -> list[bytes]:
         patience = self._settings.connect_timeout + self._settings.read_timeout + GRACE
         try:
-            answer = await self._worker.request(op, args, patience=patience)
+            answer = await self._worker.request(
+                frames.Ask(id=0, op=op, args=list(args)), Answer(), patience=patience
+            )
         except WorkerDied as died:
             raise self._lost(died, changes=changes) from None
-        if isinstance(answer, frames.Failed):
-            raise ERRORS[answer.kind](answer.problem)
-        return answer
+        if answer.failed is not None:
+            raise ERRORS[answer.failed.kind](answer.failed.problem)
+        return answer.parts
 
     def _lost(self, died: WorkerDied, *, changes: bool) -> BackendError:
         happened = f"{self.name}: evac's libvirt worker failed: {died.why}."

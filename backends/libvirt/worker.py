@@ -7,14 +7,10 @@ its source host's business and goes on; the next life finds it in the records an
 from __future__ import annotations
 
 import asyncio
-import ctypes
-import os
-import signal
 import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -31,9 +27,10 @@ from backends.libvirt.refusals import refuse, unwritten
 from backends.libvirt.site import read_only
 from evac.backend import Call, Receipt
 from evac.errors import BackendError, NotFound
+from evac.framing import FrameError, pack
 from evac.model import Capability, Inventory, Phase, Problem, TaskRecord
-
-_PR_SET_PDEATHSIG = 1
+from evac.worker_main import Inbox, run
+from evac.workers import Cancel, Ready
 
 PIECE = 200
 """VMs in one frame: their decode takes the engine's loop a few milliseconds."""
@@ -83,23 +80,23 @@ class Worker:
             "force_down": self._force_down,
         }
 
-    async def serve(self, inbox: asyncio.StreamReader) -> None:
+    async def serve(self, inbox: Inbox) -> None:
         """Until stdin ends."""
         await asyncio.to_thread(self.herd.keeper.load)
         if not self._setup.read_only:
             self._live.adopt()
             self._cold.adopt()
-        await self._send(frames.Ready(version=hostxml.version(lv.getVersion())))
-        while (frame := await _next(inbox)) is not None:
+        await self._send(Ready(how=f"libvirt {hostxml.version(lv.getVersion())}"))
+        while (frame := await inbox()) is not None:
             match frame:
-                case frames.Cancel(id=number):
+                case Cancel(id=number):
                     self._cancel(number)
                 case frames.Ask():
                     task = asyncio.create_task(self._answer(frame))
                     self._tasks[frame.id] = task
                     task.add_done_callback(partial(self._forget, frame.id))
                 case frames.Setup():
-                    raise frames.FrameError("a second setup")
+                    raise FrameError("a second setup")
 
     def _forget(self, number: int, _: object) -> None:
         self._tasks.pop(number, None)
@@ -250,37 +247,16 @@ class Worker:
             status=status,
             answer=answer[:RECORDED],
         )
-        self._out.write(frames.pack(frames.Called(call=call)))
+        self._out.write(pack(frames.Called(call=call)))
 
     async def _send(self, frame: frames.Answer) -> None:
-        self._out.write(frames.pack(frame))
+        self._out.write(pack(frame))
         await self._out.drain()
 
 
-async def _next(inbox: asyncio.StreamReader) -> frames.Request | None:
-    """None: stdin has ended, which is how the engine says good-bye."""
-    try:
-        head = await inbox.readexactly(4)
-        return frames.request(await inbox.readexactly(frames.length(head)))
-    except (asyncio.IncompleteReadError, ConnectionError):
-        return None
-
-
-async def _main(out_fd: int) -> None:
-    loop = asyncio.get_running_loop()
-    inbox = asyncio.StreamReader(limit=1 << 20)
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(inbox), sys.stdin)
-    transport, protocol = await loop.connect_write_pipe(
-        asyncio.streams.FlowControlMixin, os.fdopen(out_fd, "wb", 0)
-    )
-    out = asyncio.StreamWriter(transport, protocol, None, loop)
-    setup = await _next(inbox)
-    if not isinstance(setup, frames.Setup):
-        return
-    main = asyncio.current_task()
-    assert main is not None
-    loop.add_signal_handler(signal.SIGTERM, main.cancel)
-    with suppress(asyncio.CancelledError):
+async def _serve(inbox: Inbox, out: asyncio.StreamWriter) -> None:
+    setup = await inbox()
+    if isinstance(setup, frames.Setup):
         await Worker(setup, out).serve(inbox)
 
 
@@ -293,18 +269,11 @@ def _run_events() -> None:
 
 
 def main() -> None:
-    """Run until stdin ends. What a library prints goes to stderr: stdout belongs to the frames."""
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    out = os.dup(1)
-    os.dup2(2, 1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Run until stdin ends."""
     lv.registerErrorHandler(lambda *_: None, None)  # else each error is printed, too
     lv.virEventRegisterDefaultImpl()
     threading.Thread(target=_run_events, daemon=True, name="events").start()
-    asyncio.run(_main(out))
-    # Not sys.exit: a thread that hangs in libvirt, or waits for a migration, would be waited for.
-    os._exit(0)
+    run(frames.request, _serve)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 
+from evac.framing import FrameError, length, pack
 from evac.probe import Felt, Method, ProbeRow
 from evac.prober import messages
 from evac.prober.loop import Loop, be_punctual
@@ -73,7 +74,7 @@ class Process:
         except BlockingIOError:
             return True
         self._in += data
-        while len(self._in) >= 4 and len(self._in) >= (size := messages.length(bytes(self._in[:4]))) + 4:
+        while len(self._in) >= 4 and len(self._in) >= (size := length(bytes(self._in[:4]))) + 4:
             body = bytes(self._in[4 : size + 4])
             del self._in[: size + 4]
             self._obey(messages.order(body))
@@ -137,7 +138,7 @@ class Process:
     def _say(self, frame: messages.News) -> None:
         if isinstance(frame, messages.State):
             self._state = frame
-        self._out.put(messages.pack(frame))
+        self._out.put(pack(frame))
 
     def _write(self) -> None:
         while (frame := self._out.get()) is not None:
@@ -171,7 +172,7 @@ def main() -> int:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     for number in (signal.SIGINT, signal.SIGHUP):  # meant for whoever sits at the terminal
         signal.signal(number, signal.SIG_IGN)
-    with contextlib.suppress(messages.Garbled):
+    with contextlib.suppress(FrameError):
         return Process().run()
     return 1
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 
+from evac.framing import FrameError, pack, receive
 from evac.probe import Felt, Method, ProbeRow, Target
 from evac.prober import messages
 
@@ -155,7 +156,7 @@ class Prober:
         if process is None or process.stdin is None or process.stdin.is_closing():
             return  # whoever starts it tells it everything
         with suppress(OSError, RuntimeError):
-            process.stdin.write(messages.pack(order))
+            process.stdin.write(pack(order))
 
     async def _keep(self) -> None:
         starts = 0
@@ -188,15 +189,14 @@ class Prober:
         try:
             while True:
                 async with asyncio.timeout(HUNG):
-                    head = await process.stdout.readexactly(4)
-                    body = await process.stdout.readexactly(messages.length(head))
+                    news = await receive(process.stdout, messages.news)
                 self._heard = time.monotonic()
-                self._take(messages.news(body))
+                self._take(news)
         except asyncio.IncompleteReadError:
             pass
         except TimeoutError:
             why = f"the prober was silent for {HUNG:.0f} s"
-        except messages.Garbled as error:
+        except FrameError as error:
             why = f"the prober sent something that is no frame ({error})"
         await self._end_process()
         return why or f"the prober ended ({_how(process.returncode)})"

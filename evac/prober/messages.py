@@ -1,13 +1,13 @@
-"""What goes between the engine and the prober's process: length-prefixed msgpack over stdin and stdout."""
+"""What goes between the engine and the prober's process, in frames of `evac.framing` over stdin and stdout."""
 
 from __future__ import annotations
 
-import msgspec
+from collections.abc import Callable
+
 from msgspec import Struct
 
+from evac.framing import reader
 from evac.probe import Felt, ProbeRow, Target
-
-MAX_FRAME = 16 << 20
 
 
 class Watch(Struct, frozen=True, tag="watch"):
@@ -71,40 +71,8 @@ class State(Struct, frozen=True, tag="state"):
 
 News = Rows | Measured | State
 
-_encoder = msgspec.msgpack.Encoder()
-_orders: msgspec.msgpack.Decoder[Order] = msgspec.msgpack.Decoder(Order)
-_news: msgspec.msgpack.Decoder[News] = msgspec.msgpack.Decoder(News)
+order: Callable[[bytes], Order] = reader(Order)
+"""What the engine sent. Raises FrameError."""
 
-
-class Garbled(Exception):
-    """What came is no frame."""
-
-
-def pack(frame: Order | News) -> bytes:
-    """A frame as it goes over the pipe."""
-    body = _encoder.encode(frame)
-    return len(body).to_bytes(4, "big") + body
-
-
-def length(head: bytes) -> int:
-    """Of the body that follows these four bytes. Raises Garbled."""
-    size = int.from_bytes(head, "big")
-    if not 0 < size <= MAX_FRAME:
-        raise Garbled(f"a frame of {size} bytes is announced")
-    return size
-
-
-def order(body: bytes) -> Order:
-    """What the engine sent. Raises Garbled."""
-    try:
-        return _orders.decode(body)
-    except msgspec.MsgspecError as error:
-        raise Garbled(str(error)) from None
-
-
-def news(body: bytes) -> News:
-    """What the prober sent. Raises Garbled."""
-    try:
-        return _news.decode(body)
-    except msgspec.MsgspecError as error:
-        raise Garbled(str(error)) from None
+news: Callable[[bytes], News] = reader(News)
+"""What the prober sent. Raises FrameError."""

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evac import framing
 from evac.probe import Felt, Gap, Method, ProbeRow, Target
 from evac.prober import messages
 
@@ -45,24 +46,24 @@ NEWS: list[messages.News] = [
 
 @pytest.mark.parametrize("order", ORDERS, ids=lambda one: type(one).__name__)
 def test_an_order_arrives_as_it_was_given(order: messages.Order) -> None:
-    frame = messages.pack(order)
-    assert messages.length(frame[:4]) == len(frame) - 4
+    frame = framing.pack(order)
+    assert framing.length(frame[:4]) == len(frame) - 4
     assert messages.order(frame[4:]) == order
 
 
 @pytest.mark.parametrize("news", NEWS, ids=lambda one: type(one).__name__)
 def test_news_arrive_as_they_were_sent(news: messages.News) -> None:
-    assert messages.news(messages.pack(news)[4:]) == news
+    assert messages.news(framing.pack(news)[4:]) == news
 
 
 @given(st.binary(max_size=200))
 def test_what_is_no_frame_is_garbled(data: bytes) -> None:
     for decode in (messages.order, messages.news):
-        with contextlib.suppress(messages.Garbled):
+        with contextlib.suppress(framing.FrameError):
             decode(data)
 
 
 @pytest.mark.parametrize("head", [b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x01\0\0\x01"])
 def test_a_length_no_frame_has_is_garbled(head: bytes) -> None:
-    with pytest.raises(messages.Garbled):
-        messages.length(head)
+    with pytest.raises(framing.FrameError):
+        framing.length(head)

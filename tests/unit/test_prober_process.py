@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from evac import framing
 from evac.probe import Method, Target
 from evac.prober import client, messages
 from evac.prober.client import PROGRAM, Prober
@@ -188,7 +189,7 @@ def test_it_ends_when_stdin_closes_and_not_by_ctrl_c() -> None:
     with subprocess.Popen(PROGRAM, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        size = messages.length(process.stdout.read(4))
+        size = framing.length(process.stdout.read(4))
         assert isinstance(messages.news(process.stdout.read(size)), messages.State)
         process.send_signal(signal.SIGINT)
         process.stdin.close()

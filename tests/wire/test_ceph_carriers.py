@@ -16,6 +16,7 @@ from backends.ceph import client as client_module
 from backends.ceph import frames, process
 from backends.ceph.frames import Counts
 from evac.errors import BadAnswer, Forbidden, NotFound, ReadOnly, Refused, Uncertain, Unreachable
+from evac.workers import WorkerDied
 from tests.wire.ceph_player import RECORDED, dump
 from tests.wire.ceph_site import Site, alive, children_of, command_line_of, end, pid_of, until
 
@@ -279,12 +280,12 @@ async def test_a_worker_that_talks_nonsense_is_ended_and_after_some_deaths_left_
 ) -> None:
     async with site.client() as client:
         setup = client.setup
-    worker = process.WorkerProcess(setup, (sys.executable, "-c", script))
+    worker = process.worker(setup, (sys.executable, "-c", script))
     question = frames.Ask(id=0, target="mon", command={"prefix": "status"})
     told = []
     for _ in range(4):
-        with pytest.raises(process.WorkerDied) as caught:
-            await worker.request(question, patience=30.0)
+        with pytest.raises(WorkerDied) as caught:
+            await worker.request(question, process.CephExchange(), patience=30.0)
         told.append(caught.value.why)
     await worker.close()
     assert words in told[0]

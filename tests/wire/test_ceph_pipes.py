@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from backends.ceph import frames, process
+from evac import workers
 from evac.errors import BackendError, BadAnswer, Unreachable
 from tests.wire.ceph_site import Site
 
@@ -26,7 +27,7 @@ def site(tmp_path: Path) -> Site:
 async def test_what_a_worker_writes_to_stderr_reaches_the_log_cleaned_and_bounded(
     site: Site, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, logger=process.__name__)
+    caplog.set_level(logging.INFO, logger=workers.__name__)
     async with site.client() as client:
         setup = client.setup
     script = (
@@ -35,14 +36,14 @@ async def test_what_a_worker_writes_to_stderr_reaches_the_log_cleaned_and_bounde
         "print('x' * 5_000_000, file=sys.stderr)\n"
         "[print('line', number, file=sys.stderr) for number in range(10_000)]\n"
     )
-    worker = process.WorkerProcess(setup, (sys.executable, "-c", script))
-    with pytest.raises(process.WorkerDied, match="line 9999"):
-        await worker.request(STATUS, patience=60.0)
+    worker = process.worker(setup, (sys.executable, "-c", script))
+    with pytest.raises(workers.WorkerDied, match="line 9999"):
+        await worker.request(STATUS, process.CephExchange(), patience=60.0)
     await worker.close()
     lines = [record.getMessage() for record in caplog.records if record.levelno == logging.INFO]
-    assert 3 <= len(lines) <= process.LINES
+    assert 3 <= len(lines) <= workers.LINES
     assert all(line.isprintable() for line in lines)
-    assert max(len(line) for line in lines) <= process.LINE + 40
+    assert max(len(line) for line in lines) <= workers.LINE + 40
     assert any("[31mred" in line for line in lines)
 
 
