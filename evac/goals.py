@@ -73,7 +73,7 @@ class Goals:
             self._board.changed.set()
 
     async def _left(self, order_id: str, cluster: str, host: str, ended: float) -> tuple[str, ...]:
-        """Names of the VMs that both reads find on the host."""
+        """Names of the guests that both reads find on the host; what stays there by its nature leaves it empty."""
         self._say(order_id, f"looking whether {host} is empty")
         backend = self._backends.get(cluster)
         here = await self._inventory(backend, cluster, host, ended)
@@ -90,7 +90,7 @@ class Goals:
         seen = [sight.vm for sight in sights.values() if sight.vm is not None]
         gone = [f"{cluster}/{vm}" for vm, sight in sights.items() if sight.vm is None]
         self._board.fleet.looked(seen, gone=gone, at=at)
-        return tuple(sorted(vm.name for vm in seen if vm.host == host))
+        return tuple(sorted(vm.name for vm in seen if vm.host == host and not vm.stays))
 
     async def _inventory(self, backend: Backend | None, cluster: str, host: str, ended: float) -> set[str]:
         """VMs on the host by an inventory begun after the last move ended: the poller's if one comes soon, else our own."""

@@ -173,6 +173,8 @@ class VM(Noun, frozen=True, kw_only=True):
     locked: bool = False
     container: bool = False
     """True: a system container, which moves with a restart only."""
+    stays: str = ""
+    """Why a drain leaves it where it is, in words ("a template"); "": it is a guest like others."""
     ha: str = ""
     """What the platform's own high availability does with it, in its words ("started", "ignored"); "": not managed."""
     question: Question | None = None
@@ -209,6 +211,8 @@ class Migration(Noun, frozen=True, kw_only=True):
     disk_total: int | None = None
     disk_processed: int | None = None
     disk_remaining: int | None = None
+    percent: float | None = None
+    """0 to 100, where the platform tells a share and no bytes (vSphere's tasks)."""
 
     @property
     def key(self) -> str:
@@ -290,6 +294,8 @@ class Progress(Noun, frozen=True, kw_only=True):
     total: int | None = None
     processed: int | None = None
     remaining: int | None = None
+    percent: float | None = None
+    """0 to 100, as the platform tells it where it counts no bytes."""
     rate: float | None = None
     """Bytes per second on the wire."""
     eta: float | None = None

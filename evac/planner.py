@@ -224,18 +224,15 @@ def _moves(
     cold: list[VM] = []
     stays: list[Stay] = []
     for vm in vms:
-        stay = _why_not_moved(vm, moving)
+        stay = _no_guest(vm) or _why_not_moved(vm, moving)
         if stay is not None:
             stays.append(stay)
         else:
             (cold if vm.state is VMState.STOPPED else live).append(vm)
     moves: list[LiveMigrate | ColdMigrate] = [
-        LiveMigrate(cluster=vm.cluster, vm=vm.id, name=vm.name, host=vm.host, to=to)
-        for vm in _largest_first(live)
-    ]
-    moves += [
-        ColdMigrate(cluster=vm.cluster, vm=vm.id, name=vm.name, host=vm.host, to=to)
-        for vm in _largest_first(cold)
+        move(cluster=vm.cluster, vm=vm.id, name=vm.name, host=vm.host, to=to)
+        for move, those in ((LiveMigrate, live), (ColdMigrate, cold))
+        for vm in _largest_first(those)
     ]
     return moves, stays
 
@@ -263,6 +260,10 @@ _STAYS: dict[VMState, tuple[str, str]] = {
     VMState.MIGRATING: ("already being migrated", "Wait for that migration, then drain again if need be."),
     VMState.DELETED: ("being deleted", "It goes by itself."),
 }
+
+
+def _no_guest(vm: VM) -> Stay | None:
+    return _stay(vm, vm.stays, "Nothing: it is no guest that has to go.") if vm.stays else None
 
 
 def _why_not_moved(vm: VM, moving: dict[str, Migration]) -> Stay | None:
@@ -386,8 +387,7 @@ def _about_room(hosts: Sequence[Host], vms: Sequence[VM]) -> list[str]:
     rooms = [max(0, (host.memory or 0) - (host.memory_used or 0)) for host in told]
     need, room = sum(vm.memory or 0 for vm in vms), sum(rooms)
     if need > room:
-        short = f"memory is short: {_gib(need)} to place, {_gib(room)} free on {len(told)} host(s)"
-        return [short]
+        return [f"memory is short: {_gib(need)} to place, {_gib(room)} free on {len(told)} host(s)"]
     largest = max(vms, key=lambda vm: vm.memory or 0)
     if (largest.memory or 0) > max(rooms):
         return [

@@ -49,7 +49,7 @@ class Tracker:
         total = _sum(move.memory_total, move.disk_total)
         sent = _sum(move.memory_processed, move.disk_processed)
         left = _sum(move.memory_remaining, move.disk_remaining)
-        bare = Progress(phase=move.phase, total=total, processed=sent, remaining=left)
+        bare = Progress(phase=move.phase, total=total, processed=sent, remaining=left, percent=move.percent)
         if sent is None or left is None or move.phase is not Phase.RUNNING:
             self._reset(move.id)
             return bare
@@ -61,6 +61,7 @@ class Tracker:
             total=total,
             processed=sent,
             remaining=left,
+            percent=move.percent,
             rate=self._rate(),
             eta=self._eta(total),
             verdict=self._verdict(at, total),

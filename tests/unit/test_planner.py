@@ -106,6 +106,13 @@ def test_a_vm_on_its_way_stays_with_where_it_goes() -> None:
     assert "already being moved to b" in plan.stays[0].why
 
 
+def test_what_is_no_guest_stays_whatever_its_state() -> None:
+    agent = vm("vCLS-1", stays="an agent of vCenter's own")
+    plan = drain(fleet(host("a"), host("b"), agent, vm("web")))
+    assert [action.name for action in plan.actions[1:]] == ["web"]
+    assert [(stay.name, stay.why) for stay in plan.stays] == [("vCLS-1", "an agent of vCenter's own")]
+
+
 def test_a_paused_vm_is_live_migrated() -> None:
     plan = drain(fleet(host("a"), host("b"), vm("x", state=VMState.PAUSED)))
     assert isinstance(plan.actions[1], LiveMigrate)

@@ -139,6 +139,11 @@ def test_a_cluster_that_tells_no_bytes_gets_none_invented() -> None:
     assert progress == Progress(phase=Phase.RUNNING)
 
 
+def test_a_share_without_bytes_is_handed_on_as_it_is_told() -> None:
+    move = Migration(cluster="c", id="1", vm="v", phase=Phase.RUNNING, percent=42.0)
+    assert Tracker().feed(0.0, move) == Progress(phase=Phase.RUNNING, percent=42.0)
+
+
 def test_another_migration_begins_anew() -> None:
     tracker = Tracker()
     for at in range(10):
