@@ -63,6 +63,8 @@ class MoveStorage(VMAction, frozen=True, kw_only=True, tag="move_storage"):
     verb: ClassVar[str] = "move the disks of"
     storage: str
     """Datastore.id"""
+    storage_name: str = ""
+    """The name it had when it was confirmed; must still match where it is given."""
     to: str = ""
     """Host.id; "": it stays on its host."""
 
@@ -75,6 +77,8 @@ class AnswerQuestion(VMAction, frozen=True, kw_only=True, tag="answer"):
     """Question.id; must still be the one that is asked."""
     choice: str
     """Choice.key"""
+    label: str = ""
+    """What that choice said when it was confirmed; must still match where it is given."""
 
 
 class ConfirmMove(VMAction, frozen=True, kw_only=True, tag="confirm_move"):
@@ -170,6 +174,8 @@ class UnsetNoout(HostAction, frozen=True, kw_only=True, tag="unset_noout"):
 Action = (
     LiveMigrate
     | ColdMigrate
+    | MoveStorage
+    | AnswerQuestion
     | ConfirmMove
     | RevertMove
     | Evacuate
@@ -186,8 +192,11 @@ Action = (
 )
 """Any intent; msgspec decodes the union by its `kind`."""
 
-MOVES = (LiveMigrate, ColdMigrate, Evacuate)
-"""Actions that take a VM from one host to another and count against the limits."""
+Move = LiveMigrate | ColdMigrate | Evacuate | MoveStorage
+"""Actions that carry a VM or its disks somewhere else and count against the limits."""
+
+ABORTABLE = (LiveMigrate, MoveStorage)
+"""Actions whose move a platform can be asked to abort once it has begun."""
 
 
 def kind_of(action: Action) -> str:
@@ -206,7 +215,12 @@ def subject_of(action: Action) -> str:
 def describe(action: Action) -> str:
     """One line: verb, name, from→to. For queue rows, audit and messages."""
     head = f"{action.verb} {action.name}"
-    if isinstance(action, LiveMigrate | ColdMigrate | Evacuate):
+    if isinstance(action, MoveStorage):
+        along = f", {action.host}→{action.to}" if action.to else ""
+        return f"{head} to {action.storage_name or action.storage}{along}"
+    if isinstance(action, AnswerQuestion):
+        return f'{head} with "{action.label or action.choice}"'
+    if isinstance(action, Move):
         return f"{head} {action.host}→{action.to or '(scheduler)'}"
     if isinstance(action, ResetState):
         return f"{head} to {action.to}"

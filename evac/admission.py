@@ -9,6 +9,7 @@ from msgspec import Struct
 from evac.actions import (
     Abort,
     Action,
+    AnswerQuestion,
     ColdMigrate,
     ConfirmMove,
     Evacuate,
@@ -16,13 +17,15 @@ from evac.actions import (
     ForceDown,
     HostAction,
     LiveMigrate,
+    Move,
+    MoveStorage,
     ResetState,
     RevertMove,
     StartVM,
     StopVM,
     VMAction,
 )
-from evac.model import VM, Host, HostState, Migration, MigrationKind, VMState
+from evac.model import VM, Datastore, Host, HostState, Migration, MigrationKind, VMState
 
 
 class Obstacle(Struct, frozen=True, kw_only=True):
@@ -45,12 +48,15 @@ class Ground(Struct, frozen=True, kw_only=True):
     """None: not read. An evacuation needs it."""
     target: Host | None = None
     """None: the cluster knows no such host (only looked at when the action names one)."""
+    datastore: Datastore | None = None
+    """As last polled; None: the cluster knows no such one (only looked at when the action names one)."""
 
 
 STATES: dict[type[VMAction], frozenset[VMState]] = {
     # Nova: os-migrateLive wants vm_state active or paused; migrate active or stopped; evacuate active, stopped or error.
     LiveMigrate: frozenset({VMState.RUNNING, VMState.PAUSED}),
     ColdMigrate: frozenset({VMState.RUNNING, VMState.STOPPED}),
+    MoveStorage: frozenset({VMState.RUNNING, VMState.STOPPED, VMState.PAUSED, VMState.SUSPENDED}),
     Evacuate: frozenset(
         {VMState.RUNNING, VMState.STOPPED, VMState.ERROR, VMState.MIGRATING, VMState.UNKNOWN}
     ),
@@ -61,7 +67,7 @@ STATES: dict[type[VMAction], frozenset[VMState]] = {
 }
 """States in which an action may fire; actions not listed may fire in any."""
 
-UNTASKED = (LiveMigrate, ColdMigrate, ConfirmMove, RevertMove, StartVM, StopVM)
+UNTASKED = (LiveMigrate, ColdMigrate, MoveStorage, ConfirmMove, RevertMove, StartVM, StopVM)
 """Actions that must not fire while the platform does something else to the VM. An evacuation may: what runs on a dead
 host will never end (Nova: evacuate does not look at task_state)."""
 
@@ -70,7 +76,12 @@ def admit(action: Action, ground: Ground) -> Obstacle | None:
     """None when `action` may fire on what was just read, else why not."""
     if isinstance(action, HostAction):
         return _admit_host(action, ground.host)
-    return _same_vm(action, ground.vm) or _vm_ready(action, ground) or _hosts_ready(action, ground)
+    return (
+        _same_vm(action, ground.vm)
+        or _vm_ready(action, ground)
+        or _hosts_ready(action, ground)
+        or (_datastore_ready(action, ground) if isinstance(action, MoveStorage) else None)
+    )
 
 
 def _admit_host(action: HostAction, host: Host | None) -> Obstacle | None:
@@ -115,13 +126,29 @@ def _vm_ready(action: VMAction, ground: Ground) -> Obstacle | None:
     assert vm is not None
     if isinstance(action, Abort | ForceComplete):
         return _still_moving(action.migration, ground.migrations)
+    if isinstance(action, AnswerQuestion):
+        return _still_asked(action, vm)
     if isinstance(action, ResetState):
         return None
+    return _vm_idle(action, vm, ground.migrations) or _vm_state(action, vm)
+
+
+def _vm_idle(action: VMAction, vm: VM, migrations: Sequence[Migration]) -> Obstacle | None:
+    if isinstance(action, Move) and not isinstance(action, Evacuate) and vm.question is not None:
+        return Obstacle(
+            reason=f'it stands still until somebody answers: "{vm.question.text}"',
+            next_step=f"Answer it: evac answer {vm.name}.",
+            passing=True,
+        )
     if isinstance(action, UNTASKED) and vm.task:
         return Obstacle(reason=f"the cluster is busy with it ({vm.task})", passing=True)
-    moving = _moving(action, ground.migrations)
+    moving = _moving(action, migrations)
     if moving is not None:
         return Obstacle(reason=f"it is already being moved (migration {moving.id})", passing=True)
+    return None
+
+
+def _vm_state(action: VMAction, vm: VM) -> Obstacle | None:
     allowed = STATES.get(type(action))
     if allowed is not None and vm.state not in allowed:
         word = (
@@ -131,6 +158,20 @@ def _vm_ready(action: VMAction, ground: Ground) -> Obstacle | None:
             reason=f"{vm.name} is {word}; {action.verb} is not possible in this state; nothing was done",
             next_step=hint(action, vm),
         )
+    return None
+
+
+def _still_asked(action: AnswerQuestion, vm: VM) -> Obstacle | None:
+    asked = vm.question
+    if asked is None:
+        return Obstacle(reason=f"{vm.name} asks nothing any more; nothing was done")
+    if asked.id != action.question:
+        return _changed(f'{vm.name} asks something else by now: "{asked.text}"')
+    found = next((choice for choice in asked.choices if choice.key == action.choice), None)
+    if found is None and asked.choices:
+        return _changed(f'"{action.choice}" is none of the answers to the question of {vm.name}')
+    if found is not None and action.label and found.label != action.label:
+        return _changed(f'that answer now says "{found.label}", confirmed was "{action.label}"')
     return None
 
 
@@ -148,7 +189,7 @@ def _moving(action: VMAction, migrations: Sequence[Migration]) -> Migration | No
     if isinstance(action, Evacuate):
         # A live migration that a dead host was carrying stays "running" in the records for ever.
         active = (move for move in active if move.kind is MigrationKind.EVACUATION)
-    elif not isinstance(action, LiveMigrate | ColdMigrate):
+    elif not isinstance(action, Move):
         return None
     return next(active, None)
 
@@ -173,13 +214,13 @@ def _hosts_ready(action: VMAction, ground: Ground) -> Obstacle | None:
         found = _dead(action, ground.source)
         if found is not None:
             return found
-    elif isinstance(action, LiveMigrate | ColdMigrate) and _is_dead(ground.source):
+    elif isinstance(action, Move) and _is_dead(ground.source):
         return Obstacle(
             reason=f"{action.host} is down, and a VM cannot be migrated off a dead host",
             next_step="Bring the host back; or cancel this, fence the host and evacuate it.",
             passing=True,
         )
-    if isinstance(action, LiveMigrate | ColdMigrate | Evacuate) and action.to:
+    if isinstance(action, Move) and action.to:
         return _target_ready(action.to, action.host, ground.target)
     return None
 
@@ -221,5 +262,33 @@ def _target_ready(to: str, source: str, target: Host | None) -> Obstacle | None:
     if target.maintenance:
         return Obstacle(
             reason=f"target {to} is in maintenance", next_step="Take it out, or choose another.", passing=True
+        )
+    return None
+
+
+def _datastore_ready(action: MoveStorage, ground: Ground) -> Obstacle | None:
+    vm, store = ground.vm, ground.datastore
+    assert vm is not None
+    other = "Choose another."
+    if store is None:
+        return Obstacle(
+            reason=f"the cluster knows no datastore {action.storage}; nothing was done", next_step=other
+        )
+    if action.storage_name and store.name != action.storage_name:
+        return _changed(
+            f"datastore {action.storage} is now called {store.name}, confirmed was {action.storage_name}"
+        )
+    if vm.datastores == (store.id,) and not action.to:
+        return Obstacle(reason=f"its disks are on {store.name} already; nothing was done")
+    if not store.usable:
+        return Obstacle(
+            reason=f"datastore {store.name} cannot be used now",
+            next_step="Bring it back, or cancel and choose another.",
+            passing=True,
+        )
+    host = action.to or action.host
+    if host not in store.hosts:
+        return Obstacle(
+            reason=f"{host} does not see datastore {store.name}; nothing was done", next_step=other
         )
     return None

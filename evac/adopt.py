@@ -9,7 +9,15 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from evac.actions import Abort, ColdMigrate, Evacuate, ForceComplete, HostAction, LiveMigrate, VMAction
+from evac.actions import (
+    Abort,
+    AnswerQuestion,
+    ForceComplete,
+    HostAction,
+    Move,
+    MoveStorage,
+    VMAction,
+)
 from evac.jobs import Job
 from evac.model import VMState
 from evac.outcome import judge
@@ -53,6 +61,9 @@ def trace(job: Job, trail: Trail, look: Look) -> Trace:
         return Trace(found=f"{action.name} is as wanted") if met else Trace(clean=True)
     if isinstance(action, Abort | ForceComplete):
         return Trace(found="the migration it was meant for")  # however it ends, that is the answer
+    if isinstance(action, AnswerQuestion) and look.vm is not None:
+        # The VM may be busy with what it asked about; whether it still asks is all that counts.
+        return Trace(found="the question is gone") if judge(job, trail, look).met else Trace(clean=True)
     return _evidence(job, trail, look) or _absence(action, look)
 
 
@@ -68,7 +79,7 @@ def _evidence(job: Job, trail: Trail, look: Look) -> Trace | None:
         return Trace(found=f"the cluster's log, {task.id}", task=task.id)
     if vm.task or vm.state is VMState.MIGRATING:
         return None
-    is_move = isinstance(action, LiveMigrate | ColdMigrate | Evacuate)
+    is_move = isinstance(action, Move) and not isinstance(action, MoveStorage)
     if (is_move and vm.host not in {"", action.host}) or (not is_move and judge(job, trail, look).met):
         return Trace(found=f"{vm.name} is {vm.state.value} on {vm.host or 'no host'}")
     return None

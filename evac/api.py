@@ -13,6 +13,7 @@ from msgspec import Struct
 from evac.actions import Action
 from evac.jobs import Actor, Event, Job, Limits, Order, QueueState
 from evac.model import VM, ClusterState, Host, Migration, Noun, Problem
+from evac.placing import Datastore
 from evac.probe import Probe
 from evac.storage import OSD, Pool, Storage
 
@@ -57,6 +58,7 @@ class Delta(Noun, frozen=True, kw_only=True):
     pools: tuple[Pool, ...] = ()
     osds: tuple[OSD, ...] = ()
     probes: tuple[Probe, ...] = ()
+    datastores: tuple[Datastore, ...] = ()
     queue: QueueState | None = None
     gone: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
     """Table name → keys that no longer exist."""
@@ -64,6 +66,7 @@ class Delta(Noun, frozen=True, kw_only=True):
 
 TABLES = (
     "clusters", "hosts", "vms", "migrations", "orders", "jobs", "events", "storages", "pools", "osds", "probes",
+    "datastores",
 )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from evac.actions import (
     Abort,
     Action,
+    AnswerQuestion,
     ColdMigrate,
     ConfirmMove,
     EnterMaintenance,
@@ -16,6 +17,7 @@ from evac.actions import (
     ForceDown,
     LeaveMaintenance,
     LiveMigrate,
+    MoveStorage,
     ResetState,
     RevertMove,
     SetNoout,
@@ -25,6 +27,7 @@ from evac.actions import (
 )
 from evac.backend import (
     AbortsMigrations,
+    AnswersQuestions,
     Backend,
     ConfirmsMoves,
     ControlsPower,
@@ -35,6 +38,7 @@ from evac.backend import (
     HasMaintenance,
     MigratesCold,
     MigratesLive,
+    MovesStorage,
     Receipt,
     ResetsState,
 )
@@ -45,6 +49,8 @@ _Make = Callable[[Any, Any], Awaitable[Receipt]]
 _CALLS: dict[type, tuple[type, _Make]] = {
     LiveMigrate: (MigratesLive, lambda on, do: on.live_migrate(do.vm, do.to)),
     ColdMigrate: (MigratesCold, lambda on, do: on.cold_migrate(do.vm, do.to)),
+    MoveStorage: (MovesStorage, lambda on, do: on.move_storage(do.vm, do.storage, do.to)),
+    AnswerQuestion: (AnswersQuestions, lambda on, do: on.answer(do.vm, do.question, do.choice)),
     ConfirmMove: (ConfirmsMoves, lambda on, do: on.confirm_move(do.vm)),
     RevertMove: (ConfirmsMoves, lambda on, do: on.revert_move(do.vm)),
     Evacuate: (Evacuates, lambda on, do: on.evacuate(do.vm, do.to)),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import TypeGuard
 
 from msgspec import Struct
 
-from evac.actions import MOVES
+from evac.actions import Action, Move, MoveStorage
 from evac.fleet import Fleet
 from evac.jobs import Job, Order
 from evac.model import VM, Host
@@ -45,8 +46,13 @@ def _moves(fleet: Fleet, cluster: str) -> dict[str, Job]:
     return {
         job.action.vm: job
         for job in fleet.table("jobs").values()
-        if not job.state.ended and isinstance(job.action, MOVES) and job.action.cluster == cluster
+        if not job.state.ended and job.action.cluster == cluster and _leaves(job.action)
     }
+
+
+def _leaves(action: Action) -> TypeGuard[Move]:
+    """Disks alone may move while the VM stays: such an order empties no host."""
+    return isinstance(action, Move) and not (isinstance(action, MoveStorage) and not action.to)
 
 
 def _words(count: int, order: str, orders: Mapping[str, Order]) -> str:

@@ -18,6 +18,7 @@ import msgspec
 from evac.api import TABLES, Delta
 from evac.jobs import Event, Job, Order, QueueState
 from evac.model import VM, ClusterState, Host, Inventory, Migration, Noun
+from evac.placing import Datastore
 from evac.probe import Probe
 from evac.storage import OSD, Pool, Storage
 
@@ -59,6 +60,10 @@ class Fleet:
     def vm(self, cluster: str, vm: str) -> VM | None:
         """One VM by its native id."""
         return self._rows["vms"].get(f"{cluster}/{vm}")
+
+    def datastore(self, cluster: str, datastore: str) -> Datastore | None:
+        """One place for disks by its native id."""
+        return self._rows["datastores"].get(f"{cluster}/{datastore}")
 
     def job(self, job: str) -> Job | None:
         """One job by its id."""
@@ -128,6 +133,7 @@ class Fleet:
         pools: Iterable[Pool] = (),
         osds: Iterable[OSD] = (),
         probes: Iterable[Probe] = (),
+        datastores: Iterable[Datastore] = (),
         queue: QueueState | None = None,
         gone: Mapping[str, Iterable[str]] | None = None,
     ) -> int:
@@ -135,7 +141,7 @@ class Fleet:
         rev = self.rev + 1
         moved = False
         given = (
-            clusters, hosts, vms, migrations, orders, jobs, events, storages, pools, osds, probes,
+            clusters, hosts, vms, migrations, orders, jobs, events, storages, pools, osds, probes, datastores,
         )  # fmt: skip
         for table, rows in zip(TABLES, given, strict=True):
             for row in rows:
@@ -179,6 +185,7 @@ class Fleet:
         storages = (inventory.storage,) if inventory.storage is not None else ()
         gone["storages"] = self._missing("storages", cluster, {row.key for row in storages})
         gone["pools"] = self._missing("pools", cluster, {pool.key for pool in inventory.pools})
+        gone["datastores"] = self._missing("datastores", cluster, {row.key for row in inventory.datastores})
         osds, gone["osds"] = self._changed_osds(cluster, inventory.osds)
         self.publish(
             clusters=(state,),
@@ -188,6 +195,7 @@ class Fleet:
             storages=storages,
             pools=inventory.pools,
             osds=osds,
+            datastores=inventory.datastores,
             gone=gone,
         )
 

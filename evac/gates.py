@@ -7,14 +7,27 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from evac.actions import Abort, ForceComplete, HostAction, ResetState, VMAction, describe, subject_of
+from evac.actions import (
+    Abort,
+    AnswerQuestion,
+    ForceComplete,
+    HostAction,
+    ResetState,
+    VMAction,
+    describe,
+    subject_of,
+)
 from evac.backend import Backend
 from evac.board import Board, Line
 from evac.jobs import Job, JobState
 from evac.limits import Window
 
-INTERVENTIONS = (Abort, ForceComplete, ResetState)
+INTERVENTIONS = (Abort, ForceComplete, ResetState, AnswerQuestion)
 """Actions meant for a VM on which something is already going on: they run beside it, one at a time."""
+
+
+UNPAUSED = (Abort, ForceComplete, AnswerQuestion)
+"""Actions that end what is going on rather than begin something: a paused queue takes them too."""
 
 
 class _Stop(NamedTuple):
@@ -82,7 +95,7 @@ class Gates:
 
     def _gate(self, job: Job) -> tuple[str, str]:
         state = self._board.state
-        if state.paused and not isinstance(job.action, Abort | ForceComplete):
+        if state.paused and not isinstance(job.action, UNPAUSED):
             return f"the queue is paused by {state.paused_by}", "Resume the queue."
         if state.refusing:
             return state.refusing, "Free the disk; it goes on by itself."

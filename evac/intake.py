@@ -7,7 +7,16 @@ from collections.abc import Mapping
 
 from msgspec.structs import replace
 
-from evac.actions import Action, ColdMigrate, Evacuate, ForceDown, LiveMigrate, describe, kind_of
+from evac.actions import (
+    ABORTABLE,
+    Action,
+    Evacuate,
+    ForceDown,
+    Move,
+    MoveStorage,
+    describe,
+    kind_of,
+)
 from evac.api import OrderReply, OrderRequest, Refusal
 from evac.backend import AbortsMigrations, Backend
 from evac.board import Board
@@ -149,8 +158,9 @@ class Intake:
                 f"Nobody stated that {action.host} is fenced.",
                 "Make sure it is powered off, and say how you know: two copies of a VM destroy its disk.",
             )
-        if isinstance(action, LiveMigrate | ColdMigrate | Evacuate) and action.to == action.host:
-            raise refuse("bad-request", f"{action.name} is on {action.host} already.")
+        if isinstance(action, Move) and action.to and action.to == action.host:
+            step = "Leave the host out to move its disks only." if isinstance(action, MoveStorage) else ""
+            raise refuse("bad-request", f"{action.name} is on {action.host} already.", step)
         if backend is not None and not can(backend, action):
             raise refuse("bad-request", f"{action.cluster} cannot {action.verb}.")
         for capability in cluster.capabilities if cluster is not None else ():
@@ -203,7 +213,7 @@ class Intake:
     def _can_abort(self, job: Job) -> bool:
         backend = self._backends.get(job.action.cluster)
         return (
-            isinstance(job.action, LiveMigrate)
+            isinstance(job.action, ABORTABLE)
             and job.state in (JobState.ACCEPTED, JobState.RUNNING)
             and (backend is None or isinstance(backend, AbortsMigrations))
         )

@@ -1,6 +1,6 @@
 """How many moves may be in flight: per source, per target, per cluster and in all. Pure.
 
-Only moves count (live, cold, evacuation). A place is freed when the cluster says the move has ended, even while we
+Only moves count (live, cold, evacuation, and of disks: these load the host they read from, also where the VM stays). A place is freed when the cluster says the move has ended, even while we
 still look the second time. The source of an evacuation is dead and carries no load: it does not count as a source.
 A target the scheduler chose counts once it is known.
 """
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 from msgspec import Struct
 
-from evac.actions import ColdMigrate, Evacuate, LiveMigrate
+from evac.actions import Evacuate, Move
 from evac.jobs import Job, JobState, Limits
 
 OTHERS = 8
@@ -33,7 +33,7 @@ class LimitRules(Struct, frozen=True, kw_only=True):
 
 def is_move(job: Job) -> bool:
     """True if it counts against the limits."""
-    return isinstance(job.action, LiveMigrate | ColdMigrate | Evacuate)
+    return isinstance(job.action, Move)
 
 
 def holds_place(job: Job) -> bool:
@@ -63,7 +63,7 @@ class Window:
     def add(self, job: Job) -> None:
         """Count one more."""
         action = job.action
-        if not isinstance(action, LiveMigrate | ColdMigrate | Evacuate):
+        if not isinstance(action, Move):
             self._others[action.cluster] += 1
             return
         self.total += action.cluster not in self._blind
@@ -78,7 +78,7 @@ class Window:
         """What `job` waits for; empty when it may start now."""
         action = job.action
         cluster = action.cluster
-        if not isinstance(action, LiveMigrate | ColdMigrate | Evacuate):
+        if not isinstance(action, Move):
             return f"waits: {OTHERS} actions at once on {cluster}" if self._others[cluster] >= OTHERS else ""
         limits, total = self._rules.of(cluster), self._rules.default.total
         if _full(self.total, total):

@@ -73,6 +73,8 @@ class MigrationKind(StrEnum):
     COLD = "cold"
     RESIZE = "resize"
     EVACUATION = "evacuation"
+    STORAGE = "storage"
+    """Its disks go to another datastore, with or without a change of host."""
     UNKNOWN = "unknown"
 
 

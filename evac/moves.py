@@ -1,14 +1,12 @@
-"""What became of a move: live, cold or evacuation. Pure; `judge_move` is called by `evac.outcome.judge`."""
+"""What became of a move: live, cold, evacuation, or of disks. Pure; `judge_move` is called by `evac.outcome.judge`."""
 
 from __future__ import annotations
 
-from evac.actions import ColdMigrate, Evacuate, LiveMigrate
+from evac.actions import Move, MoveStorage
 from evac.jobs import Job, JobState
 from evac.model import VM, Migration, Phase, VMState
 from evac.store import Trail
 from evac.verdict import GRACE, TRACELESS, Look, Verdict, own_record, own_task
-
-Move = LiveMigrate | ColdMigrate | Evacuate
 
 
 class _Case:
@@ -32,6 +30,11 @@ class _Case:
         return bool(self.vm.host) and not self.at_source
 
     @property
+    def where(self) -> str:
+        """The place the move is about, as it is now."""
+        return self.vm.host or "no host"
+
+    @property
     def busy(self) -> bool:
         return bool(self.vm.task) or self.vm.state is VMState.MIGRATING
 
@@ -48,9 +51,39 @@ class _Case:
         )
 
 
+class _DiskCase(_Case):
+    """A move of disks: where they lie decides, and the host is right only if it is the one that was meant."""
+
+    def __init__(
+        self, job: Job, action: MoveStorage, *, trail: Trail, look: Look, vm: VM, odd_for: float
+    ) -> None:
+        super().__init__(job, action, trail=trail, look=look, vm=vm, odd_for=odd_for)
+        self.storage, self.target = action.storage, action.to or action.host
+        self.name = action.storage_name or action.storage
+
+    @property
+    def arrived(self) -> bool:
+        return self.vm.host == self.target and self.vm.datastores == (self.storage,)
+
+    @property
+    def at_source(self) -> bool:
+        """Nothing of it has moved, as far as can be told: a disk may have lain on the target before."""
+        return self.vm.host == self.action.host and not self.arrived
+
+    @property
+    def where(self) -> str:
+        if self.vm.datastores == (self.storage,):
+            return f"{super().where}, its disks on {self.name}"
+        return f"{super().where}, its disks on {', '.join(self.vm.datastores) or 'no datastore that is told'}"
+
+
 def judge_move(job: Job, action: Move, *, trail: Trail, look: Look, vm: VM, odd_for: float) -> Verdict:
     """Where a move of `vm`, which exists, stands."""
-    case = _Case(job, action, trail=trail, look=look, vm=vm, odd_for=odd_for)
+    case = (
+        _DiskCase(job, action, trail=trail, look=look, vm=vm, odd_for=odd_for)
+        if isinstance(action, MoveStorage)
+        else _Case(job, action, trail=trail, look=look, vm=vm, odd_for=odd_for)
+    )
     record = case.record
     if record is None:
         return _without_record(case)
@@ -75,7 +108,7 @@ def _under_way(case: _Case, record: Migration) -> Verdict:
     return case.verdict(
         JobState.UNKNOWN,
         f"the cluster's record says {record.native or record.phase.value}, but nothing is being done to"
-        f" {case.vm.name}, which is {case.vm.state.value} on {case.vm.host or 'no host'}",
+        f" {case.vm.name}, which is {case.vm.state.value} on {case.where}",
         "Look at the hypervisors' logs; reset-state does not end the record. Cancel the job to give it up.",
         odd=True,
     )
@@ -86,8 +119,7 @@ def _claimed_done(case: _Case) -> Verdict:
     if vm.state is VMState.ERROR:
         return case.verdict(
             JobState.FAILED,
-            f"{name} is in error on {vm.host or 'no host'} after the move"
-            + (f": {vm.fault}" if vm.fault else ""),
+            f"{name} is in error on {case.where} after the move" + (f": {vm.fault}" if vm.fault else ""),
             "Look at the guest before reset-state.",
             over=True,
         )
@@ -111,7 +143,7 @@ def _arrived(case: _Case) -> Verdict:
             met=True,
             over=True,
         )
-    return case.verdict(JobState.DONE, f"{vm.state.value} on {vm.host}", met=True, over=True)
+    return case.verdict(JobState.DONE, f"{vm.state.value} on {case.where}", met=True, over=True)
 
 
 def _contradiction(case: _Case) -> Verdict:
@@ -128,7 +160,7 @@ def _contradiction(case: _Case) -> Verdict:
             odd=True,
             over=True,
         )
-    where = f"still on {vm.host}" if case.at_source else f"on {vm.host}, not on {case.target}"
+    where = f"still on {case.where}" if case.at_source else f"on {case.where}, not on {case.target}"
     if case.odd_for < GRACE:
         return case.verdict(
             JobState.VERIFYING, f"called completed, but {where}: looking again", odd=True, over=True
@@ -153,23 +185,23 @@ def _called_off(case: _Case, record: Migration) -> Verdict:
         return case.verdict(
             JobState.FAILED,
             f"the cluster calls the move {record.phase.value}, yet {vm.name} is {vm.state.value} on"
-            f" {vm.host or 'no host'}{why}",
+            f" {case.where}{why}",
             "Check the guest there, and that the source no longer runs it.",
             over=True,
         )
     if vm.state is VMState.ERROR:
         return case.verdict(
             JobState.FAILED,
-            f"the move {record.phase.value} and left {vm.name} in error on {vm.host}{why}",
+            f"the move {record.phase.value} and left {vm.name} in error on {case.where}{why}",
             "Look at the guest before reset-state.",
             over=True,
         )
     if record.phase is Phase.CANCELLED:
         by = f"by {case.job.cancel_by}" if case.job.cancel_by else "on the cluster, not by evac"
-        return case.verdict(JobState.CANCELLED, f"aborted {by}; {vm.name} stays on {vm.host}", over=True)
+        return case.verdict(JobState.CANCELLED, f"aborted {by}; {vm.name} stays on {case.where}", over=True)
     return case.verdict(
         JobState.FAILED,
-        f"the move failed; {vm.name} stays on {vm.host}{why or ', the cluster gives no reason'}",
+        f"the move failed; {vm.name} stays on {case.where}{why or ', the cluster gives no reason'}",
         "The hypervisor's log has more. Trying again is safe.",
         over=True,
     )
@@ -206,7 +238,7 @@ def _no_trace(case: _Case) -> Verdict:
         return case.verdict(case.job.state, "accepted; the cluster shows nothing of it yet", odd=True)
     return case.verdict(
         JobState.UNKNOWN,
-        f"accepted, but the cluster shows nothing of it; {case.vm.name} is {case.vm.state.value} on {case.vm.host}",
+        f"accepted, but the cluster shows nothing of it; {case.vm.name} is {case.vm.state.value} on {case.where}",
         "It may still start. See whether the platform's scheduler and message bus are well. Cancel the job to give it up.",
         odd=True,
     )

@@ -11,15 +11,14 @@ from collections.abc import Sequence
 
 from evac.actions import (
     Abort,
-    ColdMigrate,
+    AnswerQuestion,
     ConfirmMove,
     EnterMaintenance,
-    Evacuate,
     ForceComplete,
     ForceDown,
     HostAction,
     LeaveMaintenance,
-    LiveMigrate,
+    Move,
     ResetState,
     RevertMove,
     SetNoout,
@@ -49,7 +48,7 @@ def judge(job: Job, trail: Trail, look: Look, *, odd_for: float = 0.0) -> Verdic
             reason=f"{action.name} no longer exists on the cluster",
             next_step="Find out who deleted it; evac did not.",
         )
-    if isinstance(action, LiveMigrate | ColdMigrate | Evacuate):
+    if isinstance(action, Move):
         return judge_move(job, action, trail=trail, look=look, vm=look.vm, odd_for=odd_for)
     if isinstance(action, Abort | ForceComplete):
         return _judge_intervention(action, look.vm, look.migrations, odd_for)
@@ -86,7 +85,7 @@ def _judge_state(action: VMAction, vm: VM, odd_for: float) -> Verdict:
     met, wanted = _reached(action, vm)
     if met:
         return Verdict(state=JobState.DONE, reason=wanted, met=True, over=True)
-    if vm.task and not isinstance(action, ResetState):
+    if vm.task and not isinstance(action, ResetState | AnswerQuestion):
         return Verdict(state=JobState.RUNNING, reason=f"the cluster is at it ({vm.task})")
     if odd_for < GRACE:
         return Verdict(state=JobState.RUNNING, reason="accepted; nothing to be seen yet", odd=True)
@@ -99,6 +98,8 @@ def _judge_state(action: VMAction, vm: VM, odd_for: float) -> Verdict:
 
 def _reached(action: VMAction, vm: VM) -> tuple[bool, str]:
     quiet = not vm.task
+    if isinstance(action, AnswerQuestion):
+        return _answered(action, vm)
     settled = vm.state in (VMState.RUNNING, VMState.STOPPED)
     if isinstance(action, ResetState):
         wanted = VMState.RUNNING if action.to == "active" else VMState.ERROR
@@ -109,6 +110,12 @@ def _reached(action: VMAction, vm: VM) -> tuple[bool, str]:
         return quiet and settled and vm.host not in {"", action.host}, f"{vm.state.value} on {vm.host} again"
     wanted = VMState.RUNNING if isinstance(action, StartVM) else VMState.STOPPED
     return quiet and vm.state is wanted, vm.state.value
+
+
+def _answered(action: AnswerQuestion, vm: VM) -> tuple[bool, str]:
+    if vm.question is None:
+        return True, f"answered; {vm.name} is {vm.state.value}"
+    return vm.question.id != action.question, f'answered; it asks another by now: "{vm.question.text}"'
 
 
 def _judge_host(action: HostAction, host: Host | None, odd_for: float) -> Verdict:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 
 from msgspec.structs import replace
 
-from evac.actions import ColdMigrate, Evacuate, HostAction, LiveMigrate, describe
+from evac.actions import Evacuate, HostAction, Move, MoveStorage, describe
 from evac.admission import Ground, Obstacle, admit
 from evac.backend import Backend
 from evac.board import Board, Pace
@@ -124,11 +124,16 @@ class Runner:
         target: Host | None = None
         if isinstance(action, Evacuate):
             source = await backend.host(action.host)
-        if isinstance(action, LiveMigrate | ColdMigrate | Evacuate) and action.to:
+        if isinstance(action, Move) and action.to:
             target = await backend.host(action.to)
         gone = () if sight.vm is not None else (f"{action.cluster}/{action.vm}",)
         self._board.fleet.looked(() if sight.vm is None else (sight.vm,), gone=gone, at=at)
-        return Ground(vm=sight.vm, migrations=sight.migrations, source=source, target=target)
+        datastore = None
+        if isinstance(action, MoveStorage):
+            datastore = self._board.fleet.datastore(action.cluster, action.storage)
+        return Ground(
+            vm=sight.vm, migrations=sight.migrations, source=source, target=target, datastore=datastore
+        )
 
     def _stopped_by(self, job: Job, obstacle: Obstacle) -> None:
         if obstacle.passing:

@@ -80,6 +80,7 @@ class Server:
             ("pools", self._table),
             ("osds", self._table),
             ("probes", self._table),
+            ("datastores", self._table),
             ("orders", self._table),
             ("events", self._table),
             ("jobs", self._table),

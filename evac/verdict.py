@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from evac.actions import ColdMigrate, Evacuate, LiveMigrate, VMAction
+from evac.actions import ColdMigrate, Evacuate, LiveMigrate, Move, MoveStorage, VMAction
 from evac.jobs import Job, JobState
 from evac.model import VM, Host, Migration, MigrationKind, Phase, TaskRecord
 from evac.store import Trail
@@ -23,6 +23,10 @@ KINDS: dict[type[VMAction], frozenset[MigrationKind]] = {
     LiveMigrate: frozenset({MigrationKind.LIVE, MigrationKind.UNKNOWN}),
     ColdMigrate: frozenset({MigrationKind.COLD, MigrationKind.RESIZE, MigrationKind.UNKNOWN}),
     Evacuate: frozenset({MigrationKind.EVACUATION, MigrationKind.UNKNOWN}),
+    # Platforms that move disks and memory in one task may call it by either name.
+    MoveStorage: frozenset(
+        {MigrationKind.STORAGE, MigrationKind.LIVE, MigrationKind.COLD, MigrationKind.UNKNOWN}
+    ),
 }
 
 
@@ -58,7 +62,7 @@ def own_record(job: Job, trail: Trail, migrations: Sequence[Migration]) -> Migra
     if job.migration:
         return next((move for move in migrations if move.id == job.migration), None)
     action = job.action
-    if not isinstance(action, LiveMigrate | ColdMigrate | Evacuate):
+    if not isinstance(action, Move):
         return None
     ours = [
         move
@@ -85,6 +89,9 @@ WORDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "live-migrate": (("live",), ("cancel", "abort", "force", "complete")),
     "cold-migrate": (("migrat", "relocat"), ("live", "confirm", "revert")),
     "evacuate": (("evacuat", "rebuild"), ()),
+    # vSphere writes "VirtualMachine.relocate", Proxmox VE "qmmove".
+    "move the disks of": (("relocat", "disk", "storage", "qmmove", "volume"), ()),
+    "answer the question of": (("answer",), ()),
     "abort the migration of": (("cancel", "abort"), ()),
     "force-complete the migration of": (("force", "complete"), ()),
     "confirm the move of": (("confirm",), ()),

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from msgspec.structs import replace
 
-from evac.actions import HostAction, LiveMigrate, VMAction
+from evac.actions import ABORTABLE, HostAction, VMAction
 from evac.adopt import UNSURE, since, trace
 from evac.backend import AbortsMigrations, Backend, RemembersTasks
 from evac.board import Board, Notes, Pace
@@ -326,7 +326,7 @@ class Watcher:
 
     def _abort(self, backend: Backend, job: Job, record: Migration) -> None:
         notes = self._board.notes(job.id)
-        if not isinstance(job.action, LiveMigrate) or not isinstance(backend, AbortsMigrations):
+        if not isinstance(job.action, ABORTABLE) or not isinstance(backend, AbortsMigrations):
             return
         if notes.abort_refused or self._now() < notes.abort_after:
             return

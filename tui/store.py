@@ -11,6 +11,7 @@ from evac.api import TABLES, Delta, Hello
 from evac.hyperconverged import bare
 from evac.jobs import Event, Job, Order, QueueState
 from evac.model import VM, ClusterState, Host, Migration, Problem
+from evac.placing import Datastore
 from evac.probe import Probe
 from evac.storage import OSD, Pool, Storage
 from evac.stuck import Stuck, busy, stuck
@@ -43,6 +44,7 @@ class Store:
         self.pools: dict[str, Pool] = {}
         self.osds: dict[str, OSD] = {}
         self.probes: dict[str, Probe] = {}
+        self.datastores: dict[str, Datastore] = {}
         self.queue = QueueState()
         self._busy: set[str] = set()
         self._vms_on: dict[str, set[str]] = {}

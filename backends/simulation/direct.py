@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
-from backends.simulation import deeds, nouns
+from backends.simulation import checks, deeds, nouns
 from backends.simulation.faults import CALL_FAULTS, Fault, Kind
 from backends.simulation.things import Denied, SimAction
 from backends.simulation.world import World
@@ -26,7 +26,17 @@ from evac.errors import (
     Uncertain,
     Unreachable,
 )
-from evac.model import Capability, Finding, Host, Inventory, Problem, Sighting, TaskRecord
+from evac.model import (
+    Capability,
+    Finding,
+    Host,
+    Inventory,
+    MigrationKind,
+    MoveCheck,
+    Problem,
+    Sighting,
+    TaskRecord,
+)
 
 STORAGE = frozenset({"set_noout", "unset_noout"})
 ALL_KINDS = tuple(tag for kind in Action.__args__ if (tag := str(kind.__struct_config__.tag)) not in STORAGE)
@@ -83,6 +93,13 @@ class DirectBackend:
         await self._read("tasks")
         return nouns.tasks(self.world, vm, since)
 
+    async def check_migration(self, vm: str, targets: Sequence[str]) -> Sequence[MoveCheck]:
+        """See ChecksMigration."""
+        await self._read("check_migration")
+        if vm not in self.world.vms:
+            raise NotFound(_problem(self.name, f"There is no VM {vm}."))
+        return [checks.check_move(self.world, vm, target) for target in targets]
+
     async def capabilities(self) -> Sequence[Capability]:
         """All of them, unless it was built read-only."""
         why = "built read-only" if self._read_only else ""
@@ -109,6 +126,14 @@ class DirectBackend:
         """See MigratesCold."""
         return await self._write("cold_migrate", vm, lambda: self.world.cold.migrate(vm, to))
 
+    async def move_storage(self, vm: str, storage: str, to: str) -> Receipt:
+        """See MovesStorage."""
+        return await self._write("move_storage", vm, lambda: self.world.placing.move(vm, storage, to))
+
+    async def answer(self, vm: str, question: str, choice: str) -> Receipt:
+        """See AnswersQuestions."""
+        return await self._write("answer", vm, lambda: self.world.placing.answer(vm, question, choice))
+
     async def confirm_move(self, vm: str) -> Receipt:
         """See ConfirmsMoves."""
         return await self._write("confirm_move", vm, lambda: self.world.cold.confirm(vm))
@@ -127,7 +152,12 @@ class DirectBackend:
 
     async def abort(self, vm: str, migration: str) -> Receipt:
         """See AbortsMigrations."""
-        return await self._write("abort", vm, lambda: self.world.live.abort(vm, int(migration)))
+        return await self._write("abort", vm, lambda: self._abort(vm, int(migration)))
+
+    def _abort(self, vm: str, migration: int) -> None:
+        move = self.world.moves.get(migration)
+        disks = move is not None and move.kind is MigrationKind.STORAGE
+        (self.world.placing if disks else self.world.live).abort(vm, migration)
 
     async def force_complete(self, vm: str, migration: str) -> Receipt:
         """See ForcesCompletion."""

@@ -79,6 +79,8 @@ def vm(cluster: str, world: World, sim: SimVM) -> model.VM:
         zone=sim.zone,
         addresses=sim.addresses,
         volumes=sim.volumes,
+        datastores=sim.datastores,
+        question=sim.question,
         local_disk=sim.local_disk,
         tags=sim.tags,
         locked=sim.locked,
@@ -90,6 +92,8 @@ def vm(cluster: str, world: World, sim: SimVM) -> model.VM:
 
 def migration(cluster: str, world: World, move: SimMove) -> model.Migration:
     """One migration record, with bytes once they flow."""
+    if move.kind is MigrationKind.STORAGE:
+        return _disk_migration(cluster, world, move)
     stream = move.stream if move.kind is MigrationKind.LIVE else None
     done = stream is not None and stream.stage is Stage.DONE
     return model.Migration(
@@ -109,6 +113,43 @@ def migration(cluster: str, world: World, move: SimMove) -> model.Migration:
         disk_total=None if stream is None else int(stream.disk),
         disk_processed=None if stream is None else move.disk_sent,
         disk_remaining=None if stream is None else max(0, int(stream.disk) - move.disk_sent),
+    )
+
+
+def _disk_migration(cluster: str, world: World, move: SimMove) -> model.Migration:
+    disk, sent = world.vms[move.vm].disk if move.vm in world.vms else None, world.placing.sent(move)
+    return model.Migration(
+        cluster=cluster,
+        id=str(move.id),
+        vm=move.vm,
+        kind=move.kind,
+        phase=PHASES.get(move.status, Phase.UNKNOWN),
+        native=move.status,
+        source=move.source,
+        target=move.target,
+        created=world.wall(move.created),
+        updated=world.wall(move.updated if move.over else world.time),
+        disk_total=disk,
+        disk_processed=sent,
+        disk_remaining=None if disk is None else max(0, disk - sent),
+    )
+
+
+def datastores(cluster: str, world: World) -> tuple[model.Datastore, ...]:
+    """The places for disks; none in most worlds."""
+    return tuple(
+        model.Datastore(
+            cluster=cluster,
+            id=store.id,
+            name=store.name,
+            kind=store.kind,
+            shared=len(store.hosts) > 1,
+            hosts=tuple(sorted(store.hosts)),
+            capacity=store.capacity,
+            free=store.capacity - store.used,
+            usable=store.usable,
+        )
+        for store in world.placing.datastores.values()
     )
 
 
@@ -137,6 +178,7 @@ def inventory(cluster: str, world: World, since: str) -> model.Inventory:
         hosts=tuple(host(cluster, world, sim) for sim in world.hosts.values()),
         vms=tuple(vm(cluster, world, sim) for sim in sims),
         migrations=tuple(migration(cluster, world, move) for move in recent),
+        datastores=datastores(cluster, world),
         complete=not since,
         gone=gone,
         mark=repr(world.time),

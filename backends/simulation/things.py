@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from backends.simulation.physics import Stream
-from evac.model import MigrationKind, VMState
+from evac.model import MigrationKind, Question, VMState
 
 GIB = 1 << 30
 
@@ -91,6 +91,10 @@ class SimVM:
     """Id of its move in progress; 0 when none."""
     hostless: bool = False
     """True: the API says null where its host should be named."""
+    datastores: tuple[str, ...] = ()
+    """Ids of those that hold its disks, in a world that has such."""
+    question: Question | None = None
+    """It stands still until this is answered."""
     resized_from: str = ""
     """Source of a cold migration that waits for confirm or revert."""
 

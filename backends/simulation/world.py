@@ -19,6 +19,7 @@ from backends.simulation.cold import ColdMoves
 from backends.simulation.evacuation import Evacuations
 from backends.simulation.faults import WORLD_FAULTS, Fault, Faults
 from backends.simulation.live import LiveMoves
+from backends.simulation.placing import Placing
 from backends.simulation.things import (
     Denied,
     Entry,
@@ -73,6 +74,7 @@ class World:
         self.live = LiveMoves(self)
         self.cold = ColdMoves(self)
         self.evacuations = Evacuations(self)
+        self.placing = Placing(self)
 
     # --- time ------------------------------------------------------------------------------------
 
@@ -195,6 +197,8 @@ class World:
         self.advance()
         vm = self.vms.get(vm_id)
         if vm is None or not vm.runs_on or vm.state in (VMState.PAUSED, VMState.SUSPENDED):
+            return False
+        if vm.question is not None:
             return False
         return self.hosts[vm.runs_on].alive
 

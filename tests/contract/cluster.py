@@ -52,6 +52,10 @@ class Cluster(ABC):
     async def revive(self, host: str) -> None:
         """The host's power is back, and its agent starts."""
 
+    async def ask(self, vm: str) -> None:
+        """The platform asks something about the VM; only where `answer` is not in `cannot`."""
+        raise NotImplementedError
+
     async def ready_to_force(self) -> None:
         """Called between the start of an endless migration and force-complete."""
         return
@@ -111,3 +115,21 @@ class WorldCluster(Cluster):
     async def ready_to_force(self) -> None:
         """Forcing pauses the guest and sends the rest, which the link must carry in time."""
         await self.pace(0)
+
+
+class DirectCluster(WorldCluster):
+    """The same with two datastores that every host sees and one of a single host; the direct backend has every capability."""
+
+    cannot = frozenset()
+
+    def __init__(self) -> None:
+        super().__init__()
+        placing = self.world.placing
+        stores = [placing.add("fast"), placing.add("slow"), placing.add("scratch", "cmp01")]
+        for vm in self.world.vms:
+            placing.put(vm, stores[0].id)
+
+    async def ask(self, vm: str) -> None:
+        self.world.placing.ask(
+            vm, "The disk file may have been moved or copied.", "Cancel", "I moved it", "I copied it"
+        )

@@ -21,7 +21,7 @@ from evac.errors import BackendError, NotFound, ReadOnly, Refused
 from evac.model import VM, Host, HostState, Inventory, Phase, VMState
 from tests.contract.changes import CHANGES, PROTOCOLS
 from tests.contract.cluster import Cluster
-from tests.contract.waits import Waits
+from tests.contract.placing import PlacingSuite
 
 
 class Seen:
@@ -38,7 +38,7 @@ class Seen:
         self.target = self.others[0]
 
 
-class ContractSuite(Waits):
+class ContractSuite(PlacingSuite):
     """Needs a fixture `cluster`."""
 
     @pytest.fixture

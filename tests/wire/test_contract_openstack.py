@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-pytest.register_assert_rewrite("tests.contract.suite")
+pytest.register_assert_rewrite("tests.contract.suite", "tests.contract.placing")
 
 from backends.openstack import PLUGIN  # noqa: E402 - after the suite's asserts are registered
 from backends.openstack.options import Options  # noqa: E402

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from evac.actions import MOVES, LiveMigrate
+from evac.actions import LiveMigrate, Move
 from evac.jobs import Job, JobState, Order
 from evac.model import Migration, MigrationKind, Progress
 from tui import cells, ping_cells
@@ -34,7 +34,7 @@ def to(row: Row, context: Context) -> Span:
     """Where a move goes, by its short name: a host's domain tells nothing within one cluster."""
     if isinstance(row, Job):
         host = row.target or getattr(row.action, "to", "")
-        if not host and isinstance(row.action, MOVES) and not row.state.ended:
+        if not host and isinstance(row.action, Move) and not row.state.ended:
             return Span("scheduler", "dim")
     else:
         host = row.target or "?" if isinstance(row, Migration) else ""
