@@ -8,6 +8,7 @@ from datetime import datetime
 from urllib.parse import urlsplit
 
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import NameOID
 from msgspec import Struct
 
@@ -21,6 +22,8 @@ class Certificate(Struct, frozen=True, kw_only=True):
     """UTC."""
     names: tuple[str, ...] = ()
     """Host names and addresses it holds for."""
+    fingerprint: str = ""
+    """SHA-256, as openssl prints it: pairs of hexadecimal digits with colons."""
 
 
 def certificate(host: str, port: int, *, timeout: float) -> Certificate:
@@ -47,6 +50,7 @@ def certificate(host: str, port: int, *, timeout: float) -> Certificate:
         subject=_name(shown.subject),
         expires=shown.not_valid_after_utc,
         names=_names(shown),
+        fingerprint=shown.fingerprint(hashes.SHA256()).hex(":").upper(),
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
-from backends.openstack import words
+from backends import trouble
 from backends.openstack.client import READ, Client
 from backends.openstack.inventory import ASK_AGAIN, Poll
 from backends.openstack.login import OLDEST, Version
@@ -315,7 +315,7 @@ class OpenStackBackend:
     def _closed(self, started: bool) -> BackendError:
         del started
         return Unreachable(
-            Problem(happened=f"{self.name} is being closed.", unaffected=words.unaffected(self.name))
+            Problem(happened=f"{self.name} is being closed.", unaffected=trouble.unaffected(self.name))
         )
 
     def _closed_change(self, started: bool) -> BackendError:

@@ -14,9 +14,11 @@ from typing import Any, TypeVar
 import msgspec
 import requests
 
+from backends import trouble
 from backends.openstack import words
 from backends.openstack.login import OLDEST, Api, Login, Version
-from backends.openstack.wire import Wire, request_id
+from backends.openstack.manners import MANNERS, request_id
+from backends.wire import Wire
 from evac.backend import Receipt, Settings
 from evac.errors import BadAnswer, Refused, Unreachable
 from evac.model import Problem
@@ -44,6 +46,7 @@ class Client:
             connect_timeout=settings.connect_timeout,
             read_timeout=settings.read_timeout,
             record=settings.record,
+            manners=MANNERS,
         )
         self._http = requests.Session()
         self._http.mount("https://", self.wire)
@@ -86,7 +89,7 @@ class Client:
                 cluster=self.cluster,
                 what=what or path,
                 roles=self.login.roles(),
-                wait=words.retry_after(response.headers),
+                wait=trouble.retry_after(response.headers),
             )
             if response.status_code == 406:
                 self.login.forget()
@@ -116,7 +119,7 @@ class Client:
         except msgspec.ValidationError as error:
             raise self.nonsense(what, f"has an unexpected shape: {error}") from error
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            start = words.quoted(body[:80].decode(errors="replace"))
+            start = trouble.quoted(body[:80].decode(errors="replace"))
             raise self.nonsense(what, f'is not whole JSON ({error}); it begins "{start}"') from error
 
     def nonsense(self, what: str, how: str) -> BadAnswer:
@@ -124,7 +127,7 @@ class Client:
         return BadAnswer(
             Problem(
                 happened=f"{self.cluster}: the answer to {what} {how}.",
-                unaffected=words.unaffected(self.cluster),
+                unaffected=trouble.unaffected(self.cluster),
                 next_step="Does the endpoint belong to Nova? A proxy in between may send pages of its own.",
             )
         )
@@ -163,7 +166,7 @@ class Client:
                 cluster=self.cluster,
                 what=what,
                 roles=self.login.roles(),
-                wait=words.retry_after(response.headers),
+                wait=trouble.retry_after(response.headers),
             )
         return Receipt(task=request_id(response.headers))
 

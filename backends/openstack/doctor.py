@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
-from backends import tls
-from backends.openstack import clouds, words
+from backends import tls, trouble
+from backends.openstack import clouds
 from backends.openstack.client import Client
 from backends.openstack.login import Api
+from backends.openstack.manners import HINTS
 from backends.openstack.options import Options
 from backends.openstack.reading import Reader
 from evac.backend import Settings
@@ -68,7 +69,7 @@ def _examine(client: Client, reader: Reader, settings: Settings) -> Iterator[Fin
     yield Finding(
         check="region", ok=True, detail=f"{api.region}; the catalog has: {', '.join(client.login.regions())}"
     )
-    if words.address(api.url) != words.address(str(login.get("auth_url") or "")):
+    if trouble.address(api.url) != trouble.address(str(login.get("auth_url") or "")):
         yield from _route("compute", api.url, settings)
     yield _clock(client)
     yield _version(api)
@@ -118,7 +119,9 @@ def _route(check: str, url: str, settings: Settings) -> Iterator[Finding]:
         with socket.create_connection((host, port), timeout=settings.connect_timeout):
             took = time.monotonic() - began
     except OSError as error:
-        problem = words.transport(error, url, settings.name, waited=f"within {settings.connect_timeout:g} s")
+        problem = trouble.transport(
+            error, url, settings.name, waited=f"within {settings.connect_timeout:g} s", hints=HINTS
+        )
         yield Finding(check=f"{check}: TCP", ok=False, detail=problem.happened, fix=problem.next_step)
         return
     yield Finding(check=f"{check}: TCP", ok=True, detail=f"{host}:{port} answers in {took * 1000:.0f} ms")

@@ -7,9 +7,10 @@ and the shape of the body; anything else the SDK could send is refused below it.
 from __future__ import annotations
 
 import re
-from enum import Enum
 
 import msgspec
+
+from backends.wire import Verdict
 
 TOKEN_PATH = re.compile(r"^(?:/[^?]*)?/v3/auth/tokens$")
 """Identity API v3: asking for a token is a POST that changes nothing."""
@@ -35,16 +36,6 @@ _ACTION = re.compile(r"/servers/[\w-]+/action$")
 _FORCE = re.compile(r"/servers/[\w-]+/migrations/\d+/action$")
 _ABORT = re.compile(r"/servers/[\w-]+/migrations/\d+$")
 _SERVICE = re.compile(r"/os-services/[\w-]+$")
-
-
-class Verdict(Enum):
-    """What the guard thinks of a request."""
-
-    READS = "reads"
-    CHANGES = "changes"
-    """A call evac makes."""
-    FOREIGN = "foreign"
-    """Anything else; never sent."""
 
 
 def judge(method: str, path: str, body: bytes | str | None) -> Verdict:

@@ -16,7 +16,8 @@ from keystoneauth1.adapter import Adapter
 from keystoneauth1.session import Session
 from openstack.connection import Connection
 
-from backends.openstack import clouds, words
+from backends import trouble
+from backends.openstack import clouds
 from evac.backend import Settings
 from evac.errors import AuthFailed, BackendError, BadAnswer, NotFound, Refused, Unreachable
 from evac.model import Problem
@@ -224,8 +225,8 @@ class Login:
                 "Wrong or expired password, a locked account, or the wrong domain: try openstack token issue"
             )
         return Problem(
-            happened=f'{self.cluster}: {identity} refuses the login of {who} (HTTP {error.http_status}: "{words.quoted(error.message or "")}").',
-            unaffected=words.unaffected(self.cluster),
+            happened=f'{self.cluster}: {identity} refuses the login of {who} (HTTP {error.http_status}: "{trouble.quoted(error.message or "")}").',
+            unaffected=trouble.unaffected(self.cluster),
             next_step=step,
         )
 
@@ -233,23 +234,23 @@ class Login:
         config = self.connection.config.config.get("auth") or {}
         identity = str(config.get("auth_url") or "Keystone")
         status = getattr(error, "http_status", 0) or 0
-        text = words.quoted(str(getattr(error, "message", "") or error))
+        text = trouble.quoted(str(getattr(error, "message", "") or error))
         problem = Problem(
             happened=f'{self.cluster}: logging in at {identity} failed: "{text}"',
-            unaffected=words.unaffected(self.cluster),
+            unaffected=trouble.unaffected(self.cluster),
             next_step="Is that the address of Keystone's v3 API? Try: openstack token issue",
         )
         if isinstance(error, ks.InvalidResponse):
             return BadAnswer(problem)
         if isinstance(error, ks.EndpointNotFound | ks.EmptyCatalog):
             return NotFound(self._no_compute(f"the catalog has no compute endpoint ({text})"))
-        if status in words.OVERLOADED:
+        if status in trouble.OVERLOADED:
             busy = Unreachable(
                 msgspec.structs.replace(
                     problem, next_step="Keystone is overloaded or limits us; evac asks again later."
                 )
             )
-            busy.retry_after = words.retry_after(getattr(getattr(error, "response", None), "headers", {}))
+            busy.retry_after = trouble.retry_after(getattr(getattr(error, "response", None), "headers", {}))
             return busy
         return Unreachable(problem) if status >= 500 or not status else AuthFailed(problem)
 

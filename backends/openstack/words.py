@@ -1,18 +1,12 @@
-"""What went wrong, in an admin's words: from a failed connection or an HTTP status to a Problem."""
+"""What went wrong, in an admin's words: from an HTTP status to a Problem."""
 
 from __future__ import annotations
 
-import errno
 import re
-import socket
-import ssl
-from collections.abc import Iterator, Mapping
-from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import msgspec
 
+from backends.trouble import OVERLOADED, SHOWN, quoted, unaffected
 from evac.errors import (
     AuthFailed,
     BackendError,
@@ -25,121 +19,11 @@ from evac.errors import (
 )
 from evac.model import Problem
 
-if TYPE_CHECKING:
-    from backends.tls import Certificate
-
-SHOWN = 300
-"""Characters of a server's own words put into a message."""
-
 _POLICY = re.compile(r"Policy doesn't allow (\S+) to be performed")
-
-_ERRNO = {
-    errno.ECONNREFUSED: ("refuses connections", "Is the API running there, and is the port right?"),
-    errno.EHOSTUNREACH: ("cannot be reached: no route to the host", "Check the network, VPN and firewall."),
-    errno.ENETUNREACH: ("cannot be reached: no route to its network", "Check the network, VPN and firewall."),
-    errno.ETIMEDOUT: ("did not answer in time", "Check the network, VPN and firewall."),
-    errno.ECONNRESET: ("reset the connection", "A proxy or load balancer in between may have given up."),
-    errno.EPIPE: ("closed the connection", "A proxy or load balancer in between may have given up."),
-}
 
 
 class _Fault(msgspec.Struct):
     message: str
-
-
-def unaffected(cluster: str) -> str:
-    """The sentence for a read that failed."""
-    return f"The VMs of {cluster} keep running and other clusters are not affected."
-
-
-def quoted(text: str) -> str:
-    """A server's own words on one line, cut to a length that fits a screen."""
-    flat = " ".join("".join(char if char.isprintable() else " " for char in text).split())
-    return flat if len(flat) <= SHOWN else flat[: SHOWN - 1] + "…"
-
-
-def causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and everything it wraps; urllib3 and requests hide the reason in `reason` and in `args`."""
-    seen: set[int] = set()
-    queue: list[object] = [error]
-    while queue:
-        one = queue.pop(0)
-        if not isinstance(one, BaseException) or id(one) in seen:
-            continue
-        seen.add(id(one))
-        yield one
-        queue += [getattr(one, "reason", None), one.__cause__, one.__context__, *one.args]
-
-
-def address(url: str) -> str:
-    """host:port, as a person looks for it in a firewall."""
-    parts = urlsplit(url)
-    port = parts.port or {"https": 443, "http": 80}.get(parts.scheme, 0)
-    return f"{parts.hostname or url}:{port}"
-
-
-def transport(
-    error: BaseException, url: str, cluster: str, *, waited: str, shown: Certificate | None = None
-) -> Problem:
-    """A request that got no answer. `waited` says which time-out applied, `shown` is a certificate that was refused."""
-    where = address(url)
-    chain = list(causes(error))
-    for one in chain:
-        if isinstance(one, ssl.SSLError):
-            return _tls(one, where, cluster, shown)
-        if isinstance(one, TimeoutError) and "handshake" in str(one):
-            return _problem(cluster, f"{where} did not begin TLS {waited}", PLAIN)
-    for one in chain:
-        if isinstance(one, socket.gaierror):
-            return _problem(
-                cluster,
-                f"the name {urlsplit(url).hostname} cannot be resolved ({one.strerror})",
-                f"Check the endpoint's spelling and this machine's DNS: getent hosts {urlsplit(url).hostname}",
-            )
-        if isinstance(one, TimeoutError) or type(one).__name__ in {"ReadTimeout", "ConnectTimeout"}:
-            return _problem(
-                cluster,
-                f"{where} did not answer {waited}",
-                "Check the network and the load of the API; a larger connect_timeout or read_timeout may be needed.",
-            )
-        if isinstance(one, OSError) and one.errno in _ERRNO:
-            happened, step = _ERRNO[one.errno]
-            return _problem(cluster, f"{where} {happened}", step)
-    return _problem(
-        cluster,
-        f"{where} closed the connection without an answer",
-        "A proxy or load balancer in between may have given up.",
-    )
-
-
-PLAIN = (
-    "Is this an https endpoint? The address or the catalog may say https for a port that speaks plain http."
-)
-
-EXPIRED, NOT_YET = 10, 9
-MISMATCHES = frozenset({62, 64})
-"""X509_V_ERR_CERT_HAS_EXPIRED, _NOT_YET_VALID, _HOSTNAME_MISMATCH, _IP_ADDRESS_MISMATCH (OpenSSL, x509_vfy.h)."""
-
-
-def _tls(error: ssl.SSLError, where: str, cluster: str, shown: Certificate | None) -> Problem:
-    if not isinstance(error, ssl.SSLCertVerificationError):
-        return _problem(cluster, f"no TLS connection to {where}: {error.reason or error}", PLAIN)
-    code, why = error.verify_code, quoted(error.verify_message)
-    details = f"; it is signed by {quoted(shown.issuer)}" if shown else ""
-    step = "Point cacert (in the config or in clouds.yaml) to the CA that signed it."
-    if code in {EXPIRED, NOT_YET}:
-        ends = f" (it ends {shown.expires:%Y-%m-%d %H:%M} UTC)" if shown else ""
-        details = f"{ends}{details}"
-        step = "Renew it there; if it is good, this machine's clock is wrong: evac doctor."
-    elif code in MISMATCHES:
-        details = f"; it is for {quoted(', '.join(shown.names) or shown.subject)}" if shown else ""
-        step = "Use an address that the certificate is for (auth_url, the endpoints in Keystone's catalog), or have it made anew."
-    happened = f"the TLS certificate of {where} is not trusted: {why}{details}"
-    return _problem(cluster, happened, f"{step} Checking is never turned off.")
-
-
-def _problem(cluster: str, happened: str, step: str) -> Problem:
-    return Problem(happened=f"{cluster}: {happened}.", unaffected=unaffected(cluster), next_step=step)
 
 
 def message_of(body: bytes) -> str:
@@ -175,27 +59,6 @@ def refusal_of_rights(cluster: str, message: str, roles: tuple[str, ...]) -> Pro
         unaffected="Nothing was changed; whatever the account may see is shown.",
         next_step=f"By default {rule} needs the role admin.{have} Ask for that role, or for {rule} in Nova's policy.yaml.",
     )
-
-
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds of a Retry-After header, which may be a date (RFC 9110, 10.2.3); None for nonsense or more than a day."""
-    value = headers.get("Retry-After") or ""
-    try:
-        seconds = float(value)
-    except ValueError:
-        seconds = _until(value, headers.get("Date") or "")
-    return seconds if 0 <= seconds < 86_400 else None
-
-
-def _until(then: str, now: str) -> float:
-    """Seconds between two dates of one answer, both by the server's clock; -1 where they are none."""
-    try:
-        return max(0.0, (parsedate_to_datetime(then) - parsedate_to_datetime(now)).total_seconds())
-    except (ValueError, TypeError):
-        return -1.0
-
-
-OVERLOADED = frozenset({413, 429, 503})
 
 
 def read_failed(

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backends.openstack.guard import SERVER_ACTIONS, Verdict, judge
+from backends.openstack.guard import SERVER_ACTIONS, judge
+from backends.wire import Verdict
 
 METHODS = ("POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "get", "MERGE", "")
 SERVER = "/v2.1/servers/6f1c0b9a-0000-4000-8000-000000000001"

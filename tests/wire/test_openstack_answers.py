@@ -272,7 +272,7 @@ async def test_a_50_mb_answer_is_read(stub: Stub) -> None:
 async def test_an_answer_that_is_too_large_is_left_unread(
     stub: Stub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("backends.openstack.wire.CAP", 100_000)
+    monkeypatch.setattr("backends.wire.CAP", 100_000)
     stub.servers = [server(1, metadata={"padding": "x" * 200_000})]
     assert "larger than" in (await trouble(settings(stub), BadAnswer)).happened
 
@@ -299,7 +299,7 @@ async def test_broken_answers_are_told_and_never_half_believed(stub: Stub, answe
 async def test_an_answer_that_drips_is_given_up(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each byte comes within the read time-out, so only a bound on the whole answer helps."""
     stub.say("GET", "/v2.1/servers/detail", Reply(200, {"servers": [server(1)]}, drip=0.05))
-    monkeypatch.setattr("backends.openstack.wire._WHOLE", 0.1)
+    monkeypatch.setattr("backends.wire._WHOLE", 0.1)
     began = time.monotonic()
     await trouble(settings(stub), Unreachable)
     assert time.monotonic() - began < 10, "all of it would take 30 s"
@@ -356,8 +356,8 @@ async def test_what_changed_is_asked_for_by_the_clouds_clock_even_when_ours_is_s
     """An hour forward between two answers: a mark in the cloud's future would miss all that changes until then."""
     async with opened(settings(stub)) as backend:
         first = await backend.inventory()
-        for module in ("wire", "inventory"):
-            monkeypatch.setattr(f"backends.openstack.{module}.wall", lambda: time.time() + 3600)
+        for module in ("wire", "openstack.inventory"):
+            monkeypatch.setattr(f"backends.{module}.wall", lambda: time.time() + 3600)
         second = await backend.inventory(first.mark)
         await backend.inventory(second.mark)
     asked = [one.query for one in stub.requests if "changes-since" in one.query and "servers" in one.path]

@@ -15,7 +15,8 @@ import pytest
 import requests
 
 from backends.openstack import PLUGIN
-from backends.openstack.wire import Wire
+from backends.openstack.manners import MANNERS
+from backends.wire import Wire
 from evac import clock
 from evac.backend import Settings
 from evac.errors import AuthFailed, BackendError, BadAnswer, NotFound, Refused, Unreachable
@@ -115,7 +116,7 @@ async def test_a_certificate_of_a_known_ca_that_does_not_hold_is_not_put_down_to
 
 
 def test_a_port_that_never_begins_tls_is_told_and_a_change_there_is_certainly_not_done() -> None:
-    wire = Wire("lab", read_only=False, connect_timeout=0.5, read_timeout=9.0, record=None)
+    wire = Wire("lab", read_only=False, connect_timeout=0.5, read_timeout=9.0, record=None, manners=MANNERS)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"https://127.0.0.1:{silent.getsockname()[1]}/v2.1/servers/x"
         with pytest.raises(Unreachable) as unread:

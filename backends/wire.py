@@ -1,29 +1,29 @@
-"""The transport below the SDK: guard, time-outs, size cap, audit record, and errors in words.
+"""The transport below the SDK: guard, time-outs, size cap, audit record, and errors in trouble.
 
-It is a requests adapter mounted on the session that openstacksdk and keystoneauth send everything through, tokens
-and version discovery included, so nothing the SDK does can go round it.
+It is a requests adapter mounted on the session that an SDK sends everything through, logins included, so nothing the
+SDK does can go round it.
 """
 
 from __future__ import annotations
 
-import re
 import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from email.utils import parsedate_to_datetime
+from enum import Enum
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import requests
+from msgspec import Struct
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError as Urllib3Error
 from urllib3.exceptions import NewConnectionError
+from urllib3.exceptions import SSLError as Urllib3SSLError
 
-from backends import tls
-from backends.openstack import words
-from backends.openstack.guard import Verdict, judge
+from backends import tls, trouble
 from evac.backend import Call
 from evac.clock import stamp, wall
 from evac.errors import BackendError, BadAnswer, ReadOnly, Refused, Uncertain, Unreachable
@@ -36,11 +36,30 @@ CHUNK = 1024 * 1024
 RECORDED = 2000
 """Characters of body and answer kept in a Call."""
 
-_SECRET = re.compile(
-    r'("(?:adminPass|admin_pass|password|secret|token)"\s*:\s*)"(?:[^"\\]|\\.)*"', re.IGNORECASE
-)
 _WHOLE = 10
 """A slow answer may take this many read time-outs in all, lest a server that drips bytes hold a thread for ever."""
+
+
+class Verdict(Enum):
+    """What the guard of a backend thinks of a request."""
+
+    READS = "reads"
+    CHANGES = "changes"
+    """A call evac makes."""
+    FOREIGN = "foreign"
+    """Anything else; never sent."""
+
+
+class Manners(Struct, frozen=True, kw_only=True):
+    """What one platform's backend knows and the transport does not."""
+
+    judge: Callable[[str, str, bytes | str | None], Verdict]
+    """Of (method, path without query, body). A body that cannot be understood is foreign."""
+    hints: trouble.Hints
+    redact: Callable[[str], str]
+    """What is kept of a body or an answer, without secrets."""
+    request_id: Callable[[Mapping[str, str]], str] = lambda _: ""
+    """The platform's own id of a call, from the answer's headers."""
 
 
 class Traffic:
@@ -74,13 +93,25 @@ class Wire(HTTPAdapter):
         connect_timeout: float,
         read_timeout: float,
         record: Callable[[Call], None] | None,
+        manners: Manners,
+        traffic: Traffic | None = None,
+        fingerprint: str = "",
     ) -> None:
+        """`fingerprint` (SHA-256, hexadecimal): the one certificate that is believed, whoever signed it."""
+        self._fingerprint = fingerprint
         super().__init__(pool_connections=8, pool_maxsize=16, max_retries=0)
         self._cluster = cluster
         self._read_only = read_only
         self._timeout = (connect_timeout, read_timeout)
         self._record = record
-        self.traffic = Traffic()
+        self._manners = manners
+        self.traffic = traffic or Traffic()
+
+    def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **pool: Any) -> None:
+        """urllib3 compares the fingerprint in the handshake, before the request is sent."""
+        if self._fingerprint:
+            pool["assert_fingerprint"] = self._fingerprint
+        super().init_poolmanager(connections, maxsize, block, **pool)
 
     def send(  # noqa: PLR0917 - the signature of requests' adapter
         self,
@@ -98,7 +129,9 @@ class Wire(HTTPAdapter):
             Refused, Uncertain: a changing call got no answer; Refused when no byte of it can have left.
             Unreachable, BadAnswer: a read got no answer, or a broken one.
         """
-        verdict = judge(request.method or "", _path(request), request.body)
+        if self._fingerprint:
+            verify = False  # no CA is asked: the fingerprint is compared instead
+        verdict = self._manners.judge(request.method or "", _path(request), request.body)
         kwargs = {"timeout": self._timeout, "verify": verify, "cert": cert, "proxies": proxies}
         if verdict is Verdict.READS:
             return self._read(request, kwargs)
@@ -140,15 +173,23 @@ class Wire(HTTPAdapter):
     def _change(self, request: requests.PreparedRequest, kwargs: dict[str, Any]) -> requests.Response:
         """On a fresh connection: one that the server is about to close would make the outcome uncertain."""
         began = time.monotonic()
-        with closing(HTTPAdapter(pool_connections=1, pool_maxsize=1, max_retries=0)) as once:
+        with closing(self._fresh()) as once:
             try:
                 response = self._fetch(once, request, kwargs)
             except (requests.RequestException, Urllib3Error, OSError, BadAnswer) as error:
                 outcome = self._unsent_or_uncertain(error, request, kwargs["verify"])
                 self._note(request, None, outcome.problem.happened.encode(), "", began)
                 raise outcome from error
-        self._note(request, response.status_code, response.content, request_id(response.headers), began)
+        self._note(
+            request, response.status_code, response.content, self._manners.request_id(response.headers), began
+        )
         return response
+
+    def _fresh(self) -> HTTPAdapter:
+        once = HTTPAdapter(pool_connections=1, pool_maxsize=1, max_retries=0)
+        if self._fingerprint:
+            once.init_poolmanager(1, 1, assert_fingerprint=self._fingerprint)
+        return once
 
     def _fetch(
         self, adapter: HTTPAdapter, request: requests.PreparedRequest, kwargs: dict[str, Any]
@@ -187,7 +228,7 @@ class Wire(HTTPAdapter):
     def _broken(self, response: requests.Response, how: str) -> Problem:
         return Problem(
             happened=f"{self._cluster}: the answer to {response.request.method} {_path(response.request)} is {how}.",
-            unaffected=words.unaffected(self._cluster),
+            unaffected=trouble.unaffected(self._cluster),
             next_step="A proxy or load balancer in between may cut answers; evac asks again.",
         )
 
@@ -201,11 +242,11 @@ class Wire(HTTPAdapter):
             "ContentDecodingError",
             "DecodeError",
         }
-        if any(type(one).__name__ in cut for one in words.causes(error)):
+        if any(type(one).__name__ in cut for one in trouble.causes(error)):
             return BadAnswer(
                 Problem(
                     happened=f"{self._cluster}: the answer to {request.method} {_path(request)} is cut off.",
-                    unaffected=words.unaffected(self._cluster),
+                    unaffected=trouble.unaffected(self._cluster),
                     next_step="A proxy or load balancer in between may cut answers; evac asks again.",
                 )
             )
@@ -217,9 +258,11 @@ class Wire(HTTPAdapter):
         early = isinstance(error, requests.ConnectTimeout) or _never_connected(error)
         waited = f"within {connect:g} s" if early else f"for {read:g} s"
         shown = None
-        if isinstance(error, requests.exceptions.SSLError) and verify is not False:
+        if isinstance(error, requests.exceptions.SSLError) and (verify is not False or self._fingerprint):
             shown = tls.shown(url, timeout=connect)
-        return words.transport(error, url, self._cluster, waited=waited, shown=shown)
+        return trouble.transport(
+            error, url, self._cluster, waited=waited, hints=self._manners.hints, shown=shown
+        )
 
     def _unsent_or_uncertain(
         self, error: Exception, request: requests.PreparedRequest, verify: bool | str
@@ -260,23 +303,13 @@ class Wire(HTTPAdapter):
                 cluster=self._cluster,
                 method=request.method or "",
                 path=_path(request),
-                body=redacted(text),
+                body=self._manners.redact(text)[:RECORDED],
                 status=status,
-                answer=redacted(answer.decode(errors="replace")),
+                answer=self._manners.redact(answer.decode(errors="replace"))[:RECORDED],
                 request_id=request_id,
                 took=time.monotonic() - began,
             )
         )
-
-
-def redacted(text: str) -> str:
-    """Without passwords and tokens (an evacuation's answer may hold a new adminPass), and short."""
-    return _SECRET.sub(r'\1"***"', text)[:RECORDED]
-
-
-def request_id(headers: Mapping[str, str]) -> str:
-    """Nova's id of a call, by which the server's log of actions knows it."""
-    return headers.get("X-Openstack-Request-Id") or headers.get("X-Compute-Request-Id") or ""
 
 
 def _chunks(response: requests.Response) -> Iterator[bytes]:
@@ -292,12 +325,17 @@ def _never_connected(error: BaseException) -> bool:
     """True when no byte of the request can have left: the connection or the TLS handshake failed."""
     if isinstance(error, requests.exceptions.ConnectTimeout | requests.exceptions.ProxyError):
         return True
-    for one in words.causes(error):
-        if isinstance(one, NewConnectionError):
+    for one in trouble.causes(error):
+        if isinstance(one, NewConnectionError) or _wrong_certificate(one):
             return True
         if isinstance(one, ssl.SSLError | TimeoutError) and _in_handshake(one):
             return True
     return isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.InvalidHeader)
+
+
+def _wrong_certificate(error: BaseException) -> bool:
+    """True when urllib3 hung up because of the fingerprint, right after the handshake."""
+    return isinstance(error, Urllib3SSLError) and "ingerprint" in str(error)
 
 
 def _in_handshake(error: BaseException) -> bool:
