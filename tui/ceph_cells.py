@@ -54,8 +54,20 @@ def head_title(grid: Grid, column: Column, look: Look) -> str:
     return title + (look.glyph("down" if grid.reverse else "up") if column.key == grid.sort else "")
 
 
-def cells_of(grid: Grid, row: Row, places: Sequence[int], wide: int, palette: Palette) -> list[Span]:
-    """The row's cells at these places of its counts (-1: a pool that is gone), each exactly `wide` cells of text."""
+Spans = dict[tuple[int, float], Span]
+"""Cells by count and fair share: OSDs are alike, so most have been made before."""
+
+MANY = 20_000
+"""Of those; then they are made anew."""
+
+
+def cells_of(
+    grid: Grid, row: Row, places: Sequence[int], wide: int, palette: Palette, *, made: Spans
+) -> list[Span]:
+    """The row's cells at these places of its counts (-1: a pool that is gone), each exactly `wide` cells of text.
+
+    `made` belongs to this mode, width and palette.
+    """
     storage = grid.storage
     if storage is not None and not storage.placed:
         return [Span(f"{'?':>{wide - 1}} ", "dim") for _ in places]
@@ -70,10 +82,18 @@ def cells_of(grid: Grid, row: Row, places: Sequence[int], wide: int, palette: Pa
             _moving(values[at], leaving[at], wide, palette) if at >= 0 else _none(wide, palette)
             for at in places
         ]
-    return [
-        _cell(grid, at, (values[at], shares[at]), wide, palette) if at >= 0 else _none(wide, palette)
-        for at in places
-    ]
+    if grid.by_most:
+        made = {}  # here a cell depends on its column as well
+    elif len(made) > MANY:
+        made.clear()
+    cells = []
+    for at in places:
+        held = (values[at], shares[at]) if at >= 0 else (0, 0.0)
+        cell = made.get(held) if not grid.by_most else None
+        if cell is None:
+            cell = made[held] = _cell(grid, at, held, wide, palette) if at >= 0 else _none(wide, palette)
+        cells.append(cell)
+    return cells
 
 
 def _cell(grid: Grid, place: int, held: tuple[int, float], wide: int, palette: Palette) -> Span:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -11,6 +11,7 @@ from evac.placement import Summary, Which, fair_shares, is_out
 from evac.storage import OSD, Pool, Storage
 from tui.board import Board, Context, Pane
 from tui.ceph_rows import COUNTED, Mode, Row, Zoom, counted
+from tui.ceph_sums import Line, Sums
 from tui.store import Store
 
 AT_ONCE = 20_000
@@ -19,43 +20,6 @@ AT_ONCE = 20_000
 
 PIECE = 80
 """Rows taken at once: 2 ms of CPU with 50 pools. No list of all rows is kept: it was 20 ms for the garbage collector."""
-
-
-class Tally:
-    """A summary that grows. Its sum is of all values, the rest of those that are compared with each other."""
-
-    def __init__(self) -> None:
-        self._all = self._total = self._count = 0
-        self._least: int | None = None
-        self._most = 0
-
-    def add(self, every: Sequence[int], values: Sequence[int]) -> None:
-        """Some more values, and those of them that are compared."""
-        self._all += sum(every)
-        if values:
-            least = min(values)
-            self._least = least if self._least is None else min(self._least, least)
-            most = max(values)
-            self._most = most if self._count == 0 else max(self._most, most)
-            self._total += sum(values)
-            self._count += len(values)
-
-    @property
-    def summary(self) -> Summary:
-        """Of all that was added."""
-        mean = self._total / self._count if self._count else 0.0
-        return Summary(self._all, self._least or 0, mean, self._most)
-
-
-def compared(counts: Iterable[int], due: Iterable[float], inside: Iterable[bool]) -> list[int]:
-    """What min, avg and max are taken of, in a column as in the row sums: rows that are in, and hold or are due PGs.
-
-    An OSD that drains is out: what still lies on it counts in the sum, but it is no measure of how even the others are.
-    One that is down and in is due its share, so its 0 counts.
-    """
-    return [
-        count for count, fair, within in zip(counts, due, inside, strict=False) if within and (count or fair)
-    ]
 
 
 class Figures(Board):
@@ -67,8 +31,11 @@ class Figures(Board):
         self._shares: dict[str, tuple[float, ...]] = {}
         self._rules: list[tuple[float, dict[int, tuple[float, ...]]]] | None = None
         self._pool_facts: tuple[Any, ...] = ()
-        self._stats: list[Summary] = []
-        self._stats_due = True
+        self._sums: Sums | None = None
+        self._coming: Sums | None = None
+        """Those that are being taken."""
+        self._due = True
+        """The sums are to be taken from all rows; until then the old ones are shown, if there are any."""
         super().__init__(pane, context)
 
     cluster: str
@@ -130,6 +97,9 @@ class Figures(Board):
         if self._rules is None:
             self._rules = self._units()
         ids = [osd.id for osd in row.osds]
+        if len(ids) == 1:  # ten thousand rows are of this kind
+            (osd,) = ids
+            return tuple([due * units[osd][0] if osd in units else 0.0 for due, units in self._rules])
         return tuple(
             due * sum(units[osd][0] for osd in ids if osd in units) if due else 0.0
             for due, units in self._rules
@@ -178,40 +148,67 @@ class Figures(Board):
     # --- sums ------------------------------------------------------------------------------------
 
     def stats(self, place: int) -> Summary | None:
-        """Sum of a column over the rows on show; min, avg and max of those that `compared` names. None while it is taken."""
-        return self._stats[place] if 0 <= place < len(self._stats) else None
+        """Sum of a column over the rows on show; min, avg and max of those that are compared. None while it is taken."""
+        return self._sums.column(place) if self._sums is not None else None
 
     @property
     def row_stats(self) -> Summary | None:
         """The same of the row sums."""
-        return self._stats[-1] if self._stats else None
+        return self._sums.rows if self._sums is not None else None
+
+    def forget_sums(self, *, senseless: bool = False) -> None:
+        """They no longer hold: other rows are on show, or other shares are due. `senseless`: nor may they be shown."""
+        self._due, self._coming = True, None
+        if senseless:
+            self._sums = None
+
+    def touch(self, keys: Iterable[str]) -> tuple[bool, set[str]]:
+        """As every board, and the sums follow."""
+        keys = list(keys)
+        found = super().touch(keys)
+        sums = self._coming if self._due else self._sums
+        if sums is not None:
+            self._follow(sums, keys)
+        return found
+
+    def _follow(self, sums: Sums, keys: Iterable[str]) -> None:
+        for key in keys:
+            row = self._rows.get(key)
+            if row is None or row.zoom is Zoom.MISSING:
+                continue
+            line = self._line(row)
+            if key in self._values:
+                sums.put(key, line)
+            else:
+                sums.drop(key, line[1], inside=line[2])
+
+    def _line(self, row: Row) -> Line:
+        return self.values(row), self.shares(row), any(not is_out(osd) for osd in row.osds)
 
     def stats_work(self) -> Iterator[None]:
-        """Takes the sums, in pieces of a few milliseconds; nothing to do when no row changed."""
-        if not self._stats_due:
+        """Takes the sums from all rows, in pieces of a few milliseconds; nothing to do while they hold."""
+        if not self._due:
             return
-        self._stats_due = False
+        coming = self._coming = Sums(self.width)
         order = self.order
-        columns = [Tally() for _ in range(self.width)]
-        sums = Tally()
         for start in range(0, len(order), PIECE):
-            some = [self._rows.get(key) for key in order[start : start + PIECE]]
-            piece = [row for row in some if row is not None and row.zoom is not Zoom.MISSING]
-            values, shares = [self.values(row) for row in piece], [self.shares(row) for row in piece]
-            inside = [any(not is_out(osd) for osd in row.osds) for row in piece]
-            totals = [sum(row) for row in values]
-            sums.add(totals, compared(totals, map(any, shares), inside))
-            for tally, counts, due in zip(
-                columns, zip(*values, strict=False), zip(*shares, strict=False), strict=False
-            ):
-                tally.add(counts, compared(counts, due, inside))
+            some = [(key, self._rows.get(key)) for key in order[start : start + PIECE] if key not in coming]
+            coming.add(
+                {
+                    key: self._line(row)
+                    for key, row in some
+                    if row is not None and row.zoom is not Zoom.MISSING and key in self._values
+                }
+            )
             yield
-        self._stats = [tally.summary for tally in (*columns, sums)]
+            if self._coming is not coming:
+                return
+        self._sums, self._coming, self._due = coming, None, False
 
     @property
     def stats_due(self) -> bool:
-        """Whether rows have changed since the sums were begun."""
-        return self._stats_due
+        """Whether the sums must be taken from all rows."""
+        return self._due
 
     @property
     def small(self) -> bool:

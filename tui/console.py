@@ -7,6 +7,7 @@ import contextlib
 import locale
 import os
 import signal
+import sys
 import threading
 import tomllib
 from collections.abc import Mapping
@@ -94,8 +95,17 @@ def run_console(
     return run_app(console, mouse=mouse)
 
 
+TURN = 0.0005
+"""Seconds after which a thread that waits for the interpreter gets its turn.
+
+Textual reads keys and writes frames in threads of their own. At Python's 5 ms each of the two may wait that long beside
+a loop that is busy with news.
+"""
+
+
 def run_app(console: Console, *, mouse: bool) -> int:
     """Run a console to its end."""
+    sys.setswitchinterval(TURN)
     return asyncio.run(_run(console, mouse=mouse))
 
 

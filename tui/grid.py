@@ -146,8 +146,6 @@ class Grid(Figures):
             key.startswith(f"{self.cluster}/") for key in changes["pools"]
         ):
             keys |= self._absorb_storage()
-        if keys:
-            self._stats_due = True
         return keys
 
     def _absorb(self, store: Store, own: set[str]) -> set[str]:
@@ -159,6 +157,7 @@ class Grid(Figures):
             if new != old:
                 moved = moved or new is None or old is None or new[-1] != old[-1]
                 self._rules = None
+                self.forget_sums()
                 self.changed = True
                 if new is None:
                     self._facts.pop(key, None)
@@ -187,6 +186,7 @@ class Grid(Figures):
         if facts != self._pool_facts:
             self._pool_facts = facts
             self._rules = None
+            self.forget_sums()
             self._shares.clear()
             self._counts.clear()
         self.changed = True
@@ -208,7 +208,7 @@ class Grid(Figures):
         self._rules = None
         self._shares.clear()
         self._counts.clear()
-        self._stats, self._stats_due = [], True
+        self.forget_sums(senseless=True)
         self.changed = True
 
     # --- rows ------------------------------------------------------------------------------------
@@ -272,7 +272,7 @@ class Grid(Figures):
         self._matches = matcher_of([term for term in terms if term.field != "pool"])
         self._columns = None
         self.left = 0
-        self._stats_due = True
+        self.forget_sums()
         self.rebuild(keep=False)
 
     def set_mode(self, mode: Mode) -> None:
@@ -280,7 +280,7 @@ class Grid(Figures):
         self.mode = mode
         self._rules = None
         self._shares.clear()
-        self._stats, self._stats_due = [], True
+        self.forget_sums(senseless=True)
         self.rebuild()
 
     def set_zoom(self, zoom: Zoom, *, scopes: tuple[Scope, ...] | None = None) -> None:

@@ -8,7 +8,7 @@ What is sent matters over a slow link: one step that scrolls the table cost 5.3 
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from rich.console import Console as RichConsole
 from rich.console import RenderableType
@@ -72,17 +72,22 @@ class Uncycled(Strip):
         return [self] if cuts == [self.cell_length] else super().divide(cuts)
 
 
-def drawn(widget: Widget, crop: Region) -> list[Strip]:
+def drawn(widget: Widget, crop: Region, line: Callable[[int], Strip] | None = None) -> list[Strip]:
     """What `Widget.render_lines` answers for a widget without border and padding that caches its lines itself.
+
+    `line` draws one; the widget's own `render_line` where it is not given.
 
     Textual's cache of styled lines is keyed by the line's number, so a scrolled table would be all misses, and it was
     three quarters of a page's painting (measured).
     """
-    strips = [widget.render_line(y) for y in crop.line_range]
+    strips = list(map(line or widget.render_line, crop.line_range))
     background = widget.background_colors[1]
     for each in widget.get_line_filters():
         strips = [strip.apply_filter(each, background) for strip in strips]
-    return [strip.crop(crop.x, crop.right) for strip in strips]
+    return [
+        strip if not crop.x and crop.right >= strip.cell_length else strip.crop(crop.x, crop.right)
+        for strip in strips
+    ]
 
 
 def paint_now(*widgets: Widget) -> None:

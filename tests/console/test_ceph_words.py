@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evac.fleet import Fleet
+from evac.placement import is_out
 from evac.storage import Health, HealthCheck, PGState, Work
 from tests.console.cephfleet import ceph_fleet
 from tests.console.fleetsource import cluster
@@ -113,6 +114,42 @@ async def test_min_and_avg_of_the_sums_and_of_a_pool_are_of_the_same_osds() -> N
         up = run.console.grid.row_stats
         assert up is not None
         assert up.least > 0, "an OSD that is out and empty has no part in it either"
+
+
+async def test_the_sums_follow_what_changes_comes_goes_and_is_filtered() -> None:
+    """They are kept row by row: after any news they are those of the rows on show."""
+    async with running(ceph_fleet(), size=(200, 50)) as run:
+        await run.press("6")
+        grid, fleet = run.console.grid, run.fleet
+        osds = dict(fleet.table("osds"))
+        first, second, third, *_ = osds.values()
+
+        def right() -> None:
+            rows = [fleet.table("osds")[key] for key in grid.order]
+            kept = [osd for osd in rows if not is_out(osd)]
+            for place in range(15):
+                column = grid.stats(place)
+                assert column is not None
+                assert column.total == sum(osd.pgs_acting[place] for osd in rows)
+                assert column.least == min(osd.pgs_acting[place] for osd in kept)
+                assert column.most == max(osd.pgs_acting[place] for osd in kept)
+            assert grid.row_stats is not None
+            assert grid.row_stats.total == sum(sum(osd.pgs_acting) for osd in rows)
+
+        right()
+        more = msgspec.structs.replace(first, pgs_acting=(900, *first.pgs_acting[1:]))
+        fleet.publish(osds=[more])
+        await run.settled()
+        right()
+        fleet.publish(osds=[msgspec.structs.replace(second, reweight=0.0)])
+        await run.settled()
+        right()
+        await run.press("/", *f"!{third.name}", "enter")
+        right()
+        fleet.publish(osds=[first])
+        await run.settled()
+        assert len(grid.order) < len(osds)
+        right()
 
 
 async def test_where_all_clusters_store_the_console_opens_on_the_map_unless_another_pane_was_asked_for() -> (

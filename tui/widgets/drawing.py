@@ -7,6 +7,8 @@ one region. Row names and sums stay at the left, pool names at the top, column s
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import NamedTuple
 
 from msgspec.structs import replace
 from rich.segment import Segment
@@ -21,7 +23,8 @@ from tui.look import Span
 from tui.paint import Painter, Uncycled, drawn
 from tui.text import fit, width
 from tui.widgets.lines import Palette, strip_of
-from tui.widgets.picture import Picture, differing
+from tui.widgets.picture import Picture, differing, joined
+from tui.widgets.sum_lines import sum_line
 from tui.widgets.table import SCROLLBAR, Placed, place
 
 HEADER = 2
@@ -34,10 +37,23 @@ TALL = 22
 """Lines from which min, avg and max are drawn below the sums."""
 
 SETTLED = 1.0
-"""Seconds from the first of some changes until the sums of a large cluster are taken: 0.1 s of CPU at 10,000 x 50."""
+"""Seconds until the sums of a large cluster are taken from all rows: 0.1 s of CPU at 10,000 x 50."""
+
+SOON = 1.0
+"""Seconds from a change until the sums that followed it are drawn: a second's news come in many pieces."""
 
 KEPT = 300
 """Lines that are kept drawn: some pages."""
+
+
+class Measures(NamedTuple):
+    """What all lines of one picture share; asking Textual for the size of a widget is a fifth of drawing a line."""
+
+    wide: int
+    filled: int
+    column: int
+    """The cursor's place among the columns on the screen."""
+    thumb: range | None
 
 
 class Drawing(Widget):
@@ -60,6 +76,7 @@ class Drawing(Widget):
         self._cell = 5
         self._pictures: dict[str, Picture] = {}
         self._strips: dict[tuple[str, int, bool | None], Strip] = {}
+        self._spans: ceph_cells.Spans = {}
         self._sums: list[Picture] = []
         self._sums_at_work = False
 
@@ -124,6 +141,7 @@ class Drawing(Widget):
         self.redraw()
 
     def _lay_out(self) -> None:
+        self._spans.clear()
         wide = self.size.width
         budget = 34 if wide < 100 else 58 if wide < 160 else 76
         name, *others = self.grid.pane.columns
@@ -185,30 +203,35 @@ class Drawing(Widget):
 
     def render_lines(self, crop: Region) -> list[Strip]:
         """Lines as they are cached here, by the row's key."""
-        return drawn(self, crop)
+        return drawn(self, crop, partial(self._line, self._measures()))
 
     def render_line(self, y: int) -> Strip:
         """Textual's Line API."""
-        wide = self.size.width
+        return self._line(self._measures(), y)
+
+    def _measures(self) -> Measures:
+        return Measures(self.size.width, self.filled, self._cursor_column(), self.thumb_lines(self.grid.top))
+
+    def _line(self, measures: Measures, y: int) -> Strip:
+        wide, filled, column, lines = measures
         grid = self.grid
         if y < HEADER:
             return self._header(y, wide)
         line = y - HEADER
-        if line >= self.filled:
-            return self._bottom(line - self.filled, wide)
+        if line >= filled:
+            return self._bottom(line - filled, wide)
         index = grid.top + line
         if index >= len(grid.order):
             return self._blank(line, wide)
         key = grid.order[index]
-        cursor = self._cursor_column() if index == grid.at and grid.cursor is not None else -1
-        lines = self.thumb_lines(grid.top)
+        cursor = column if index == grid.at and grid.cursor is not None else -1
         variant = (key, cursor, None if lines is None else line in lines)
         strip = self._strips.get(variant)
         if strip is None:
             if len(self._strips) > KEPT:
                 self._strips.clear()
                 self._pictures.clear()
-            strip = self._strips[variant] = self._row(*variant)
+            strip = self._strips[variant] = self._row(*variant, wide)
         return strip
 
     def _cursor_column(self) -> int:
@@ -260,41 +283,23 @@ class Drawing(Widget):
                 text = f"{look.glyph('unknown')} not read" if unread else f"{look.glyph('cancelled')} GONE"
             words = fit(text, placed.cells, right=placed.column.right, ascii_only=look.ascii_only)
             head.append(Span(f"{words} ", "dim" if gone else tone))
-        cells = ceph_cells.cells_of(grid, row, self._places, self._cell, self.palette)
+        cells = ceph_cells.cells_of(grid, row, self._places, self._cell, self.palette, made=self._spans)
         return Picture(tuple(head), tuple(cells))
 
-    def _row(self, key: str, cursor: int, thumb: bool | None) -> Strip:  # a variant, as cached
-        picture, styles, wide = self._picture(key), self.palette.styles, self.size.width
+    def _row(self, key: str, cursor: int, thumb: bool | None, wide: int) -> Strip:  # a variant, as cached
+        picture, styles = self._picture(key), self.palette.styles
         name, *others = picture.head
         segments = [Segment(name.text, styles["cursor" if cursor >= 0 else name.tone])]
         segments += [Segment(span.text, styles[span.tone]) for span in others]
         segments.append(Segment(" ", styles["plain"]))
-        segments += self._cells(picture.cells, cursor)
+        segments += joined(picture.cells, cursor, styles)
         used = self._head_cells + self._cell * len(picture.cells)
         if used < wide - SCROLLBAR:
             segments.append(Segment(" " * (wide - SCROLLBAR - used), styles["plain"]))
-        strip = Strip(segments, max(used, wide - SCROLLBAR)).crop(0, wide - SCROLLBAR)
+        if used > wide - SCROLLBAR:
+            segments = list(Strip(segments, used).crop(0, wide - SCROLLBAR))
         glyph = " " if thumb is None else self.palette.look.glyph("thumb" if thumb else "track")
-        return Uncycled(Segment.simplify([*strip, Segment(glyph, styles["dim"])]), wide)
-
-    def _cells(self, cells: Sequence[Span], cursor: int) -> list[Segment]:
-        """Neighbours of one tone in one segment: fewer bytes for the terminal."""
-        styles = self.palette.styles
-        out: list[Segment] = []
-        text, tone = "", ""
-        for at, cell in enumerate(cells):
-            if at == cursor or cell.tone != tone:
-                if text:
-                    out.append(Segment(text, styles[tone]))
-                text, tone = "", cell.tone
-            if at == cursor:
-                out.append(Segment(ceph_cells.marked(cell.text), styles["cell"]))
-                text, tone = "", ""
-            else:
-                text += cell.text
-        if text:
-            out.append(Segment(text, styles[tone]))
-        return out
+        return Uncycled(Segment.simplify([*segments, Segment(glyph, styles["dim"])]), wide)
 
     def thumb_lines(self, top: int) -> range | None:
         """Lines of the rows with the scroll bar's thumb when `top` is the first row shown; None where all rows fit."""
@@ -347,25 +352,36 @@ class Drawing(Widget):
             for _ in self.grid.stats_work():
                 pass
             self._show_sums()
-        elif self.grid.stats_due and self.is_attached and not self._sums_at_work:
+        elif self.is_attached and not self._sums_at_work:
             self._sums_at_work = True
-            self.set_timer(SETTLED, lambda: self._go_on(self.grid.stats_work()))
+            if self.grid.stats_due:
+                self.set_timer(SETTLED, lambda: self._go_on(self.grid.stats_work()))
+            else:
+                self.set_timer(SOON, self._sums_taken, name="column sums")
 
     def _go_on(self, work: Iterator[None]) -> None:
         try:
             next(work)
         except StopIteration:
-            self._sums_at_work = False
-            self._show_sums()
-            if self.grid.by_most:
-                self._repaint(self._visible())
-            self._take_sums()
+            self._sums_taken()
+            if self.grid.stats_due:  # something changed meanwhile for which they do not hold
+                self._take_sums()
             return
         self.set_timer(0.005, lambda: self._go_on(work), name="column sums")
 
+    def _sums_taken(self) -> None:
+        self._sums_at_work = False
+        if self.grid.order:
+            self._show_sums()
+        if self.grid.by_most:
+            self._repaint(self._visible())
+
     def _show_sums(self) -> None:
         old = self._sums
-        self._sums = [self._sum_line(which) for which in ("sum", "min", "avg", "max")[: self._below]]
+        self._sums = [
+            sum_line(self.grid, which, self._head, self._cell, shown=self.shown, look=self.palette.look)
+            for which in ("sum", "min", "avg", "max")[: self._below]
+        ]
         if len(old) != len(self._sums):
             self.refresh()
             return
@@ -378,22 +394,3 @@ class Drawing(Widget):
         ]
         if regions and self.size.width:
             self.refresh(*regions)
-
-    def _sum_line(self, which: str) -> Picture:
-        look, grid = self.palette.look, self.grid
-        own = ceph_cells.stat_text(grid.row_stats, which)
-        head = []
-        for placed in self._head:
-            text = which if placed is self._head[0] else own if placed.column.key == "sum" else ""
-            words = fit(text, placed.cells, right=placed.column.right, ascii_only=look.ascii_only)
-            head.append(Span(f"{words} ", "title" if which == "sum" else "dim"))
-        head.append(Span(" "))
-        cells = [
-            Span(
-                fit(ceph_cells.stat_text(grid.stats(grid.place_of(pool)), which), self._cell - 1, right=True)
-                + " ",
-                "title" if which == "sum" else "dim",
-            )
-            for pool in self.shown
-        ]
-        return Picture(tuple(head), tuple(cells))
