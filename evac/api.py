@@ -13,7 +13,7 @@ from msgspec import Struct
 from evac.actions import Action
 from evac.jobs import Actor, Event, Job, Limits, Order, QueueState
 from evac.model import VM, ClusterState, Host, Migration, Noun, Problem
-from evac.placing import Datastore
+from evac.placing import Datastore, MoveCheck
 from evac.probe import Probe
 from evac.storage import OSD, Pool, Storage
 
@@ -132,6 +132,22 @@ class EvacuatePlanRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     host: str
     fenced: str
     to: str = ""
+
+
+class Preflight(Noun, frozen=True, kw_only=True):
+    """GET /v1/preflight: what is expected of moving one VM. `evac.preflight` weighs it."""
+
+    cluster: str
+    vm: str
+    """VM.id"""
+    name: str
+    host: str
+    """Where it was when this was asked."""
+    targets: tuple[str, ...]
+    """Host.id of those that were asked about; each is in `checks` at least once."""
+    checks: tuple[MoveCheck, ...] = ()
+    at: float
+    """When it was true, Unix seconds."""
 
 
 class Refusal(Struct, frozen=True, kw_only=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +23,7 @@ from evac.api import (
     OrderReply,
     OrderRequest,
     PlanRequest,
+    Preflight,
     Refusal,
 )
 from evac.jobs import Job, Limits, QueueState
@@ -120,6 +121,11 @@ class EngineClient:
     async def may_stop(self, cluster: str, host: str) -> StopVerdict:
         """Whether the OSDs of a host may stop now, asked of the cluster now."""
         return await self._get(f"clusters/{_part(cluster)}/may-stop/{_part(host)}", StopVerdict)
+
+    async def preflight(self, cluster: str, vm: str, targets: Sequence[str] = ()) -> Preflight:
+        """What is expected of moving a VM to these hosts, or to any other; its cluster is asked now."""
+        query = "".join(f"&target={_part(target)}" for target in targets)
+        return await self._get(f"preflight?cluster={_part(cluster)}&vm={_part(vm)}{query}", Preflight)
 
     async def follow(self, epoch: str = "", rev: int = -1) -> AsyncIterator[Hello | Delta]:
         """First Hello, then a snapshot or what was missed since `rev` of `epoch`, then deltas. Raises EngineGone."""

@@ -19,6 +19,7 @@ from evac.model import Problem
 from evac.planner import PlanRefused, plan_drain, plan_evacuate
 from evac.queue import QueueRefusal
 from evac.reply import Handler, Refuse
+from evac.server_placing import PlacingRoutes
 from evac.server_storage import StorageRoutes
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class Server:
         self._runner: web.AppRunner | None = None
         self._refusals = Refusals()
         self._storage = StorageRoutes(engine)
+        self._placing = PlacingRoutes(engine)
         self.used = clock.stamp()
         """Boot-clock stamp of the last request's end."""
         self.asked = 0
@@ -89,6 +91,7 @@ class Server:
             ("problems", self._problems),
             ("clusters/{name}/groups", self._storage.groups),
             ("clusters/{name}/may-stop/{host}", self._storage.may_stop),
+            ("preflight", self._placing.preflight),
             ("audit", self._audit),
             ("ws", self._ws),
         ]

@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec import Struct
 
-from evac.api import Delta, DrainPlan, EvacuatePlanRequest, Hello, OrderReply, OrderRequest, PlanRequest
+from evac.api import (
+    Delta,
+    DrainPlan,
+    EvacuatePlanRequest,
+    Hello,
+    OrderReply,
+    OrderRequest,
+    PlanRequest,
+    Preflight,
+)
 from evac.model import Problem
 from evac.storage import PG, StopVerdict
 
@@ -90,6 +99,10 @@ class Source(Protocol):
 
     async def may_stop(self, cluster: str, host: str) -> StopVerdict:
         """Whether all OSDs of a host may stop, by a fresh look."""
+        ...
+
+    async def preflight(self, cluster: str, vm: str, targets: Sequence[str]) -> Preflight:
+        """What is expected of moving a VM to these hosts; the cluster is asked now."""
         ...
 
     async def close(self) -> None:
@@ -211,6 +224,11 @@ class EngineSource:
         """See the protocol."""
         verdict: StopVerdict = await self._call("may_stop", cluster, host)
         return verdict
+
+    async def preflight(self, cluster: str, vm: str, targets: Sequence[str]) -> Preflight:
+        """See the protocol."""
+        answer: Preflight = await self._call("preflight", cluster, vm, targets)
+        return answer
 
     async def close(self) -> None:
         """See the protocol."""

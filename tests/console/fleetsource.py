@@ -8,7 +8,17 @@ from typing import Any
 
 from evac import clock
 from evac.actions import EnterMaintenance, Evacuate, LiveMigrate, VMAction
-from evac.api import Delta, DrainPlan, EvacuatePlanRequest, Hello, OrderReply, OrderRequest, PlanRequest, Stay
+from evac.api import (
+    Delta,
+    DrainPlan,
+    EvacuatePlanRequest,
+    Hello,
+    OrderReply,
+    OrderRequest,
+    PlanRequest,
+    Preflight,
+    Stay,
+)
 from evac.fleet import Fleet
 from evac.jobs import Actor, Job, Order
 from evac.model import VM, Capability, ClusterState, Host, HostState, Problem, VMState
@@ -59,6 +69,9 @@ class FleetSource:
         self.refuse: Problem | None = None
         self.placed: Sequence[PG] = ()
         self.verdict: StopVerdict | None = None
+        self.preflights: dict[str, Preflight] = {}
+        """VM.id → the answer; one that is not there yet is waited for."""
+        self.preflighted = asyncio.Condition()
         self.lost: asyncio.Queue[News] = asyncio.Queue()
 
     async def follow(self) -> AsyncIterator[News]:
@@ -161,13 +174,28 @@ class FleetSource:
         assert self.verdict is not None
         return self.verdict
 
+    async def preflight(self, cluster: str, vm: str, targets: Sequence[str]) -> Preflight:
+        self.calls.append(("preflight", f"{cluster}/{vm} {' '.join(targets)}"))
+        async with self.preflighted:
+            await self.preflighted.wait_for(lambda: vm in self.preflights or self.refuse is not None)
+        self._check()
+        return self.preflights[vm]
+
+    async def tell(self, answer: Preflight) -> None:
+        """The cluster has answered."""
+        async with self.preflighted:
+            self.preflights[answer.vm] = answer
+            self.preflighted.notify_all()
+
     async def close(self) -> None:
         return None
 
     @property
     def changed_anything(self) -> bool:
         """Whether an intent reached the engine."""
-        return bool(self.orders) or any(call[0] not in {"poll", "groups", "may_stop"} for call in self.calls)
+        return bool(self.orders) or any(
+            call[0] not in {"poll", "groups", "may_stop", "preflight"} for call in self.calls
+        )
 
     @property
     def targets(self) -> list[str]:

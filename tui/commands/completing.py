@@ -53,6 +53,11 @@ def complete_vms(ctx: click.Context, param: click.Parameter, incomplete: str) ->
     return names(ctx, "vms", incomplete)
 
 
+def complete_datastores(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001  # click's
+    """Names of datastores for a half-typed word."""
+    return names(ctx, "datastores", incomplete)
+
+
 def complete_crush_hosts(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001  # click's
     """Names of hosts with OSDs for a half-typed word."""
     return names(ctx, "osds", incomplete, field="host")

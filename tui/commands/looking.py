@@ -1,8 +1,9 @@
-"""`evac hosts|vms|problems|events`: what the engine knows, for people and for scripts. Nothing here changes anything."""
+"""`evac hosts|vms|datastores|problems|events`: what the engine knows, for people and for scripts. Nothing here changes anything."""
 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ import click
 
 from evac.ailing import ailments
 from evac.jobs import Event
-from evac.model import VM, Host, Problem
+from evac.model import VM, Datastore, Host, Problem
 from tui.board import Context, Pane
 from tui.commands import show
 from tui.commands.exits import Code
@@ -68,6 +69,29 @@ def vms_command(ctx: click.Context, /, words: tuple[str, ...], cluster: str, as_
             [vm_row(row) for row in sorted(rows, key=lambda row: (row.cluster, row.name, row.id))],
         )
         none_of(rows, "VM")
+    ctx.exit(finish(view, cluster, as_json=as_json))
+
+
+@click.command("datastores")
+@in_cluster
+@show.as_json
+@click.pass_context
+def datastores_command(ctx: click.Context, /, cluster: str, as_json: bool) -> None:
+    """List the places for disks, and what room they have."""
+    view = read(ctx.obj, cluster)
+    rows = [row for row in view.datastores.values() if cluster in ("", row.cluster)]
+    if as_json:
+        show.print_json({"datastores": rows, **standing(view, cluster)})
+    else:
+        holds = Counter(f"{vm.cluster}/{store}" for vm in view.vms.values() for store in vm.datastores)
+        show.table(
+            ("CLUSTER", "DATASTORE", "STATE", "KIND", "FREE", "CAPACITY", "HOSTS", "VMS", "ID"),
+            [
+                datastore_row(row, holds[row.key])
+                for row in sorted(rows, key=lambda row: (row.cluster, row.name))
+            ],
+        )
+        none_of(rows, "datastore")
     ctx.exit(finish(view, cluster, as_json=as_json))
 
 
@@ -156,6 +180,21 @@ def host_row(host: Host) -> tuple[Any, ...]:
         f"{part(host.vcpus_used)}/{part(host.vcpus)}",
         f"{show.size(host.memory_used)} of {show.size(host.memory)}",
         f"{host.reason} (forced down)".strip() if host.forced_down else host.reason,
+    )
+
+
+def datastore_row(store: Datastore, vms: int) -> tuple[Any, ...]:
+    """One line of `evac datastores`."""
+    return (
+        store.cluster,
+        store.name,
+        "usable" if store.usable else "NOT USABLE",
+        store.kind,
+        show.size(store.free),
+        show.size(store.capacity),
+        f"{len(store.hosts)}{'' if store.shared is None else ' shared' if store.shared else ' local'}",
+        vms,
+        store.id,
     )
 
 

@@ -1,0 +1,74 @@
+"""The route that asks a platform whether a VM could move, before anybody orders it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from evac import clock, preflight, reply
+from evac.api import Preflight
+from evac.asking import PATIENCE, Asking
+from evac.backend import Backend, ChecksMigration
+from evac.model import VM, MoveCheck
+from evac.reply import Refuse
+
+if TYPE_CHECKING:
+    from evac.assembly import Engine
+
+MOST_TARGETS = 512
+"""Of one question."""
+
+NO_CHECKER = "this platform has no checker that evac could ask, so only what is plain to see is told"
+
+
+class PlacingRoutes:
+    """Viewers may ask; nothing is changed."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._asking = Asking(engine, at_once=1)
+
+    async def preflight(self, request: web.Request) -> web.StreamResponse:
+        """GET /v1/preflight?cluster=&vm=&target=. No answer in time is an answer: unknown."""
+        name, ident = request.query.get("cluster", ""), request.query.get("vm", "")
+        backend = self._asking.backend(name)
+        vm = self._engine.fleet.vm(name, ident)
+        if vm is None:
+            raise Refuse("not-found", f"{name} has no VM {ident[:60]}.", "GET /v1/vms lists them.")
+        targets = self._targets(vm, request.query.getall("target", []))
+        checks = await self._checks(backend, vm, targets)
+        answer = Preflight(
+            cluster=name,
+            vm=vm.id,
+            name=vm.name,
+            host=vm.host,
+            targets=targets,
+            checks=checks,
+            at=clock.wall(),
+        )
+        return reply.answer(request, answer)
+
+    def _targets(self, vm: VM, wanted: Sequence[str]) -> tuple[str, ...]:
+        """Those asked for, else every host but its own."""
+        hosts = [host for host in self._engine.fleet.table("hosts").values() if host.cluster == vm.cluster]
+        others = sorted(host.id for host in hosts if host.id != vm.host)
+        targets = tuple(dict.fromkeys(wanted)) or tuple(others)
+        if len(targets) > MOST_TARGETS:
+            raise Refuse("bad-request", f"At most {MOST_TARGETS} targets at a time.", "Name those you mean.")
+        return targets
+
+    async def _checks(self, backend: Backend, vm: VM, targets: tuple[str, ...]) -> tuple[MoveCheck, ...]:
+        fleet = self._engine.fleet
+        plain = preflight.evident(vm, targets, {target: fleet.host(vm.cluster, target) for target in targets})
+        if not isinstance(backend, ChecksMigration):
+            return (*plain, *preflight.unasked(vm.id, targets, NO_CHECKER))
+        said: Sequence[MoveCheck]
+        try:
+            async with self._asking.asking(vm.cluster):
+                said = await backend.check_migration(vm.id, targets)
+        except TimeoutError:
+            why = f"{vm.cluster} did not answer within {PATIENCE:g} s"
+            said = preflight.unasked(vm.id, targets, why, "Ask again; evac doctor looks at the way to it.")
+        return (*plain, *preflight.complete(vm.id, targets, said))

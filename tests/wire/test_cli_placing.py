@@ -1,0 +1,117 @@
+"""Disks, questions, datastores and checks of moves by the real `evac`, against an engine in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest_asyncio
+
+from backends.simulation.clocks import fast
+from backends.simulation.direct import DirectBackend
+from backends.simulation.things import SimVM
+from backends.simulation.world import World
+from tests.unit.housing import House, house
+from tests.unit.playing import until
+from tests.wire.cli_site import EVAC, Ran, Site
+
+
+class Bench:
+    """One world, one engine, and `evac` on its socket."""
+
+    def __init__(self, world: World, here: House, folder: Path) -> None:
+        self.world, self.here = world, here
+        self.site = Site(folder)
+        here.where.config.write_text("")
+
+    async def evac(self, *words: str) -> Ran:
+        where = self.here.where
+        process = await asyncio.create_subprocess_exec(
+            *(str(EVAC), "--config", str(where.config), "--state", str(where.state), *words),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=self.site.environment(),
+        )
+        async with asyncio.timeout(60):
+            out, err = await process.communicate()
+        return Ran(process.returncode or 0, out.decode(), err.decode())
+
+    def vm(self, name: str) -> SimVM:
+        return next(vm for vm in self.world.vms.values() if vm.name == name)
+
+
+@pytest_asyncio.fixture
+async def lab(tmp_path: Path) -> AsyncIterator[Bench]:
+    world = World(seed=3, now=fast(30.0))
+    for name in ("h1", "h2", "h3"):
+        world.add_host(name)
+    world.add_host("old", cpu_features=("sse4.2",))
+    stores = [world.placing.add("fast"), world.placing.add("slow"), world.placing.add("scratch", "h3")]
+    for name in ("db", "web"):
+        world.placing.put(world.add_vm(name, "h1").id, stores[0].id)
+    async with house(tmp_path, DirectBackend("lab", world)) as here:  # type: ignore[arg-type]  # any backend will do
+        await until(lambda: len(here.engine.fleet.table("vms")) == 2, "the first poll")
+        yield Bench(world, here, tmp_path)
+
+
+async def test_disks_are_moved_after_a_yes_and_only_to_what_is_there(lab: Bench) -> None:
+    plan = await lab.evac("move-storage", "db", "web", "--to", "slow")
+    assert plan.code == 0, plan.err
+    assert "move the disks of db to slow" in plan.out
+    assert not lab.world.moves, "a plan moves nothing"
+    done = await lab.evac("move-storage", "db", "--to", "slow", "--host", "h2", "--yes")
+    assert done.code == 0, done.out + done.err
+    db = lab.vm("db")
+    assert (db.host, db.datastores) == ("h2", ("ds-2",))
+    wrong = await lab.evac("move-storage", "db", "--to", "slo", "--yes")
+    assert wrong.code == 2
+    assert "It has: fast, scratch, slow" in wrong.err
+    unseen = await lab.evac("move-storage", "web", "--to", "scratch", "--yes")
+    assert unseen.code == 1
+    assert "h1 does not see datastore scratch" in unseen.out + unseen.err
+
+
+async def test_a_question_is_shown_and_answered_by_key_or_words(lab: Bench) -> None:
+    db = lab.vm("db")
+    lab.world.placing.ask(db.id, "Moved or copied?", "Cancel", "I moved it")
+    await until(lambda: getattr(lab.here.engine.fleet.vm("lab", db.id), "question", None), "it is polled")
+    shown = await lab.evac("answer", "db")
+    assert shown.code == 0
+    assert "Moved or copied?" in shown.out
+    assert "I moved it" in shown.out
+    assert (await lab.evac("answer", "db", "perhaps", "--yes")).code == 2
+    assert lab.vm("db").question is not None
+    plan = await lab.evac("answer", "db", "1")
+    assert 'answer the question of db with "I moved it"' in plan.out
+    assert lab.vm("db").question is not None
+    done = await lab.evac("answer", "db", "I moved it", "--yes")
+    assert done.code == 0, done.out + done.err
+    assert lab.vm("db").question is None
+    assert (await lab.evac("answer", "web", "1", "--yes")).code == 3
+
+
+async def test_datastores_are_listed_for_people_and_for_scripts(lab: Bench) -> None:
+    listed = await lab.evac("datastores")
+    assert listed.code == 0
+    assert [line.split()[1] for line in listed.out.splitlines()[1:]] == ["fast", "scratch", "slow"]
+    rows = json.loads((await lab.evac("datastores", "--json")).out)["datastores"]
+    assert {row["name"]: row["hosts"] for row in rows}["scratch"] == ["h3"]
+
+
+async def test_preflight_ends_with_a_code_for_each_outlook(lab: Bench) -> None:
+    good = await lab.evac("preflight", "db")
+    assert good.code == 0, good.err
+    assert "its CPU lacks avx2, avx512f" in good.out, "a worse target is told too"
+    assert (await lab.evac("preflight", "db", "web", "--to", "h2")).code == 0
+    assert (await lab.evac("preflight", "db", "--to", "old")).code == 4
+    lab.world.hosts["h3"].maintenance = True
+    failing = await lab.evac("preflight", "db", "--to", "h3", "--json")
+    assert failing.code == 3
+    body = json.loads(failing.out)
+    assert body["outlook"] == "will fail"
+    assert body["preflight"][0]["targets"] == [{"host": "h3", "outlook": "will fail"}]
+    assert (await lab.evac("preflight", "db", "--to", "nowhere")).code == 2
+    assert not lab.world.moves

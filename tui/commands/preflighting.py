@@ -1,0 +1,103 @@
+"""`evac preflight`: would these VMs move, and to which hosts? Asks; changes nothing."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Any
+
+import click
+
+from evac.api import Preflight
+from evac.client import EngineClient
+from evac.model import MoveCheck, Outlook
+from evac.preflight import about, best, outlook_of, worst
+from tui.commands import show
+from tui.commands.acting_vms import named
+from tui.commands.completing import complete_hosts, complete_vms
+from tui.commands.naming import find
+from tui.commands.session import View, engine, read_fleet, run
+
+
+class Answer(IntEnum):
+    """What the shell is told."""
+
+    OK = 0
+    FAIL = 3
+    RISK = 4
+    UNKNOWN = 5
+
+
+ANSWERS = {
+    Outlook.OK: Answer.OK,
+    Outlook.RISK: Answer.RISK,
+    Outlook.FAIL: Answer.FAIL,
+    Outlook.UNKNOWN: Answer.UNKNOWN,
+}
+
+
+@click.command("preflight")
+@click.argument("vms", nargs=-1, required=True, metavar="VM...", shell_complete=complete_vms)
+@click.option("--to", default="", help="Only this target host.", shell_complete=complete_hosts)
+@click.option("--cluster", default="", help="Look for the names in this cluster only.")
+@show.as_json
+@click.pass_context
+def preflight_command(
+    ctx: click.Context, /, vms: tuple[str, ...], to: str, cluster: str, as_json: bool
+) -> None:
+    """Check whether VMs could move, and why not. Nothing is done.
+
+    Exit code 0: OK, 3: will fail, 4: a risk, 5: not known. Without --to a VM's best target counts.
+    """
+
+    async def task() -> int:
+        async with engine(ctx.obj) as client:
+            view = await read_fleet(client, cluster=cluster)
+            answers = [await check(client, view, row, to) for row in named(view, vms, cluster)]
+            outlook = worst(overall(answer) for answer in answers)
+            code = ANSWERS[outlook]
+            if as_json:
+                body = [{**show.plain(answer), "targets": targets(answer)} for answer in answers]
+                show.print_json({"preflight": body, "outlook": outlook, "exit": int(code)})
+            else:
+                for answer in answers:
+                    tell(answer, view)
+            return int(code)
+
+    ctx.exit(run(task))
+
+
+async def check(client: EngineClient, view: View, vm: Any, to: str) -> Preflight:
+    """One VM's answer."""
+    target = find(view.hosts.values(), to, kind="host", cluster=vm.cluster).id if to else ""
+    return await client.preflight(vm.cluster, vm.id, [target] if target else [])
+
+
+def overall(answer: Preflight) -> Outlook:
+    """Of one VM: where several targets were asked about, one good one is enough."""
+    return best(outlook_of(answer.checks, target) for target in answer.targets)
+
+
+def targets(answer: Preflight) -> list[dict[str, Any]]:
+    """Each target with the word on it."""
+    return [{"host": target, "outlook": outlook_of(answer.checks, target)} for target in answer.targets]
+
+
+def tell(answer: Preflight, view: View) -> None:
+    """A table of targets; the best first, what stands against each with it."""
+    order = {outlook: place for place, outlook in enumerate(Outlook)}
+    rows = []
+    for target in sorted(answer.targets, key=lambda one: (order[outlook_of(answer.checks, one)], one)):
+        host = view.hosts.get(f"{answer.cluster}/{target}")
+        rows.append((outlook_of(answer.checks, target).value.upper(), host.name if host else target, ""))
+        rows += [("", "", reason(check)) for check in about(answer.checks, target) if check.why]
+    show.say(f"{answer.name} on {answer.host or 'no host'}, cluster {answer.cluster}:")
+    show.table(("OUTLOOK", "TARGET", "WHY"), rows)
+    if not answer.targets:
+        show.note("There is no other host it could go to.")
+
+
+def reason(check: MoveCheck) -> str:
+    """One rule's word in one line."""
+    by = f" ({check.by})" if check.by else ""
+    fix = f" Fix: {check.fix}" if check.fix else ""
+    return f"{check.outlook.value.upper()} {check.rule}: {check.why}{by}.{fix}"
