@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from evac import clock, preflight, reply
+from evac import asking, clock, preflight, reply
 from evac.api import Preflight
-from evac.asking import PATIENCE, Asking
+from evac.asking import Asking
 from evac.backend import Backend, ChecksMigration
 from evac.model import VM, MoveCheck
 from evac.reply import Refuse
@@ -69,6 +69,6 @@ class PlacingRoutes:
             async with self._asking.asking(vm.cluster):
                 said = await backend.check_migration(vm.id, targets)
         except TimeoutError:
-            why = f"{vm.cluster} did not answer within {PATIENCE:g} s"
+            why = f"{vm.cluster} did not answer within {asking.PATIENCE:g} s"
             said = preflight.unasked(vm.id, targets, why, "Ask again; evac doctor looks at the way to it.")
         return (*plain, *preflight.complete(vm.id, targets, said))

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from evac import clock, reply
-from evac.asking import PATIENCE, Asking
+from evac import asking, clock, reply
+from evac.asking import Asking
 from evac.backend import JudgesStop, PlacesGroups
 from evac.model import Finding
 from evac.reply import Refuse
@@ -39,7 +39,7 @@ class StorageRoutes:
             async with self._asking.asking(name):
                 found = await backend.groups(osd, None if pool < 0 else pool)
         except TimeoutError:
-            happened = f"{name} did not answer within {PATIENCE:g} s."
+            happened = f"{name} did not answer within {asking.PATIENCE:g} s."
             raise Refuse("unreachable", happened, "Ask again; evac doctor looks at the way to it.") from None
         return reply.answer(request, tuple(found))
 
@@ -60,7 +60,10 @@ class StorageRoutes:
 
 def _silent(name: str, host: str) -> StopVerdict:
     finding = Finding(
-        check="cluster", ok=None, detail=f"{name} did not answer within {PATIENCE:g} s", fix="evac doctor"
+        check="cluster",
+        ok=None,
+        detail=f"{name} did not answer within {asking.PATIENCE:g} s",
+        fix="evac doctor",
     )
     return StopVerdict(
         cluster=name, host=host, answer=StopAnswer.UNKNOWN, findings=(finding,), at=clock.wall()

@@ -13,7 +13,7 @@ import pytest
 
 from backends.ceph.backend import CephBackend
 from backends.ceph.options import Options
-from evac import server_storage
+from evac import asking
 from evac.access import AccessRules
 from evac.actions import SetNoout, UnsetNoout
 from evac.api import OrderReply, OrderRequest
@@ -166,7 +166,7 @@ async def test_a_cluster_that_does_not_answer_is_unknown_in_time(
             return await super().fetch(target, prefix, **args)
 
     wire = Hanging()
-    monkeypatch.setattr(server_storage, "PATIENCE", 0.1)
+    monkeypatch.setattr(asking, "PATIENCE", 0.1)
     async with ceph(tmp_path, wire) as here, here.client() as client:
         wire.hangs = True
         verdict = await client.may_stop("lab", "node01")
