@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import compress, count
+from operator import ne
 
 from evac.placement import Summary
 
@@ -95,10 +97,9 @@ class Sums:
         if old is None:
             self.add({key: line})
         elif old != values:
-            for tally, before, now, fair in zip(self._columns, old, values, shares, strict=False):
-                if before != now:
-                    tally.change(before, fair, within=inside, by=-1)
-                    tally.change(now, fair, within=inside, by=1)
+            for at in compress(count(), map(ne, old, values)):
+                self._columns[at].change(old[at], shares[at], within=inside, by=-1)
+                self._columns[at].change(values[at], shares[at], within=inside, by=1)
             self._change_own(old, shares, within=inside, by=-1)
             self._change_own(values, shares, within=inside, by=1)
             self._rows[key] = values

@@ -17,6 +17,7 @@ from tui.dialogs.pick import Option, Pick
 from tui.dialogs.reader import Reader
 from tui.help import active, help_lines
 from tui.look import Line, Span
+from tui.panes.common import detail_of
 from tui.text import clean
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ class Showing:
         if key is not None and main.detail_lines():
             label = board.pane.label(row) if row is not None else "gone"
             title = clean(f"{board.pane.title.rstrip('s')}: {label}", self.console.palette.look.ascii_only)
-            self.read(title, main.detail_lines(), again=lambda: main.detail_of(board, key))
+            self.read(title, main.detail_lines(), again=lambda: detail_of(board, key))
 
     def help(self) -> None:
         """What the keys do here and now."""

@@ -6,7 +6,7 @@ import re
 from functools import lru_cache
 
 from tui import cells
-from tui.board import Context
+from tui.board import Board, Context
 from tui.look import Line, Span
 from tui.text import clean
 
@@ -56,6 +56,17 @@ def gone_line(row: object, context: Context) -> Line:
     return (
         Span(f"{context.look.glyph('cancelled')} GONE: the cluster no longer has it. Last known:", "warn"),
     )
+
+
+def detail_of(board: Board, key: str) -> list[Line]:
+    """Everything known of a row, as it is now; nothing once it is forgotten."""
+    row = board.row(key)
+    if row is None:
+        return []
+    lines = board.pane.detail(row, board.context)
+    if board.gone(key):
+        return [gone_line(row, board.context), *lines]
+    return lines
 
 
 def facts(*pairs: tuple[str, str], look_ascii: bool) -> Line:

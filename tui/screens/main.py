@@ -19,7 +19,7 @@ from tui.grid import Grid
 from tui.keys import key_name
 from tui.look import Line, Span
 from tui.panes import TABS
-from tui.panes.common import gone_line
+from tui.panes.common import detail_of
 from tui.screens.ceph import CephMap
 from tui.text import width
 from tui.widgets.lines import Lines, folded
@@ -169,18 +169,7 @@ class MainScreen(Screen[None], inherit_bindings=False):
     def detail_lines(self) -> list[Line]:
         """Everything known of the row under the cursor."""
         board = self.board
-        return [] if board.cursor is None else self.detail_of(board, board.cursor)
-
-    @staticmethod
-    def detail_of(board: Board, key: str) -> list[Line]:
-        """Everything known of a row, as it is now; nothing once it is forgotten."""
-        row = board.row(key)
-        if row is None:
-            return []
-        lines = board.pane.detail(row, board.context)
-        if board.gone(key):
-            return [gone_line(row, board.context), *lines]
-        return lines
+        return [] if board.cursor is None else detail_of(board, board.cursor)
 
     def draw_footer(self) -> None:
         """The notice if there is one, whole, on up to three lines; else the keys that do something here and now."""
@@ -213,7 +202,8 @@ class MainScreen(Screen[None], inherit_bindings=False):
     def news(self, *, reordered: bool, keys: set[str]) -> None:
         """The current board changed."""
         self.picture.touched(reordered=reordered, keys=keys)
-        self.follow_cursor()
+        if reordered or self.board.cursor in keys or not isinstance(self.board, Grid):
+            self.follow_cursor()
 
     def refresh_ages(self) -> None:
         """Once a second: the detail names an age."""
