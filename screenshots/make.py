@@ -7,6 +7,7 @@ The demo's world is seeded but lives in real time, so figures such as ages and r
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import re
 import sys
@@ -106,6 +107,8 @@ def save(console: Console, folder: Path, name: str) -> None:
 
 
 if __name__ == "__main__":
-    target = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).resolve().parent
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", nargs="?", type=Path, default=Path(__file__).resolve().parent)
+    target = parser.parse_args().folder
     target.mkdir(parents=True, exist_ok=True)
     asyncio.run(main(target))
