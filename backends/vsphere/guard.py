@@ -1,0 +1,78 @@
+"""Which SOAP methods may leave this machine. Data, so that it can be read and tested on its own.
+
+The name is taken from the message as it would go over the wire, below pyvmomi: not from what a caller says of it.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+
+READS = frozenset(
+    {
+        # the session
+        "RetrieveServiceContent",
+        "Login",
+        "Logout",
+        "CurrentTime",
+        # the property collector and what it needs: objects of the session's own, which end with it
+        "CreateContainerView",
+        "DestroyView",
+        "CreatePropertyCollector",
+        "DestroyPropertyCollector",
+        "CreateFilter",
+        "RetrievePropertiesEx",
+        "ContinueRetrievePropertiesEx",
+        "WaitForUpdatesEx",
+        # questions that change nothing
+        "HasPrivilegeOnEntities",
+        "QueryVMotionCompatibilityEx_Task",
+        "CheckRelocate_Task",
+        "CheckMigrate_Task",
+        "RecommendHostsForVm",
+        "CreateCollectorForTasks",
+        "ReadNextTasks",
+        "DestroyCollector",
+        "QueryEvents",
+    }
+)
+"""Methods that change nothing outside the session. The checkers leave a line in vCenter's list of tasks, as looks do."""
+
+CHANGES = frozenset(
+    {
+        "MigrateVM_Task",
+        "RelocateVM_Task",
+        "PowerOnVM_Task",
+        "ShutdownGuest",
+        "AnswerVM",
+        "EnterMaintenanceMode_Task",
+        "ExitMaintenanceMode_Task",
+        "CancelTask",
+    }
+)
+"""The changing calls evac makes."""
+
+_BODY = re.compile(rb"<(?:\w+:)?Body(?:\s[^>]*)?>\s*<(?:\w+:)?(\w+)[\s/>]")
+
+
+class Verdict(Enum):
+    """What the guard thinks of a message."""
+
+    READS = "reads"
+    CHANGES = "changes"
+    """A call evac makes."""
+    FOREIGN = "foreign"
+    """Anything else; never sent."""
+
+
+def method_of(message: bytes) -> str:
+    """The method a SOAP message calls; "" when it calls none that can be seen."""
+    found = _BODY.search(message)
+    return found.group(1).decode() if found else ""
+
+
+def judge(method: str) -> Verdict:
+    """What may be done with a call of `method`."""
+    if method in READS:
+        return Verdict.READS
+    return Verdict.CHANGES if method in CHANGES else Verdict.FOREIGN

@@ -1,0 +1,115 @@
+"""The reads of one vCenter or ESXi host: blocking functions over a Session that return rows and nouns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from backends.vsphere import mapping, sdk, soap
+from backends.vsphere.session import Live, Session
+from backends.vsphere.soap import Fault, Row, Walk
+
+PAGE = 500
+"""Objects asked for in one answer; vCenter may send fewer."""
+
+PAGES = 2000
+"""Bound of the paging loop: a million objects."""
+
+PATHS: Mapping[str, Sequence[str]] = {
+    "VirtualMachine": mapping.VM_PATHS,
+    "HostSystem": mapping.HOST_PATHS,
+    "ClusterComputeResource": mapping.CLUSTER_PATHS,
+    "ComputeResource": mapping.RESOURCE_PATHS,
+    "Datastore": mapping.STORE_PATHS,
+}
+
+GROUPS = ("ClusterComputeResource", "ComputeResource")
+GONE = "ManagedObjectNotFound"
+
+
+class Reader:
+    """Reads by the property collector. What a server does not know is left out from then on."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self.cluster = session.cluster
+        self._unknown: set[str] = set()
+
+    def paths(self, *types: str) -> dict[str, list[str]]:
+        """Properties by type, without those this server does not know."""
+        return {kind: [path for path in PATHS[kind] if path not in self._unknown] for kind in types}
+
+    def unknown(self, fault: Fault) -> bool:
+        """Whether a fault tells of a property this server does not know, which is then not asked for again."""
+        name = fault.detail.get("name", "")
+        if fault.kind != "InvalidProperty" or not name or name in self._unknown:
+            return False
+        self._unknown.add(name)
+        return True
+
+    # --- by kind ------------------------------------------------------------------------------------------------
+
+    def viewed(self, live: Live, *types: str) -> list[Row]:
+        """Every object of these types."""
+        walk = Walk("ContainerView", live.view, "view")
+        return self._retrieved(live, lambda: soap.filter_spec((), (walk,), self.paths(*types)))
+
+    def objects(self, live: Live, wanted: Sequence[tuple[str, str]], *types: str) -> list[Row]:
+        """These (type, id), each at most once; those that do not exist are left out."""
+        if not wanted:
+            return []
+        try:
+            return self._retrieved(live, lambda: soap.filter_spec(wanted, (), self.paths(*types)))
+        except Fault as fault:
+            if fault.kind != GONE:
+                raise
+        if len(wanted) == 1:
+            return []
+        middle = len(wanted) // 2  # one that is gone spoils the whole question
+        return [*self.objects(live, wanted[:middle], *types), *self.objects(live, wanted[middle:], *types)]
+
+    def group_of(self, live: Live, host: str) -> list[Row]:
+        """The cluster of a host, or the compute resource that it is alone."""
+        walk = Walk("HostSystem", host, "parent")
+        return self._retrieved(live, lambda: soap.filter_spec((), (walk,), self.paths(*GROUPS)))
+
+    def properties(self, live: Live, kind: str, id_: str, paths: Sequence[str]) -> Row | None:
+        """One object's properties, whichever; None when it does not exist."""
+        try:
+            rows = self._retrieved(live, lambda: soap.filter_spec([(kind, id_)], (), {kind: paths}))
+        except Fault as fault:
+            if fault.kind != GONE:
+                raise
+            return None
+        return rows[0] if rows else None
+
+    def tasks(self, live: Live) -> list[Row]:
+        """Tasks that run, wait, or ended in the last ten minutes (at most 200 of those), oldest first."""
+        walk = Walk("TaskManager", sdk.id_of(live.content.taskManager), "recentTask")
+        rows = self._retrieved(live, lambda: soap.filter_spec((), (walk,), {"Task": mapping.TASK_PATHS}))
+        return sorted(rows, key=lambda row: (row.text("info.queueTime"), row.id))
+
+    # --- pages --------------------------------------------------------------------------------------------------
+
+    def _retrieved(self, live: Live, spec: Callable[[], str]) -> list[Row]:
+        """All pages; again without a property where the server does not know it."""
+        for _ in range(len(PATHS) * 20):
+            try:
+                return list(self._pages(live, spec()))
+            except Fault as fault:
+                if not self.unknown(fault):
+                    raise
+        raise soap.Garbage("the server refuses one property after another")
+
+    def _pages(self, live: Live, spec: str) -> Iterator[Row]:
+        collector = live.collector
+        message = soap.retrieve(collector, spec, PAGE)
+        for _ in range(PAGES):
+            fields: dict[str, str] = {}
+            for row in self._session.rows(live, message, fields):
+                if not row.id:
+                    raise soap.Garbage("objects without an id")
+                yield row
+            if not fields.get("token"):
+                return
+            message = soap.more(collector, fields["token"])
+        raise soap.Garbage(f"a list that does not end after {PAGES} pages")

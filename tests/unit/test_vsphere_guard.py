@@ -1,0 +1,101 @@
+"""Which SOAP methods leave this machine is decided by the message itself, below pyvmomi."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from backends.vsphere import guard, sdk, soap
+from backends.vsphere.guard import CHANGES, READS, Verdict, judge, method_of
+
+
+def sent(call: Any) -> bytes:
+    """The message pyvmomi makes of a call."""
+    messages: list[bytes] = []
+
+    def post(message: bytes, _: str) -> tuple[int, bytes]:
+        messages.append(message)
+        raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        call(sdk.Stub("vim.version.v8_0_3_0", post))
+    return messages[0]
+
+
+def test_the_method_is_read_from_the_message_that_pyvmomi_makes() -> None:
+    vim = sdk.vim
+    message = sent(lambda stub: vim.VirtualMachine("vm-1", stub).PowerOff())
+    assert method_of(message) == "PowerOffVM_Task"
+    assert judge("PowerOffVM_Task") is Verdict.FOREIGN
+    message = sent(lambda stub: vim.VirtualMachine("vm-1", stub).RelocateVM_Task(vim.vm.RelocateSpec()))
+    assert judge(method_of(message)) is Verdict.CHANGES
+
+
+def test_a_property_of_a_managed_object_is_no_way_round_it() -> None:
+    """pyvmomi turns `vm.name` into a call of its own; evac never uses that, so it is not let through."""
+    assert judge(method_of(sent(lambda stub: sdk.vim.VirtualMachine("vm-1", stub).name))) is Verdict.FOREIGN
+
+
+def test_our_own_messages_are_reads() -> None:
+    walk = soap.Walk("ContainerView", "v", "view")
+    spec = soap.filter_spec([("VirtualMachine", "vm-1")], [walk], {"VirtualMachine": ["name"]})
+    ours = (
+        soap.retrieve("pc", spec, 10),
+        soap.more("pc", "t"),
+        soap.create_filter("pc", spec),
+        soap.wait("pc", "", seconds=0, page=1),
+    )
+    assert all(judge(method_of(message)) is Verdict.READS for message in ours)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"",
+        b"garbage",
+        b"<soapenv:Body></soapenv:Body>",
+        b"<e:Body><!-- PowerOnVM_Task --><Destroy_Task/></e:Body>",
+        b"<Envelope><Body>\n  <Destroy_Task xmlns='urn:vim25'/></Body></Envelope>",
+    ],
+)
+def test_what_cannot_be_read_is_foreign(message: bytes) -> None:
+    assert judge(method_of(message)) is Verdict.FOREIGN
+
+
+def test_the_lists_hold_methods_the_api_has_and_nothing_in_both() -> None:
+    assert not READS & CHANGES
+    known = set(re.findall(rb'"(\w+)"', b"")) | methods()
+    assert (READS | CHANGES) - known == set()
+    words = ("Destroy", "Delete", "Remove", "PowerOff", "Reset", "Unregister", "Terminate")
+    assert not [name for name in CHANGES if name.startswith(words)]
+    assert guard.READS & {"DestroyView", "DestroyPropertyCollector", "DestroyCollector"} == {
+        name for name in READS if name.startswith(words)
+    }
+
+
+def methods() -> set[str]:
+    """The names in the WSDL of the types that evac calls."""
+    types = (
+        "vim.ServiceInstance",
+        "vim.SessionManager",
+        "vim.view.ViewManager",
+        "vim.view.View",
+        "vmodl.query.PropertyCollector",
+        "vim.AuthorizationManager",
+        "vim.vm.check.ProvisioningChecker",
+        "vim.ClusterComputeResource",
+        "vim.TaskManager",
+        "vim.TaskHistoryCollector",
+        "vim.HistoryCollector",
+        "vim.event.EventManager",
+        "vim.VirtualMachine",
+        "vim.HostSystem",
+        "vim.Task",
+    )
+    found: set[str] = set()
+    for name in types:
+        for kind in sdk.named(name).__mro__:
+            found |= {method.wsdlName for method in getattr(kind, "_methodInfo", {}).values()}
+    return found
