@@ -10,7 +10,6 @@ from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 from msgspec import Struct
-from urllib3.exceptions import SSLError
 
 from backends.tls import Certificate
 from evac.model import Problem
@@ -86,7 +85,7 @@ def transport(
     where = address(url)
     chain = list(causes(error))
     for one in chain:
-        if isinstance(one, SSLError) and "ingerprint" in str(one):
+        if type(one).__module__.startswith("urllib3") and "ingerprint" in str(one):
             return _pinned(where, cluster, shown, hints)
         if isinstance(one, ssl.SSLError):
             return _tls(one, where, cluster, shown, hints)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 
-from backends.vsphere import words
+from backends.trouble import unaffected
 from backends.vsphere.inventory import Poll
 from backends.vsphere.keeping import Reasons
 from backends.vsphere.looking import Looker
@@ -91,7 +91,7 @@ class VSphereBackend:
     def _closed(self, started: bool) -> BackendError:
         del started
         return Unreachable(
-            Problem(happened=f"{self.name} is being closed.", unaffected=words.unaffected(self.name))
+            Problem(happened=f"{self.name} is being closed.", unaffected=unaffected(self.name))
         )
 
     def _closed_change(self, started: bool) -> BackendError:

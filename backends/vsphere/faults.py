@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from backends.vsphere import words
+from backends.trouble import quoted, unaffected
 from backends.vsphere.soap import Fault
 from evac.errors import (
     AuthFailed,
@@ -115,7 +115,7 @@ UNSURE = frozenset({"SystemError", "RuntimeFault", "HostCommunication", "Request
 def meaning(kind: str, text: str) -> str:
     """A fault in one line: what it means, and the server's own words in quotes."""
     known = MEANING.get(kind, ("", ""))[0]
-    own = f'"{words.quoted(text)}"' if text else kind
+    own = f'"{quoted(text)}"' if text else kind
     return f"{known}: {own}" if known and text else known or own
 
 
@@ -128,7 +128,7 @@ def of_read(fault: Fault, cluster: str, what: str) -> BackendError:
     """A read that was answered with a fault."""
     problem = Problem(
         happened=f"{cluster}: {what} failed: {meaning(fault.kind, fault.text)}.",
-        unaffected=words.unaffected(cluster),
+        unaffected=unaffected(cluster),
         next_step=remedy(fault.kind) or "evac asks again.",
     )
     if fault.kind == "NoPermission":

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from backends.vsphere import mapping, sdk, soap
+from backends.vsphere import mapping, messages, sdk, soap
+from backends.vsphere.messages import Walk
 from backends.vsphere.session import Live, Session
-from backends.vsphere.soap import Fault, Row, Walk
+from backends.vsphere.soap import Fault, Row
 
 PAGE = 500
 """Objects asked for in one answer; vCenter may send fewer."""
@@ -51,14 +52,14 @@ class Reader:
     def viewed(self, live: Live, *types: str) -> list[Row]:
         """Every object of these types."""
         walk = Walk("ContainerView", live.view, "view")
-        return self._retrieved(live, lambda: soap.filter_spec((), (walk,), self.paths(*types)))
+        return self._retrieved(live, lambda: messages.filter_spec((), (walk,), self.paths(*types)))
 
     def objects(self, live: Live, wanted: Sequence[tuple[str, str]], *types: str) -> list[Row]:
         """These (type, id), each at most once; those that do not exist are left out."""
         if not wanted:
             return []
         try:
-            return self._retrieved(live, lambda: soap.filter_spec(wanted, (), self.paths(*types)))
+            return self._retrieved(live, lambda: messages.filter_spec(wanted, (), self.paths(*types)))
         except Fault as fault:
             if fault.kind != GONE:
                 raise
@@ -70,12 +71,12 @@ class Reader:
     def group_of(self, live: Live, host: str) -> list[Row]:
         """The cluster of a host, or the compute resource that it is alone."""
         walk = Walk("HostSystem", host, "parent")
-        return self._retrieved(live, lambda: soap.filter_spec((), (walk,), self.paths(*GROUPS)))
+        return self._retrieved(live, lambda: messages.filter_spec((), (walk,), self.paths(*GROUPS)))
 
     def properties(self, live: Live, kind: str, id_: str, paths: Sequence[str]) -> Row | None:
         """One object's properties, whichever; None when it does not exist."""
         try:
-            rows = self._retrieved(live, lambda: soap.filter_spec([(kind, id_)], (), {kind: paths}))
+            rows = self._retrieved(live, lambda: messages.filter_spec([(kind, id_)], (), {kind: paths}))
         except Fault as fault:
             if fault.kind != GONE:
                 raise
@@ -85,7 +86,7 @@ class Reader:
     def tasks(self, live: Live) -> list[Row]:
         """Tasks that run, wait, or ended in the last ten minutes (at most 200 of those), oldest first."""
         walk = Walk("TaskManager", sdk.id_of(live.content.taskManager), "recentTask")
-        rows = self._retrieved(live, lambda: soap.filter_spec((), (walk,), {"Task": mapping.TASK_PATHS}))
+        rows = self._retrieved(live, lambda: messages.filter_spec((), (walk,), {"Task": mapping.TASK_PATHS}))
         return sorted(rows, key=lambda row: (row.text("info.queueTime"), row.id))
 
     # --- pages --------------------------------------------------------------------------------------------------
@@ -102,7 +103,7 @@ class Reader:
 
     def _pages(self, live: Live, spec: str) -> Iterator[Row]:
         collector = live.collector
-        message = soap.retrieve(collector, spec, PAGE)
+        message = messages.retrieve(collector, spec, PAGE)
         for _ in range(PAGES):
             fields: dict[str, str] = {}
             for row in self._session.rows(live, message, fields):
@@ -111,5 +112,5 @@ class Reader:
                 yield row
             if not fields.get("token"):
                 return
-            message = soap.more(collector, fields["token"])
+            message = messages.more(collector, fields["token"])
         raise soap.Garbage(f"a list that does not end after {PAGES} pages")

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from backends.vsphere import sdk, soap
+from backends.vsphere import messages, sdk
+from backends.vsphere.messages import Walk
 from backends.vsphere.reading import PATHS, Reader
 from backends.vsphere.session import Live, Session
-from backends.vsphere.soap import Fault, Garbage, Row, Walk
+from backends.vsphere.soap import Fault, Garbage, Row
 
 PAGE = 1000
 """Objects asked for in one set of updates; a server that has more says "truncated"."""
@@ -46,9 +47,9 @@ class Feed:
     def _watch(self, reader: Reader) -> None:
         walk = Walk("ContainerView", self._live.view, "view")
         for _ in range(len(PATHS) * 20):
-            spec = soap.filter_spec((), (walk,), reader.paths(*PATHS))
+            spec = messages.filter_spec((), (walk,), reader.paths(*PATHS))
             try:
-                self._session.raw(self._live, soap.create_filter(self._id, spec), FILTER)
+                self._session.raw(self._live, messages.create_filter(self._id, spec), FILTER)
             except Fault as fault:
                 if not reader.unknown(fault):
                     raise
@@ -64,7 +65,7 @@ class Feed:
         """
         for _ in range(SETS):
             fields: dict[str, str] = {}
-            message = soap.wait(self._id, self.version, seconds=0, page=PAGE)
+            message = messages.wait(self._id, self.version, seconds=0, page=PAGE)
             for row in self._session.rows(self._live, message, fields):
                 if not row.id:
                     raise Garbage("updates without an object")

@@ -19,6 +19,7 @@ from email.utils import parsedate_to_datetime
 
 from msgspec import Struct
 
+from backends import tls
 from backends.vsphere import pin, words
 from backends.vsphere.guard import Verdict, judge, method_of
 from backends.vsphere.options import Options
@@ -114,8 +115,8 @@ class Wire:
 
     @property
     def where(self) -> str:
-        """host:port."""
-        return f"{self.host}:{self.port}"
+        """host:port, as in a URL."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     def get(self, path: str) -> bytes:
         """A GET without a session: the list of API versions."""
@@ -327,7 +328,11 @@ class Wire:
         return Unreachable(self._transport(error))
 
     def _transport(self, error: BaseException) -> Problem:
-        return words.transport(error, self._settings)
+        refused = isinstance(error, ssl.SSLCertVerificationError)
+        shown = (
+            tls.shown(f"https://{self.where}", timeout=self._settings.connect_timeout) if refused else None
+        )
+        return words.transport(error, self._settings, shown)
 
     def _not_sent(self, error: Exception, what: str) -> Refused:
         why = error.problem if isinstance(error, BackendError) else self._transport(error)

@@ -2,43 +2,30 @@
 
 from __future__ import annotations
 
-import errno
 import socket
-import ssl
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
+from backends import trouble
+from backends.trouble import Hints, quoted, unaffected
 from evac.errors import AuthFailed, BackendError, BadAnswer, Forbidden, Unreachable
 from evac.model import Problem
 
 if TYPE_CHECKING:
+    from backends.tls import Certificate
     from backends.vsphere.options import Options
     from evac.backend import Settings
 
-SHOWN = 300
-"""Characters of a server's own words put into a message."""
-
-_ERRNO = {
-    errno.ECONNREFUSED: ("refuses connections", "Is vCenter (or ESXi) up, and is the port right?"),
-    errno.EHOSTUNREACH: ("cannot be reached: no route to the host", "Check the network, VPN and firewall."),
-    errno.ENETUNREACH: ("cannot be reached: no route to its network", "Check the network, VPN and firewall."),
-    errno.ECONNRESET: ("reset the connection", "vCenter's services (vpxd) may be restarting."),
-    errno.EPIPE: ("closed the connection", "vCenter's services (vpxd) may be restarting."),
-}
-
-EXPIRED, NOT_YET = 10, 9
-MISMATCHES = frozenset({62, 64})
-"""X509_V_ERR_CERT_HAS_EXPIRED, _NOT_YET_VALID, _HOSTNAME_MISMATCH, _IP_ADDRESS_MISMATCH (OpenSSL, x509_vfy.h)."""
-
-
-def unaffected(cluster: str) -> str:
-    """The sentence for a read that failed."""
-    return f"The VMs of {cluster} keep running and other clusters are not affected."
-
-
-def quoted(text: str) -> str:
-    """A server's own words on one line, cut to a length that fits a screen."""
-    flat = " ".join("".join(char if char.isprintable() else " " for char in text).split())
-    return flat if len(flat) <= SHOWN else flat[: SHOWN - 1] + "…"
+HINTS = Hints(
+    plain="Is this the https port of a vCenter or an ESXi host?",
+    untrusted="Set cacert to the CA that signed it, or fingerprint to its SHA-256 (evac doctor shows it).",
+    mismatch="Use a name that the certificate is for as server.",
+)
+PINNED = (
+    "It is not the one whose fingerprint is in the config. If vCenter's was renewed, compare the new one at its console,"
+    " then set fingerprint."
+)
 
 
 def connected(address: tuple[str, int], timeout: float) -> socket.socket:
@@ -77,47 +64,14 @@ def status(code: int, cluster: str, what: str) -> BackendError:
 # --- connections ------------------------------------------------------------------------------------------------
 
 
-def transport(error: BaseException, settings: Settings) -> Problem:
-    """A request that got no answer."""
+def transport(error: BaseException, settings: Settings, shown: Certificate | None) -> Problem:
+    """A request that got no answer. `shown` is a certificate that was refused."""
     options: Options = settings.options
     name, port = options.address
-    where = f"{name}:{port}"
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return _untrusted(error, where, settings)
-    if isinstance(error, ssl.SSLError):
-        step = "Is this an https port?"
-        return _problem(settings.name, f"no TLS connection to {where}: {error.reason or error}", step)
-    if isinstance(error, socket.gaierror):
-        happened = f"the name {name} cannot be resolved ({error.strerror})"
-        return _problem(
-            settings.name, happened, f"Check its spelling and this machine's DNS: getent hosts {name}"
-        )
-    if isinstance(error, TimeoutError):
-        waited = f"within {settings.connect_timeout:g} s, or fell silent for {settings.read_timeout:g} s"
-        step = "Check the network and the load of vCenter; a larger connect_timeout or read_timeout may be needed."
-        return _problem(settings.name, f"{where} did not answer {waited}", step)
-    if isinstance(error, OSError) and error.errno in _ERRNO:
-        happened, step = _ERRNO[error.errno]
-        return _problem(settings.name, f"{where} {happened}", step)
-    step = "vCenter's services (vpxd) may be restarting, or a proxy in between gave up."
-    return _problem(settings.name, f"{where} closed the connection without an answer", step)
-
-
-def _untrusted(error: ssl.SSLCertVerificationError, where: str, settings: Settings) -> Problem:
-    options: Options = settings.options
-    why = quoted(error.verify_message)
-    step = "Set cacert to the CA that signed it, or fingerprint to its SHA-256 (evac doctor shows it)."
-    if error.verify_code in {EXPIRED, NOT_YET}:
-        step = "Renew it there; if it is good, this machine's clock is wrong: evac doctor."
-    elif error.verify_code in MISMATCHES:
-        step = "Use a name that the certificate is for as server."
-    elif options.pin:
-        why = f"it is not the one with the fingerprint in the config ({why})"
-        step = (
-            "If vCenter's certificate was renewed, compare the new one at its console, then set fingerprint."
-        )
-    happened = f"the TLS certificate of {where} is not trusted: {why}"
-    return _problem(settings.name, happened, f"{step} Checking is never turned off.")
+    hints = replace(HINTS, untrusted=PINNED) if options.pin else HINTS
+    waited = f"within {settings.connect_timeout:g} s, or fell silent for {settings.read_timeout:g} s"
+    url = f"https://[{name}]:{port}" if ":" in name else f"https://{name}:{port}"
+    return trouble.transport(error, url, settings.name, waited=waited, hints=hints, shown=shown)
 
 
 def other_certificate(settings: Settings, found: str) -> Problem:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from backends.vsphere import guard, sdk, soap
+from backends.vsphere import guard, messages, sdk
 from backends.vsphere.guard import CHANGES, READS, Verdict, judge, method_of
 
 
@@ -39,13 +39,13 @@ def test_a_property_of_a_managed_object_is_no_way_round_it() -> None:
 
 
 def test_our_own_messages_are_reads() -> None:
-    walk = soap.Walk("ContainerView", "v", "view")
-    spec = soap.filter_spec([("VirtualMachine", "vm-1")], [walk], {"VirtualMachine": ["name"]})
+    walk = messages.Walk("ContainerView", "v", "view")
+    spec = messages.filter_spec([("VirtualMachine", "vm-1")], [walk], {"VirtualMachine": ["name"]})
     ours = (
-        soap.retrieve("pc", spec, 10),
-        soap.more("pc", "t"),
-        soap.create_filter("pc", spec),
-        soap.wait("pc", "", seconds=0, page=1),
+        messages.retrieve("pc", spec, 10),
+        messages.more("pc", "t"),
+        messages.create_filter("pc", spec),
+        messages.wait("pc", "", seconds=0, page=1),
     )
     assert all(judge(method_of(message)) is Verdict.READS for message in ours)
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 
 from backends.vsphere.options import Options
 
 DIGEST = "ab" * 32
-LOGIN = {"username": "ops@vsphere.local", "password": "keyring:vcenter/ops"}
+LOGIN: dict[str, Any] = {"username": "ops@vsphere.local", "password": "keyring:vcenter/ops"}
 
 
 def test_a_server_may_be_a_name_an_address_with_a_port_or_the_address_of_the_api() -> None:

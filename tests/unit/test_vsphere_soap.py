@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backends.vsphere import sdk, soap
+from backends.vsphere import messages, sdk
 from backends.vsphere.soap import Decoder, Fault, Garbage, Node, Row
 
 HEAD = (
@@ -219,7 +219,7 @@ def ours(row: Row, name: str) -> object:
 
 def test_ids_from_outside_cannot_leave_their_place_in_a_message() -> None:
     nasty = 'x</obj><obj type="Folder">&'
-    spec = soap.filter_spec([("VirtualMachine", nasty)], (), {"VirtualMachine": ["name"]})
-    message = soap.retrieve("pc", spec, 10)
+    spec = messages.filter_spec([("VirtualMachine", nasty)], (), {"VirtualMachine": ["name"]})
+    message = messages.retrieve("pc", spec, 10)
     assert nasty.encode() not in message
     assert b"x&lt;/obj&gt;&lt;obj type=" in message
