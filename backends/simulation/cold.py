@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from backends.simulation import scheduler
@@ -23,8 +24,20 @@ class ColdMoves:
         self._open: dict[int, SimMove] = {}
         """Those that have not arrived."""
 
-    def migrate(self, vm_id: str, to: str = "", *, request: str = "", user: str = "admin") -> SimAction:
-        """Ask for a cold migration. Raises Denied, as Nova does: the scheduler decides before the answer."""
+    def migrate(
+        self,
+        vm_id: str,
+        to: str = "",
+        *,
+        at_once: bool = False,
+        limit: float = 0.0,
+        request: str = "",
+        user: str = "admin",
+    ) -> SimAction:
+        """Ask for a cold migration. Raises Denied, as Nova does: the scheduler decides before the answer.
+
+        `at_once`: it is not left to somebody to confirm it. `limit`: bytes per second for its local disk; 0 for none.
+        """
         world = self._world
         vm = world.vm(vm_id)
         self._admit(vm, to)
@@ -34,7 +47,7 @@ class ColdMoves:
             raise Denied(400, why or scheduler.NO_VALID_HOST)
         action = world.new_action(vm, "migrate", "cold_migrate", request=request, user=user)
         move = world.new_move(vm, MigrationKind.COLD, action, status="pre-migrating", asked=to)
-        move.target = target
+        move.target, move.at_once, move.limit = target, at_once, limit
         move.lie = fault.kind.value if fault is not None else ""
         world.claim(world.hosts[target], vm)
         self._open[move.id] = move
@@ -67,6 +80,24 @@ class ColdMoves:
         self._settle(vm, move, "reverted")
         world.end_action(action)
         return action
+
+    def abort(self, vm_id: str) -> None:
+        """Stop one that has not arrived: the VM is on its source again, as it was. Raises Denied."""
+        vm = self._world.vm(vm_id)
+        move = next((one for one in self._open.values() if one.vm == vm_id), None)
+        if move is None:
+            raise Denied(409, f"Instance {vm_id} is in an invalid state for 'abort'")
+        del self._open[move.id]
+        self._world.release(self._world.hosts[move.target], vm)
+        vm.task, vm.move = "", 0
+        was = self._was.pop(vm_id)
+        if was is not VMState.STOPPED and self._world.hosts[move.source].alive:
+            vm.runs_on = move.source
+        self._world.set_status(move, "cancelled")
+        self._world.end_action(self._world.action_of(move), failed=True, details="aborted")
+        self._world.touch(vm)
+        self._world.note("aborted", vm, host=move.source, move=move.id)
+        self._world.ended(move)
 
     def let_go(self, vm_id: str) -> None:
         """A VM is rebuilt elsewhere or deleted: what its unfinished moves had reserved is given back."""
@@ -106,7 +137,7 @@ class ColdMoves:
         world.set_status(move, "migrating")
         world.note("stopped", vm, host=move.source, move=move.id)
         world.touch(vm)
-        link = min(world.hosts[move.source].link, world.hosts[move.target].link)
+        link = min(world.hosts[move.source].link, world.hosts[move.target].link, move.limit or math.inf)
         copying = vm.disk / link if vm.local_disk else 0.0
         move.disk_sent = vm.disk if vm.local_disk else 0
         if move.lie != Kind.STUCK:
@@ -133,6 +164,10 @@ class ColdMoves:
         world.end_action(world.action_of(move))
         world.touch(vm)
         world.note("completed", vm, host=move.target, move=move.id)
+        if move.at_once:
+            world.release(world.hosts[move.source], vm)
+            self._settle(vm, move, "confirmed")
+        world.ended(move)
 
     def _fail(self, vm: SimVM, move: SimMove) -> None:
         world = self._world
@@ -144,6 +179,7 @@ class ColdMoves:
         world.end_action(world.action_of(move), failed=True, details=vm.fault)
         world.touch(vm)
         world.note("failed", vm, host=move.source, move=move.id)
+        world.ended(move)
 
     def _waiting(self, vm_id: str, verb: str) -> tuple[SimVM, SimMove]:
         vm = self._world.vm(vm_id)

@@ -91,6 +91,7 @@ class Evacuations:
             world.end_action(action, failed=True, details=why)
             world.touch(vm)
             world.note("failed", vm, host=move.source, move=move.id, text=why)
+            world.ended(move)
             return
         move.target = target
         world.claim(world.hosts[target], vm)
@@ -122,3 +123,4 @@ class Evacuations:
         world.end_action(action)
         world.touch(vm)
         world.note("completed", vm, host=move.target, move=move.id)
+        world.ended(move)

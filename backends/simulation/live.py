@@ -38,11 +38,19 @@ class LiveMoves:
     # --- asked from outside ----------------------------------------------------------------------
 
     def migrate(
-        self, vm_id: str, to: str = "", *, checks_first: bool = False, request: str = "", user: str = "admin"
+        self,
+        vm_id: str,
+        to: str = "",
+        *,
+        checks_first: bool = False,
+        limit: float = 0.0,
+        request: str = "",
+        user: str = "admin",
     ) -> SimAction:
         """Ask for a live migration; returning means accepted. Raises Denied.
 
         `checks_first`: as Nova below microversion 2.34, the scheduler decides before the answer is given.
+        `limit`: bytes per second at most; 0 for none.
         """
         world = self._world
         vm = world.vm(vm_id)
@@ -59,6 +67,7 @@ class LiveMoves:
             world.note("lost", vm, text="accepted, and lost on the way")
             return action
         move = world.new_move(vm, MigrationKind.LIVE, action, status="accepted", asked=to)
+        move.limit = limit
         self._open[move.id] = move
         world.later(world.timing.schedule, lambda: self._schedule(move, action, fault))
         return action
@@ -267,6 +276,7 @@ class LiveMoves:
             world.touch(vm)
             world.note(kind, vm, host=vm.host, move=move.id, text=text)
         self._next(move)
+        world.ended(move)
 
     def _settle_claims(self, move: SimMove, vm: SimVM) -> None:
         world = self._world

@@ -42,6 +42,8 @@ def cpu_allows(source: SimHost, target: SimHost) -> bool:
 
 def choose(world: World, vm: SimVM, to: str, *, live: bool) -> tuple[str, str]:
     """(host, "") or ("", why not, in Nova's words)."""
+    if to and world.timing.admits_all:
+        return (to, "") if world.host_up(world.hosts[to]) else ("", NO_VALID_HOST)
     named = [world.hosts[to]] if to else list(world.hosts.values())
     candidates = [host for host in named if takes(world, host, vm)]
     if not candidates:

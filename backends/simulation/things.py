@@ -132,6 +132,10 @@ class SimMove:
     """Seconds the guest answered nowhere, once known."""
     memory_sent: int = 0
     disk_sent: int = 0
+    limit: float = 0.0
+    """Bytes per second it may send at most; 0: only its links limit it."""
+    at_once: bool = False
+    """A cold migration that waits for nobody's word: the VM is as it was as soon as it has arrived."""
 
     @property
     def over(self) -> bool:
@@ -203,3 +207,5 @@ class Timing:
     cpu_ratio: float = 4.0
     post_copy: bool = False
     """What force-complete does: True post-copy, False pause."""
+    admits_all: bool = False
+    """True: a host that is up takes whatever is sent to it by name, as Proxmox VE does, which has no admission."""

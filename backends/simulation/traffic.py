@@ -49,13 +49,12 @@ class Traffic:
         self.settle()
         moves = list(self._moves.values())
         flowing = [move for move in moves if _stream(move).flows and move.lie != Kind.STUCK]
-        links: list[tuple[Hashable, ...]] = [(("out", move.source), ("in", move.target)) for move in flowing]
-        capacity: dict[Hashable, float] = {
-            link: self._world.hosts[str(link[1])].link
-            for pair in links
-            for link in pair
-            if isinstance(link, tuple)
-        }
+        links = [_links(move) for move in flowing]
+        capacity: dict[Hashable, float] = {}
+        for move in flowing:
+            capacity["out", move.source] = self._world.hosts[move.source].link
+            capacity["in", move.target] = self._world.hosts[move.target].link
+            capacity["limit", move.id] = move.limit
         for move in moves:
             _stream(move).rate = 0.0
         for move, rate in zip(flowing, fair_shares(links, capacity), strict=True):
@@ -87,6 +86,12 @@ class Traffic:
         move.settled = self._world.time
         move.memory_sent = int(stream.memory_sent)
         move.disk_sent = int(stream.disk_sent)
+
+
+def _links(move: SimMove) -> tuple[Hashable, ...]:
+    """What it crosses; a limit of its own is a link that it has for itself."""
+    links: tuple[Hashable, ...] = (("out", move.source), ("in", move.target))
+    return (*links, ("limit", move.id)) if move.limit else links
 
 
 def _stream(move: SimMove) -> Stream:

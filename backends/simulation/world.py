@@ -69,6 +69,8 @@ class World:
         """Called after something was ordered: the next event may be nearer than it was."""
         self.power_listeners: list[Callable[[SimHost], None]] = []
         """Called after a host lost power or got it back."""
+        self.end_listeners: list[Callable[[SimMove], None]] = []
+        """Called when a migration or an evacuation has ended in whatever way."""
         self.population = 0
         """Goes up when a VM is added or removed."""
         self.live = LiveMoves(self)
@@ -296,6 +298,11 @@ class World:
         record.result = "Error" if failed else "Success"
         record.message = "Error" if failed else ""
         record.details = details
+
+    def ended(self, move: SimMove) -> None:
+        """A move is over."""
+        for listener in self.end_listeners:
+            listener(move)
 
     def action_of(self, move: SimMove) -> SimAction:
         """The request a move came from."""
