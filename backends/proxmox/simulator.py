@@ -27,7 +27,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from backends.proxmox.simulator_access import EVERYTHING, NOBODY, OPERATE, AUDIT, Access
+from backends.proxmox.simulator_access import AUDIT, EVERYTHING, NOBODY, OPERATE, Access
 from backends.proxmox.simulator_crm import Manager
 from backends.proxmox.simulator_guests import Guests
 from backends.proxmox.simulator_ha import HighAvailability

@@ -49,7 +49,15 @@ class Tasks:
 
     def routes(self) -> list[Route]:
         """What is served."""
-        words: tuple[str, ...] = ("start:int", "limit:int", "since:int", "until:int", "vmid:int", "userfilter", "typefilter")
+        words: tuple[str, ...] = (
+            "start:int",
+            "limit:int",
+            "since:int",
+            "until:int",
+            "vmid:int",
+            "userfilter",
+            "typefilter",
+        )
         words += ("statusfilter", "errors:bool", "source:archive|active|all")
         one = "/nodes/{node}/tasks/{upid}"
         return [

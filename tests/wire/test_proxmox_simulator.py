@@ -7,6 +7,7 @@ import hashlib
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -89,8 +90,9 @@ async def test_its_certificate_is_the_one_whose_fingerprint_it_tells(site: Site)
 
 
 async def test_a_password_a_token_and_a_second_factor_open_it_and_wrong_ones_do_not(site: Site) -> None:
-    for more in ({}, {"token_name": "evac", "token_value": site.simulator.token, "password": None}):
-        api = await site.call(lambda more=more: site.connect(**more))
+    token: dict[str, Any] = {"token_name": "evac", "token_value": site.simulator.token, "password": None}
+    for more in ({}, token):
+        api = await site.call(partial(site.connect, **more))
         assert (await site.call(api.version.get))["version"].startswith("9.")
     factor = await site.call(lambda: site.connect("totp@pve", otp=CODE))
     assert await site.call(factor.version.get)
