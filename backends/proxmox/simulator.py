@@ -89,6 +89,10 @@ class PveSimulator:
         self.access = Access(world.wall, token + password, life=ticket_life)
         self._stopping = asyncio.Event()
         self._accounts()
+        self._routes = self._rooms()
+        self.site.sync()
+
+    def _rooms(self) -> list[Route]:
         guests = Guests(self.site)
         rooms = (
             self.access,
@@ -99,8 +103,7 @@ class PveSimulator:
             self.tasks,
             HighAvailability(self.site, self.manager),
         )
-        self._routes: list[Route] = [route for room in rooms for route in room.routes()]
-        self.site.sync()
+        return [route for room in rooms for route in room.routes()]
 
     def guest(self, vm_id: str) -> Guest:
         """What PVE's config says of a VM of the world; may be changed."""

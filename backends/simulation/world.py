@@ -65,12 +65,9 @@ class World:
         self._records: dict[str, list[int]] = {}
         self.actions: dict[str, list[SimAction]] = {}
         self.log: list[Entry] = []
-        self.listeners: list[Callable[[], None]] = []
-        """Called after something was ordered: the next event may be nearer than it was."""
-        self.power_listeners: list[Callable[[SimHost], None]] = []
-        """Called after a host lost power or got it back."""
-        self.end_listeners: list[Callable[[SimMove], None]] = []
-        """Called when a migration or an evacuation has ended in whatever way."""
+        self.listeners: list[Callable[[], None]] = []  # something was ordered: the next event may be nearer
+        self.power_listeners: list[Callable[[SimHost], None]] = []  # a host lost power or got it back
+        self.end_listeners: list[Callable[[SimMove], None]] = []  # a move has ended in whatever way
         self.population = 0
         """Goes up when a VM is added or removed."""
         self.live = LiveMoves(self)
