@@ -9,23 +9,31 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from evac.model import VM, Host, HostState, MoveCheck, Outlook
 
+NO_CHECKER = "no checker"
+"""The rule under which a platform is told that has none: nothing is wrong, and nothing is known."""
+
 _WORSE = (Outlook.OK, Outlook.RISK, Outlook.UNKNOWN, Outlook.FAIL)
+
+
+def rank(outlook: Outlook) -> int:
+    """0 for the best."""
+    return _WORSE.index(outlook)
 
 
 def worst(outlooks: Iterable[Outlook]) -> Outlook:
     """The worst of them; UNKNOWN where there is none."""
-    return max(outlooks, key=_WORSE.index, default=Outlook.UNKNOWN)
+    return max(outlooks, key=rank, default=Outlook.UNKNOWN)
 
 
 def best(outlooks: Iterable[Outlook]) -> Outlook:
     """The best of them; UNKNOWN where there is none."""
-    return min(outlooks, key=_WORSE.index, default=Outlook.UNKNOWN)
+    return min(outlooks, key=rank, default=Outlook.UNKNOWN)
 
 
 def about(checks: Iterable[MoveCheck], target: str) -> list[MoveCheck]:
     """What is said of one target, and of all, the worst first."""
     found = [check for check in checks if check.target in {"", target}]
-    return sorted(found, key=lambda check: -_WORSE.index(check.outlook))
+    return sorted(found, key=lambda check: -rank(check.outlook))
 
 
 def outlook_of(checks: Iterable[MoveCheck], target: str) -> Outlook:
@@ -71,10 +79,12 @@ def _of_target(vm: VM, target: str, host: Host | None) -> tuple[Outlook, str, st
     return None
 
 
-def unasked(vm: str, targets: Sequence[str], why: str, fix: str = "") -> list[MoveCheck]:
+def unasked(
+    vm: str, targets: Sequence[str], why: str, fix: str = "", *, rule: str = "checker"
+) -> list[MoveCheck]:
     """Nobody could be asked about these targets."""
     return [
-        MoveCheck(vm=vm, target=target, outlook=Outlook.UNKNOWN, rule="checker", why=why, fix=fix)
+        MoveCheck(vm=vm, target=target, outlook=Outlook.UNKNOWN, rule=rule, why=why, fix=fix)
         for target in targets
     ]
 

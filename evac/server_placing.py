@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 MOST_TARGETS = 512
 """Of one question."""
 
-NO_CHECKER = "this platform has no checker that evac could ask, so only what is plain to see is told"
+WITHOUT = "this platform has no checker that evac could ask, so only what is plain to see is told"
 
 
 class PlacingRoutes:
@@ -63,7 +63,7 @@ class PlacingRoutes:
         fleet = self._engine.fleet
         plain = preflight.evident(vm, targets, {target: fleet.host(vm.cluster, target) for target in targets})
         if not isinstance(backend, ChecksMigration):
-            return (*plain, *preflight.unasked(vm.id, targets, NO_CHECKER))
+            return (*plain, *preflight.unasked(vm.id, targets, WITHOUT, rule=preflight.NO_CHECKER))
         said: Sequence[MoveCheck]
         try:
             async with self._asking.asking(vm.cluster):

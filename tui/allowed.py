@@ -9,6 +9,8 @@ WRITES: dict[str, frozenset[str]] = {
     "force_down": frozenset({"hosts"}),
     "migrate": frozenset({"vms"}),
     "cold_migrate": frozenset({"vms"}),
+    "move_storage": frozenset({"vms"}),
+    "answer": frozenset({"vms"}),
     "evacuate_vm": frozenset({"vms"}),
     "reset_state": frozenset({"vms"}),
     "confirm_move": frozenset({"vms"}),
@@ -25,6 +27,7 @@ WRITES: dict[str, frozenset[str]] = {
 
 READS: dict[str, frozenset[str]] = {
     "vms_here": frozenset({"hosts"}),
+    "preflight": frozenset({"vms"}),
     "audit": frozenset({"events"}),
     "freeze": frozenset({"ping"}),
 }

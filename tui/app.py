@@ -24,8 +24,10 @@ from tui import away
 from tui.allowed import allowed
 from tui.board import Board, Context
 from tui.commandline import completions, run_command
+from tui.dialogs.reader import Reader
 from tui.doing import Doing
 from tui.doing_ceph import CephDoing
+from tui.doing_placing import PlacingDoing
 from tui.grid import Grid
 from tui.look import Look, Span
 from tui.paint import Painter, quiet_gc
@@ -89,6 +91,7 @@ class Console(App[int], inherit_bindings=False):
         self.notice: Span | None = None
         self.doing = Doing(self)
         self.ceph = CephDoing(self)
+        self.placing = PlacingDoing(self)
         self.monotonic = monotonic
         self.deaf = deaf
         self.copies_dir = (state_dir or Path.home()) / "copies"
@@ -267,6 +270,12 @@ class Console(App[int], inherit_bindings=False):
     def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:
         """Textual's last step before the terminal (tests/console/test_paint.py)."""
         super()._display(screen, self.painter.frame(renderable))
+
+    def renew_reader(self) -> bool:
+        """What is being read has changed; whether anything is being read."""
+        if isinstance(self.screen, Reader):
+            self.screen.renew()
+        return isinstance(self.screen, Reader)
 
     def write_terminal(self, sequence: str) -> None:
         """Something for the terminal itself, such as its clipboard."""

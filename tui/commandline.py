@@ -23,7 +23,9 @@ ALIASES = {
 }
 
 HOST_VERBS = ("drain", "evacuate", "maintenance", "force-down")
-VM_VERBS = ("migrate", "cold-migrate", "reset-state")
+VM_VERBS = ("migrate", "cold-migrate", "reset-state", "move-storage", "answer")
+LOOKS = ("preflight",)
+"""Verbs on a VM that change nothing."""
 PLAIN = ("quit", "help", "pause", "resume", "audit", "theme", "filter", "sort")
 
 
@@ -38,6 +40,7 @@ def completions(console: Console) -> list[str]:
         hosts = sorted({host.name for host in console.store.hosts.values()})
         words += [f"{verb} {host}" for verb in HOST_VERBS for host in hosts]
         words += [f"{verb} " for verb in VM_VERBS]
+    words += [f"{verb} " for verb in LOOKS]
     return words
 
 
@@ -53,7 +56,7 @@ def run_command(console: Console, line: str) -> None:
         if rest:
             console.board.set_filter(rest.removeprefix("/"))
             console.main.redraw()
-    elif verb in HOST_VERBS or verb in VM_VERBS:
+    elif verb in HOST_VERBS or verb in VM_VERBS or verb in LOOKS:
         _verb(console, verb, rest)
     elif verb in {"q", "quit", "exit"}:
         console.exit(0)
@@ -97,7 +100,7 @@ def _theme(console: Console, name: str) -> None:
 
 
 def _verb(console: Console, verb: str, name: str) -> None:
-    if not console.store.may_write:
+    if verb not in LOOKS and not console.store.may_write:
         console.say("This console is read-only; nothing can be changed from it.", "warn")
         return
     pane = "hosts" if verb in HOST_VERBS else "vms"

@@ -8,13 +8,15 @@ from typing import Any
 from evac.api import DrainPlan, EvacuatePlanRequest, PlanRequest
 from evac.jobs import Job, JobState, Order
 from evac.model import VM, Host, Migration, Problem
-from tui import cells, intents, intents_hosts
+from tui import intents, intents_hosts
 from tui.dialogs.ask import Ask
 from tui.dialogs.pick import Option
+from tui.intents import Caution, Refusal
 from tui.look import Span
 from tui.sheet import Answers, Sheet
 from tui.showing import Showing
 from tui.source import Refused
+from tui.verbs import Verb
 
 STATED_LATER = "stated when confirmed"
 """Stands in the plan request; the statement typed into the dialog replaces it in every action before it is handed in."""
@@ -77,22 +79,35 @@ class Doing(Showing):
 
     # --- VMs -------------------------------------------------------------------------------------
 
-    def vms(self, kind: str, *, to: str = "") -> None:
-        """An action on the VMs meant."""
-        verb = intents.VERBS[kind]
+    def fitting(self, verb: Verb) -> tuple[list[VM], list[Refusal], int]:
+        """The VMs meant that can take it, those left out, and how many are gone; says why when there is none."""
         rows, ghosts = self._rows()
         fit, left_out = intents.sort_out(
             verb, [row for row in rows if isinstance(row, VM)], self.console.context
         )
         if not fit:
             nothing = "that VM is gone" if ghosts else "there is no VM here"
-            why = f"{left_out[0].name}: {left_out[0].why}" if left_out else nothing
+            why = f"{left_out[0].name}: {left_out[0].why.rstrip('.')}" if left_out else nothing
             more = f" ({len(left_out) - 1} more left out)" if len(left_out) > 1 else ""
             self.console.say(f"Cannot {verb.words}: {why}.{more}", "warn")
-            return
-        self.confirm(
-            intents.vm_sheet(verb, fit, self.console.context, to=to, left_out=left_out, ghosts=ghosts)
-        )
+        return fit, left_out, ghosts
+
+    def vms(self, kind: str, *, to: str = "", caution: Caution = Caution()) -> None:  # noqa: B008  # frozen
+        """An action on the VMs meant."""
+        verb = intents.VERBS[kind]
+        fit, left_out, ghosts = self.fitting(verb)
+        if fit:
+            self.confirm(
+                intents.vm_sheet(
+                    verb,
+                    fit,
+                    self.console.context,
+                    to=to,
+                    left_out=left_out,
+                    ghosts=ghosts,
+                    caution=caution,
+                )
+            )
 
     def move_vms(self, kind: str) -> None:
         """Choose a target first; several clusters leave it to their schedulers."""
@@ -104,15 +119,8 @@ class Doing(Showing):
         if not fit or len({vm.cluster for vm in fit}) > 1:
             self.vms(kind)
             return
-        options = [Option(value="", words="the scheduler chooses")]
-        sources = {vm.host for vm in fit}
-        for host, reason in intents.targets(fit[0], self.console.context):
-            why = "" if reason == "it runs there" and len(sources) > 1 else reason
-            free = cells.size((host.memory or 0) - (host.memory_used or 0)) if host.memory else "?"
-            options.append(Option(value=host.id, words=f"{host.name}  {free} memory free", why_not=why))
-        names = fit[0].name if len(fit) == 1 else f"{len(fit)} VMs"
-        self.pick(
-            f"{verb.words.capitalize()} {names} to which host?", options, lambda to: self.vms(kind, to=to)
+        self.console.placing.choose_target(
+            kind, fit, lambda to, caution: self.vms(kind, to=to, caution=caution)
         )
 
     def reset_state(self) -> None:
@@ -315,5 +323,8 @@ class Doing(Showing):
             "migrate": lambda: self.move_vms("live_migrate"),
             "cold-migrate": lambda: self.move_vms("cold_migrate"),
             "reset-state": self.reset_state,
+            "move-storage": self.console.placing.move_storage,
+            "answer": self.console.placing.answer,
+            "preflight": self.console.placing.preflight,
         }
         calls[word]()

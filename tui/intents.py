@@ -21,6 +21,8 @@ from evac.actions import (
     Evacuate,
     ForceComplete,
     LiveMigrate,
+    Move,
+    MoveStorage,
     ResetState,
     RevertMove,
     StartVM,
@@ -37,6 +39,9 @@ from tui.sheet import Answers, Field, Run, Sheet
 from tui.source import Source
 from tui.store import Store
 from tui.text import clean
+from tui.verbs import VERBS, Verb
+
+__all__ = ["VERBS", "Refusal", "Verb", "action_for", "sort_out", "targets", "vm_sheet", "why_not"]
 
 FENCE = Field(
     key="fenced",
@@ -46,107 +51,11 @@ FENCE = Field(
 """Two running copies of one guest destroy its disk, so whoever evacuates says how the host was made sure to be dead."""
 
 
-class Verb(Struct, frozen=True, kw_only=True):
-    """One kind of thing done to VMs."""
+class Caution(Struct, frozen=True):
+    """What a dialog says and asks besides, because of what is known of this move."""
 
-    kind: str
-    words: str
-    """"live-migrate" """
-    states: frozenset[VMState] | None
-    """States it fits; None: any."""
-    else_do: str
-    """What to do where the state does not fit."""
-    risk: str
-    back: str
-    """Whether and how it can be taken back."""
-    fence: bool = False
-
-
-_MOVABLE = frozenset({VMState.RUNNING, VMState.PAUSED})
-
-VERBS: Mapping[str, Verb] = {
-    "live_migrate": Verb(
-        kind="live_migrate",
-        words="live-migrate",
-        states=_MOVABLE,
-        else_do="a VM that is not running is moved with c (cold-migrate)",
-        risk="A guest that writes memory faster than the link carries it may not converge; it pauses briefly at the end.",
-        back="Reversible: migrate it back.",
-    ),
-    "cold_migrate": Verb(
-        kind="cold_migrate",
-        words="cold-migrate",
-        states=frozenset({VMState.RUNNING, VMState.STOPPED, VMState.PAUSED, VMState.SUSPENDED}),
-        else_do="it must be running or stopped",
-        risk="A running guest is SHUT DOWN for the move. Afterwards the move waits for C (confirm) or B (bring back).",
-        back="Reversible until it is confirmed.",
-    ),
-    "evacuate": Verb(
-        kind="evacuate",
-        words="evacuate",
-        states=None,
-        else_do="",
-        risk="Rebuilds the VM on another host. If the old host still runs it, TWO COPIES WRITE ONE DISK and destroy it.",
-        back="NOT reversible. A local disk is lost.",
-        fence=True,
-    ),
-    "reset_state": Verb(
-        kind="reset_state",
-        words="reset the state of",
-        states=None,
-        else_do="",
-        risk="Overwrites the state in the platform's database. It repairs no guest; a task still at work may collide.",
-        back="Changes no guest; the state can be reset again.",
-    ),
-    "confirm_move": Verb(
-        kind="confirm_move",
-        words="confirm the move of",
-        states=frozenset({VMState.AWAITING_CONFIRM}),
-        else_do="nothing waits for a confirmation",
-        risk="Frees what the source host still keeps.",
-        back="NOT reversible: after this it cannot be brought back.",
-    ),
-    "revert_move": Verb(
-        kind="revert_move",
-        words="bring back",
-        states=frozenset({VMState.AWAITING_CONFIRM}),
-        else_do="nothing waits for a confirmation",
-        risk="The guest stops on the new host and starts on the old one; what it wrote since is lost with local disks.",
-        back="Reversible: move it again.",
-    ),
-    "start": Verb(
-        kind="start",
-        words="power on",
-        states=frozenset({VMState.STOPPED}),
-        else_do="it is not stopped",
-        risk="The guest boots.",
-        back="Reversible: power it off.",
-    ),
-    "stop": Verb(
-        kind="stop",
-        words="power off",
-        states=_MOVABLE,
-        else_do="it is not running",
-        risk="The guest is shut down: WHAT IT SERVES STOPS.",
-        back="Reversible: power it on.",
-    ),
-    "abort": Verb(
-        kind="abort",
-        words="abort the migration of",
-        states=None,
-        else_do="",
-        risk="The VM stays where it is; what was copied is thrown away.",
-        back="Reversible: migrate again.",
-    ),
-    "force_complete": Verb(
-        kind="force_complete",
-        words="force-complete the migration of",
-        states=None,
-        else_do="",
-        risk="The platform pauses the guest, or switches to post-copy: if the link breaks then, the guest is lost.",
-        back="NOT reversible once it has begun.",
-    ),
-}
+    lines: tuple[Line, ...] = ()
+    fields: tuple[Field, ...] = ()
 
 
 class Refusal(Struct, frozen=True, kw_only=True):
@@ -173,6 +82,10 @@ def why_not(verb: Verb, vm: VM, context: Context) -> str:
 
 
 def _why_not_now(verb: Verb, vm: VM, store: Store) -> str:
+    if verb.kind == "answer":
+        return "" if vm.question is not None else "nothing is asked about it"
+    if vm.question is not None and verb.kind in {"live_migrate", "cold_migrate", "move_storage"}:
+        return "stands still until its question is answered: w answers it"
     if verb.kind in {"abort", "force_complete"}:
         return "" if store.migration_of(vm.key) else "no migration of it is reported"
     job = store.job_on(vm.key)
@@ -251,9 +164,11 @@ def vm_sheet(
     to: str = "",
     left_out: Sequence[Refusal] = (),
     ghosts: int = 0,
+    actions: Sequence[Action] = (),
+    caution: Caution = Caution(),  # noqa: B008  # frozen
 ) -> Sheet:
-    """The dialog for an action on one or several VMs."""
-    actions = tuple(action_for(verb, vm, context, to=to) for vm in vms)
+    """The dialog for an action on one or several VMs. `actions`: those of the VMs, where they hold more than a target."""
+    actions = tuple(actions) or tuple(action_for(verb, vm, context, to=to) for vm in vms)
     many = len(vms)
     one = clean(vms[0].name, context.look.ascii_only)
     title = f"{verb.words.capitalize()} {one}?" if many == 1 else f"{verb.words.capitalize()} {many} VMs?"
@@ -261,12 +176,13 @@ def vm_sheet(
         *_ages(sorted({vm.cluster for vm in vms}), context),
         *(_vm_line(vm, action, context) for vm, action in zip(vms, actions, strict=True)),
         *left_out_lines(left_out, ghosts, context),
+        *caution.lines,
         *_risk(verb, context),
     ]
     fields: tuple[Field, ...] = (FENCE,) if verb.fence else ()
     if verb.fence and many == 1:
         fields += (Field(key="name", prompt="Type the VM's name", expect=one),)
-    fields += how_many(many, "VMs")
+    fields += (*how_many(many, "VMs"), *caution.fields)
     name = f"{verb.words} {one}" if many == 1 else f"{verb.words} {many} VMs"
     return Sheet(
         title=title,
@@ -344,7 +260,13 @@ def _ages(clusters: Sequence[str], context: Context) -> list[Line]:
 def _vm_line(vm: VM, action: Action, context: Context) -> Line:
     look = context.look
     where = clean(vm.host, look.ascii_only) or "no host"
-    if isinstance(action, LiveMigrate | ColdMigrate | Evacuate):
+    if isinstance(action, MoveStorage):
+        along = f" {look.glyph('arrow')} {clean(action.to, look.ascii_only)}" if action.to else ""
+        places = (
+            f"{stores_of(vm, context)} {look.glyph('arrow')} {clean(action.storage_name, look.ascii_only)}"
+        )
+        where = f"{where}{along}  disks {places}"
+    elif isinstance(action, Move):
         target = clean(action.to, look.ascii_only) or "(scheduler)"
         where = f"{where} {look.glyph('arrow')} {target}"
     elif isinstance(action, ResetState):
@@ -356,6 +278,13 @@ def _vm_line(vm: VM, action: Action, context: Context) -> Line:
         Span(f"  {clean(vm.cluster, look.ascii_only)}  {where}  "),
         cells.vm_state(vm, look),
     )
+
+
+def stores_of(vm: VM, context: Context) -> str:
+    """The datastores of a VM's disks by name; "" where the platform has none."""
+    stores = context.store.datastores
+    names = (stores[key].name if (key := f"{vm.cluster}/{one}") in stores else one for one in vm.datastores)
+    return clean(", ".join(names), context.look.ascii_only)
 
 
 def left_out_lines(left_out: Sequence[Refusal], ghosts: int, context: Context) -> list[Line]:

@@ -47,11 +47,12 @@ class Showing:
 
         console.push_screen(dialog, closed)
 
-    def pick(self, title: str, options: list[Option], done: Callable[[str], None]) -> None:
+    def pick(self, title: str, options: list[Option], done: Callable[[str], None]) -> Pick:
         """Let one be chosen."""
         console = self.console
         dialog = Pick(console.palette, title, options, monotonic=console.monotonic, deaf=console.deaf)
         self._push(dialog, lambda value: done(value) if value is not None else None)
+        return dialog
 
     def read(
         self,

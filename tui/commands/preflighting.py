@@ -10,7 +10,7 @@ import click
 from evac.api import Preflight
 from evac.client import EngineClient
 from evac.model import MoveCheck, Outlook
-from evac.preflight import about, best, outlook_of, worst
+from evac.preflight import about, best, outlook_of, rank, worst
 from tui.commands import show
 from tui.commands.acting_vms import named
 from tui.commands.completing import complete_hosts, complete_vms
@@ -84,9 +84,8 @@ def targets(answer: Preflight) -> list[dict[str, Any]]:
 
 def tell(answer: Preflight, view: View) -> None:
     """A table of targets; the best first, what stands against each with it."""
-    order = {outlook: place for place, outlook in enumerate(Outlook)}
     rows = []
-    for target in sorted(answer.targets, key=lambda one: (order[outlook_of(answer.checks, one)], one)):
+    for target in sorted(answer.targets, key=lambda one: (rank(outlook_of(answer.checks, one)), one)):
         host = view.hosts.get(f"{answer.cluster}/{target}")
         rows.append((outlook_of(answer.checks, target).value.upper(), host.name if host else target, ""))
         rows += [("", "", reason(check)) for check in about(answer.checks, target) if check.why]

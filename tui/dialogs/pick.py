@@ -14,8 +14,8 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from tui.dialogs.guarded import Guarded
-from tui.look import Span
-from tui.text import clean
+from tui.look import Line, Span
+from tui.text import clean, fit
 from tui.widgets.lines import Lines, Palette, strip_of
 from tui.widgets.reader import Scroll
 
@@ -27,6 +27,17 @@ class Option(Struct, frozen=True, kw_only=True):
     words: str
     why_not: str = ""
     """Not empty: shown, and cannot be chosen."""
+    mark: Span = Span("")
+    """What is known of choosing it, as glyph and word."""
+    about: tuple[Line, ...] = ()
+    """Shown below while the cursor is on it."""
+
+
+ABOUT = 3
+"""Lines for what is known of the option under the cursor."""
+
+MARKED = 46
+"""Cells of an option's words where something is marked behind them."""
 
 
 class Options(Widget, can_focus=True):
@@ -52,6 +63,11 @@ class Options(Widget, can_focus=True):
         plain = self.palette.look.ascii_only
         tone = "cursor" if index == self.at else "dim" if option.why_not else "plain"
         words = f" {clean(option.words, plain)}"
+        if option.mark.text:
+            lead = fit(words, MARKED, ascii_only=plain)
+            tail = Span(f"  {option.mark.text}", tone if index == self.at else option.mark.tone)
+            base = self.palette.styles["cursor"] if index == self.at else None
+            return strip_of((Span(lead, tone), tail), self.size.width, self.palette, base)
         if option.why_not:
             words += f"   {self.palette.look.glyph('bad')} {clean(option.why_not, plain)}"
         base = self.palette.styles["cursor"] if index == self.at else None
@@ -60,6 +76,13 @@ class Options(Widget, can_focus=True):
     def replace(self, options: Sequence[Option]) -> None:
         """Other options; the cursor goes to the first."""
         self.options, self.at = options, 0
+        self.refresh()
+
+    def renew(self, options: Sequence[Option]) -> None:
+        """The same options, with more known of them; the cursor stays on its option."""
+        value = self.options[self.at].value if self.options else None
+        self.options = options
+        self.at = next((index for index, option in enumerate(options) if option.value == value), 0)
         self.refresh()
 
     def move(self, step: int) -> None:
@@ -113,6 +136,7 @@ class Pick(Guarded[str | None]):
         super().on_mount()
         self._title_line.show([(Span(self._title_text, "title"),)])
         self._hint.show([(Span("Enter: choose   Esc: cancel", "dim"),)])
+        self._tell()
 
     def on_click(self, event: events.Click) -> None:
         """The mouse does not choose."""
@@ -121,6 +145,19 @@ class Pick(Guarded[str | None]):
     def action_move(self, step: int) -> None:
         """Up or down."""
         self.options.move(step)
+        self._tell()
+
+    def renew(self, options: Sequence[Option]) -> None:
+        """More is known of the options."""
+        self.options.renew(options)
+        self._tell()
+
+    def _tell(self) -> None:
+        """What is known of the option under the cursor; the room for it stays, so that nothing jumps."""
+        if any(option.about for option in self.options.options):
+            self._notes.styles.height = ABOUT
+            self._notes.display = True
+            self._notes.show(self.options.options[self.options.at].about)
 
     def action_choose(self) -> None:
         """Take it, unless it says why not."""

@@ -21,6 +21,7 @@ from tui.look import Line, Span
 from tui.panes import TABS
 from tui.panes.common import detail_of
 from tui.screens.ceph import CephMap
+from tui.screens.key_actions import KeyActions
 from tui.text import width
 from tui.widgets.lines import Lines, folded
 from tui.widgets.prompt import Prompt
@@ -37,7 +38,7 @@ def _binding(key: str, action: str, words: str, *, show: bool = False) -> Bindin
     return Binding(key, action, words, show=show)
 
 
-class MainScreen(Screen[None], inherit_bindings=False):
+class MainScreen(KeyActions, Screen[None], inherit_bindings=False):
     """See the module's docstring. What an action means is in `tui.actions`; here are the keys."""
 
     AUTO_FOCUS = "#table"
@@ -56,6 +57,9 @@ class MainScreen(Screen[None], inherit_bindings=False):
         _binding("v", "vms_here", "its VMs", show=True),
         _binding("m", "migrate", "migrate", show=True),
         _binding("c", "cold_migrate", "cold-migrate", show=True),
+        _binding("p", "preflight", "preflight", show=True),
+        _binding("M", "move_storage", "move disks", show=True),
+        _binding("w", "answer", "answer what it asks", show=False),
         _binding("x", "evacuate_vm", "evacuate", show=True),
         _binding("r", "reset_state", "reset-state", show=True),
         _binding("a", "abort", "abort", show=True),
@@ -282,109 +286,3 @@ class MainScreen(Screen[None], inherit_bindings=False):
         if isinstance(row, ClusterState):
             return row.name
         return str(getattr(getattr(row, "action", None) or row, "cluster", ""))
-
-    # --- what the console does for a key ---------------------------------------------------------
-
-    def action_drain(self) -> None:
-        """Empty a live host."""
-        self.console.doing.drain()
-
-    def action_evacuate_host(self) -> None:
-        """Rebuild the VMs of a dead host elsewhere."""
-        self.console.doing.evacuate_host()
-
-    def action_maintenance(self) -> None:
-        """Into maintenance or out of it."""
-        self.console.doing.maintenance()
-
-    def action_force_down(self) -> None:
-        """Declare a host dead, or take that back."""
-        self.console.doing.force_down()
-
-    def action_vms_here(self) -> None:
-        """The VMs of this host."""
-        self.console.doing.vms_here()
-
-    def action_migrate(self) -> None:
-        """Live-migrate."""
-        self.console.doing.move_vms("live_migrate")
-
-    def action_cold_migrate(self) -> None:
-        """Cold-migrate."""
-        self.console.doing.move_vms("cold_migrate")
-
-    def action_evacuate_vm(self) -> None:
-        """Rebuild these VMs elsewhere; their host is dead."""
-        self.console.doing.vms("evacuate")
-
-    def action_reset_state(self) -> None:
-        """Overwrite a stuck state."""
-        self.console.doing.reset_state()
-
-    def action_confirm_move(self) -> None:
-        """Accept a cold migration."""
-        self.console.doing.vms("confirm_move")
-
-    def action_revert_move(self) -> None:
-        """Take a cold migration back."""
-        self.console.doing.vms("revert_move")
-
-    def action_start_vm(self) -> None:
-        """Power on."""
-        self.console.doing.vms("start")
-
-    def action_stop_vm(self) -> None:
-        """Power off."""
-        self.console.doing.vms("stop")
-
-    def action_abort(self) -> None:
-        """Cancel a job, abort a migration."""
-        self.console.doing.abort()
-
-    def action_force_complete(self) -> None:
-        """Finish a migration that does not converge."""
-        self.console.doing.force_complete()
-
-    def action_retry(self) -> None:
-        """Try a failed job again."""
-        self.console.doing.retry()
-
-    def action_pause(self) -> None:
-        """Pause or resume the queue."""
-        self.console.doing.pause()
-
-    def action_freeze(self) -> None:
-        """Let the pane stand still, or go on."""
-        self.console.freeze()
-
-    def action_poll(self) -> None:
-        """Look at this cluster now."""
-        self.console.doing.poll()
-
-    def action_audit(self) -> None:
-        """The audit record."""
-        self.console.doing.audit()
-
-    def action_detail(self) -> None:
-        """Everything known of the row."""
-        self.console.doing.detail()
-
-    def action_sort(self) -> None:
-        """Choose the column to order by."""
-        self.console.doing.sort()
-
-    def action_copy(self) -> None:
-        """Copy what is known of the row."""
-        self.console.doing.copy_row()
-
-    def action_palette(self) -> None:
-        """Find a command by its words."""
-        self.console.doing.palette()
-
-    def action_help(self) -> None:
-        """The keys that do something here."""
-        self.console.doing.help()
-
-    def action_quit(self) -> None:
-        """Leave; the engine goes on."""
-        self.console.exit(0)

@@ -1,0 +1,351 @@
+"""Where VMs and disks could go, and what a platform asks: told in the dialogs as it arrives, and acted upon only after a yes."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from evac.actions import AnswerQuestion, LiveMigrate, MoveStorage
+from evac.api import Preflight
+from evac.fleet import Fleet
+from evac.model import VM, Capability, Choice, Datastore, MoveCheck, Outlook, Problem, Question, VMState
+from tests.console.fleetsource import KINDS, FleetSource, cluster, hello, some_fleet
+from tests.console.harness import Driver, running, until
+from tui.dialogs.ask import Ask
+from tui.dialogs.pick import Pick
+from tui.dialogs.reader import Reader
+from tui.look import Look
+
+OK, RISK, FAIL, UNKNOWN = Outlook.OK, Outlook.RISK, Outlook.FAIL, Outlook.UNKNOWN
+ASKED = Question(
+    id="7",
+    text="Was it \x1b[31mmoved\x1b[0m or copied?",
+    choices=(Choice(key="0", label="Cancel"), Choice(key="1", label="I moved it")),
+    default="0",
+)
+
+
+def fleet_with_disks() -> Fleet:
+    """vms of "prod" on datastore fast; slow is seen by all hosts, scratch by cmp-06 only, broken by all."""
+    fleet = some_fleet(vms=40)
+    kinds = [*KINDS, "move_storage", "answer"]
+    able = tuple(Capability(action=kind, able=True) for kind in kinds)
+    all_hosts = tuple(host.id for host in fleet.table("hosts").values())
+    gib = 1 << 30
+    stores = [
+        Datastore(
+            cluster="prod",
+            id="ds-1",
+            name="fast",
+            kind="VMFS",
+            hosts=all_hosts,
+            capacity=900 * gib,
+            free=400 * gib,
+        ),
+        Datastore(
+            cluster="prod",
+            id="ds-2",
+            name="slow",
+            kind="NFS",
+            hosts=all_hosts,
+            capacity=900 * gib,
+            free=90 * gib,
+        ),
+        Datastore(
+            cluster="prod",
+            id="ds-3",
+            name="scratch",
+            kind="VMFS",
+            hosts=("cmp-06",),
+            capacity=9 * gib,
+            free=gib,
+        ),
+        Datastore(cluster="prod", id="ds-4", name="broken", hosts=all_hosts, usable=False),
+    ]
+    vms = [
+        msgspec.structs.replace(vm, datastores=("ds-1",), disk=40 * gib) for vm in fleet.table("vms").values()
+    ]
+    fleet.publish(clusters=[cluster("prod", "PROD", capabilities=able)], vms=vms, datastores=stores)
+    return fleet
+
+
+async def on_vm(run: Driver, *, host: str = "cmp-02", **more: object) -> VM:
+    run.console.show_pane("vms")
+    vm: VM = next(
+        vm for vm in run.console.store.vms.values() if vm.host == host and vm.state is VMState.RUNNING
+    )
+    if more:
+        vm = msgspec.structs.replace(vm, **more)
+        run.fleet.publish(vms=[vm])
+        await run.caught_up()
+    assert run.console.board.go_to(vm.key)
+    run.console.main.redraw()
+    return vm
+
+
+def said(vm: VM, **outlooks: tuple[Outlook, str]) -> Preflight:
+    checks = tuple(
+        MoveCheck(
+            vm=vm.id,
+            target=host.replace("_", "-"),
+            outlook=outlook,
+            rule="cpu",
+            why=why,
+            fix="do it",
+            by="vCenter",
+        )
+        for host, (outlook, why) in outlooks.items()
+    )
+    targets = tuple(dict.fromkeys(check.target for check in checks))
+    return Preflight(
+        cluster=vm.cluster, vm=vm.id, name=vm.name, host=vm.host, targets=targets, checks=checks, at=0.0
+    )
+
+
+async def choose(run: Driver, value: str) -> None:
+    pick = run.console.screen
+    assert isinstance(pick, Pick)
+    pick.options.at = next(n for n, option in enumerate(pick.options.options) if option.value == value)
+    await run.press("enter")
+
+
+def row(run: Driver, name: str) -> str:
+    return next(line for line in run.text().splitlines() if f" {name} " in line)
+
+
+# --- targets -------------------------------------------------------------------------------------
+
+
+async def test_targets_can_be_chosen_at_once_and_what_a_check_says_is_filled_in_where_the_cursor_stays() -> (
+    None
+):
+    source = FleetSource(some_fleet(vms=40))
+    async with running(source) as run:
+        vm = await on_vm(run)
+        await run.press("m")
+        await run.listening(Pick)
+        assert "asking" in row(run, "cmp-06")
+        await run.press("j", "j")
+        pick = run.console.screen
+        assert isinstance(pick, Pick)
+        at = pick.options.options[pick.options.at].value
+        await source.tell(
+            said(vm, cmp_01=(OK, ""), cmp_05=(RISK, "lacks avx512"), cmp_06=(FAIL, "no network 7"))
+        )
+        await until(lambda: "WILL FAIL" in run.text(), "the answer is shown")
+        assert "✓ OK" in row(run, "cmp-01")
+        assert "▲ RISK" in row(run, "cmp-05")
+        assert "✗ WILL FAIL" in row(run, "cmp-06")
+        assert "✗ down" in row(run, "cmp-03"), "what cannot be chosen still says so"
+        assert pick.options.options[pick.options.at].value == at, "the cursor stays on its host"
+        pick.options.at = next(n for n, option in enumerate(pick.options.options) if option.value == "cmp-05")
+        await run.press("j", "k")
+        assert "lacks avx512 (vCenter)" in run.text()
+        assert "fix: do it" in run.text()
+
+
+async def test_a_target_that_will_fail_is_chosen_only_by_typing_its_name() -> None:
+    source = FleetSource(some_fleet(vms=40))
+    async with running(source) as run:
+        vm = await on_vm(run)
+        await source.tell(said(vm, cmp_01=(OK, ""), cmp_06=(FAIL, "no network 7")))
+        await run.press("m")
+        await run.listening(Pick)
+        await until(lambda: "WILL FAIL" in run.text(), "the answer is shown")
+        await choose(run, "cmp-06")
+        await run.dialog()
+        assert "no network 7" in run.text()
+        await run.press("y")
+        assert isinstance(run.console.screen, Ask)
+        assert not source.orders
+        await run.press("escape")
+        await run.main()
+        await run.press("m")
+        await run.listening(Pick)
+        await until(lambda: "WILL FAIL" in run.text(), "the answer is shown")
+        await choose(run, "cmp-06")
+        await run.dialog()
+        await run.press(*"cmp-06", "enter", "tab", "enter")
+        await until(lambda: bool(source.orders), f"no order: {run.text()}")
+        (action,) = source.orders[0].actions
+        assert isinstance(action, LiveMigrate)
+        assert action.to == "cmp-06"
+
+
+@pytest.mark.parametrize(("outlook", "words"), [(OK, ""), (RISK, "RISK"), (UNKNOWN, "UNKNOWN")])
+async def test_a_risk_is_told_where_it_is_confirmed_and_a_good_target_needs_no_words(
+    outlook: Outlook, words: str
+) -> None:
+    source = FleetSource(some_fleet(vms=40))
+    async with running(source) as run:
+        vm = await on_vm(run)
+        await source.tell(said(vm, cmp_06=(outlook, "" if outlook is OK else "something")))
+        await run.press("m")
+        await run.listening(Pick)
+        await until(lambda: "asking" not in run.text(), "the answer is shown")
+        await choose(run, "cmp-06")
+        await run.dialog()
+        assert all(word in run.text() for word in words.split())
+        assert ("something" in run.text()) is bool(words)
+        await run.press("y")
+        await until(lambda: bool(source.orders), "y is enough")
+
+
+async def test_a_target_chosen_before_the_answer_says_that_nothing_is_known_yet() -> None:
+    source = FleetSource(some_fleet(vms=40))
+    async with running(source) as run:
+        await on_vm(run)
+        await run.press("m")
+        await run.listening(Pick)
+        await choose(run, "cmp-06")
+        await run.dialog()
+        assert "has not answered" in run.text()
+
+
+async def test_a_check_that_is_refused_leaves_all_targets_unknown_with_the_reason() -> None:
+    source = FleetSource(some_fleet(vms=40))
+    source.refuse = Problem(happened="prod did not answer.", next_step="Ask again.")
+    async with running(source) as run:
+        await on_vm(run)
+        await run.press("m")
+        await run.listening(Pick)
+        await until(lambda: "? UNKNOWN" in run.text(), "told as unknown")
+        await run.press("j")
+        assert "prod did not answer." in run.text()
+
+
+async def test_of_several_vms_the_worst_counts_for_each_target() -> None:
+    source = FleetSource(some_fleet(vms=40))
+    async with running(source) as run:
+        first = await on_vm(run)
+        run.console.board.set_filter(f'host:"{first.host}" state:running')
+        vms = [run.console.store.vms[key] for key in run.console.board.order[:2]]
+        run.console.main.redraw()
+        await run.press("home", "space", "space", "m")
+        await run.listening(Pick)
+        await source.tell(said(vms[0], cmp_01=(OK, ""), cmp_06=(OK, "")))
+        await source.tell(said(vms[1], cmp_01=(OK, ""), cmp_06=(RISK, "slow link")))
+        await until(lambda: "RISK" in run.text(), f"both are told: {run.text()}")
+        assert "✓ OK" in row(run, "cmp-01")
+        assert "▲ RISK" in row(run, "cmp-06")
+
+
+async def test_preflight_lists_all_targets_the_best_first_for_viewers_too() -> None:
+    source = FleetSource(some_fleet(vms=40), hello(read_only=True))
+    async with running(source, size=(100, 40)) as run:
+        vm = await on_vm(run)
+        await run.press("p")
+        await until(lambda: isinstance(run.console.screen, Reader), "the list opens")
+        assert "asking the cluster" in run.text()
+        await source.tell(
+            said(vm, cmp_01=(FAIL, "no network 7"), cmp_05=(OK, ""), cmp_06=(RISK, "slow link"))
+        )
+        await until(lambda: "WILL FAIL" in run.text(), "the answer is shown")
+        text = run.text()
+        assert text.index("cmp-05  ✓ OK") < text.index("cmp-06  ▲ RISK") < text.index("cmp-01  ✗ WILL FAIL")
+        assert "no network 7 (vCenter)  fix: do it" in text
+        assert not source.changed_anything
+
+
+async def test_preflight_is_a_command_and_ascii_has_words_for_all() -> None:
+    source = FleetSource(some_fleet(vms=40))
+    async with running(source, look=Look(ascii_only=True)) as run:
+        vm = await on_vm(run)
+        await source.tell(said(vm, cmp_01=(FAIL, "no"), cmp_05=(OK, ""), cmp_06=(UNKNOWN, "dark")))
+        run.console.command(f"preflight {vm.name}")
+        await until(lambda: "WILL FAIL" in run.text(), f"the answer is shown: {run.text()}")
+        assert "cmp-05  + OK" in run.text()
+        assert run.text().isascii()
+
+
+# --- disks ---------------------------------------------------------------------------------------
+
+
+async def test_disks_go_to_the_datastore_that_was_chosen_and_what_cannot_take_them_says_why() -> None:
+    async with running(fleet_with_disks(), size=(120, 30)) as run:
+        vm = await on_vm(run)
+        await run.press("M")
+        await run.listening(Pick)
+        text = run.text()
+        assert "90.0 GiB free of 900 GiB" in text
+        assert "they are there already" in text
+        assert "cannot be used now" in text
+        await choose(run, "ds-4")
+        assert isinstance(run.console.screen, Pick), "a broken one cannot be chosen"
+        await choose(run, "ds-2")
+        await until(lambda: "On which host" in run.text(), "the next question")
+        await run.listening(Pick)
+        await choose(run, "")
+        await run.dialog()
+        assert "disks fast → slow" in run.text()
+        await run.press("y")
+        await until(lambda: bool(run.source.orders), f"no order: {run.text()}")
+        assert run.source.orders[0].actions == (
+            MoveStorage(
+                cluster="prod", vm=vm.id, name=vm.name, host="cmp-02", storage="ds-2", storage_name="slow"
+            ),
+        )
+
+
+async def test_a_datastore_that_the_host_does_not_see_takes_the_vm_to_one_that_does() -> None:
+    async with running(fleet_with_disks()) as run:
+        await on_vm(run)
+        await run.press("M")
+        await run.listening(Pick)
+        assert "needs 40.0 GiB" in row(run, "scratch"), "too little room is told, the platform decides"
+        await choose(run, "ds-3")
+        await until(lambda: "On which host" in run.text(), "the next question")
+        await run.listening(Pick)
+        assert "does not see scratch" in run.text()
+        await choose(run, "")
+        assert isinstance(run.console.screen, Pick), "it cannot stay"
+        await choose(run, "cmp-06")
+        await run.dialog()
+        assert "cmp-02 → cmp-06" in run.text()
+        await run.press("y")
+        await until(lambda: bool(run.source.orders), "the order")
+        (action,) = run.source.orders[0].actions
+        assert isinstance(action, MoveStorage)
+        assert (action.storage, action.to) == ("ds-3", "cmp-06")
+
+
+# --- questions -----------------------------------------------------------------------------------
+
+
+async def test_a_question_is_shown_harmlessly_and_its_answer_confirmed() -> None:
+    async with running(fleet_with_disks()) as run:
+        vm = await on_vm(run, question=ASKED)
+        await run.press("w")
+        await run.listening(Pick)
+        assert "\x1b" not in run.text()
+        assert "or copied?" in run.text()
+        assert "(default)" in row(run, "Cancel")
+        await choose(run, "1")
+        await run.dialog()
+        assert "NOT reversible" in run.text()
+        await run.press("y")
+        await until(lambda: bool(run.source.orders), "the order")
+        assert run.source.orders[0].actions == (
+            AnswerQuestion(
+                cluster="prod",
+                vm=vm.id,
+                name=vm.name,
+                host=vm.host,
+                question="7",
+                choice="1",
+                label="I moved it",
+            ),
+        )
+
+
+async def test_a_vm_that_asks_something_is_not_migrated_and_one_that_asks_nothing_is_not_answered() -> None:
+    async with running(fleet_with_disks()) as run:
+        await on_vm(run, question=ASKED)
+        await run.press("m")
+        await run.settled()
+        assert "until its question is answered" in run.text()
+        await on_vm(run, question=None)
+        await run.press("w")
+        await run.settled()
+        assert "nothing is asked about it" in run.text()
+        assert not run.source.orders
