@@ -12,7 +12,16 @@ from aiohttp import web
 
 from evac import access, clock, reply, wire
 from evac.ailing import ailments
-from evac.api import ENDING, EvacuatePlanRequest, Hello, LimitsRequest, OrderRequest, PlanRequest, Refusal
+from evac.api import (
+    ENDING,
+    TABLES,
+    EvacuatePlanRequest,
+    Hello,
+    LimitsRequest,
+    OrderRequest,
+    PlanRequest,
+    Refusal,
+)
 from evac.feed import Feed
 from evac.jobs import Actor
 from evac.model import Problem
@@ -74,18 +83,7 @@ class Server:
         reads: list[tuple[str, Handler]] = [
             ("hello", self._hello),
             ("snapshot", self._snapshot),
-            ("clusters", self._table),
-            ("hosts", self._table),
-            ("vms", self._table),
-            ("migrations", self._table),
-            ("storages", self._table),
-            ("pools", self._table),
-            ("osds", self._table),
-            ("probes", self._table),
-            ("datastores", self._table),
-            ("orders", self._table),
-            ("events", self._table),
-            ("jobs", self._table),
+            *((table, self._table) for table in TABLES),
             ("jobs/{id}", self._job),
             ("queue", self._queue),
             ("problems", self._problems),

@@ -89,9 +89,7 @@ class Console(App[int], inherit_bindings=False):
         }
         self.board = self.boards["hosts"]
         self.notice: Span | None = None
-        self.doing = Doing(self)
-        self.ceph = CephDoing(self)
-        self.placing = PlacingDoing(self)
+        self.doing, self.ceph, self.placing = Doing(self), CephDoing(self), PlacingDoing(self)
         self.monotonic = monotonic
         self.deaf = deaf
         self.copies_dir = (state_dir or Path.home()) / "copies"
