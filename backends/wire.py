@@ -50,6 +50,10 @@ class Verdict(Enum):
     """Anything else; never sent."""
 
 
+class Unsent(Refused):
+    """No byte of the request can have left: the connection or its handshake failed. Another endpoint may be asked."""
+
+
 class Manners(Struct, frozen=True, kw_only=True):
     """What one platform's backend knows and the transport does not."""
 
@@ -270,7 +274,7 @@ class Wire(HTTPAdapter):
         what = f"{request.method} {_path(request)}"
         why = error.problem if isinstance(error, BadAnswer) else self._transport(error, request, verify)
         if _never_connected(error):
-            return Refused(
+            return Unsent(
                 Problem(
                     happened=f"{why.happened} {what} was not sent.",
                     unaffected="Nothing was changed.",

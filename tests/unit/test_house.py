@@ -21,6 +21,7 @@ TRESPASSES = {
         "tui/widgets/__init__.py",
         "import backends.openstack",
     ),
+    "fakepve (AGPL) is for tests alone": ("backends/proxmox/client.py", "import fakepve"),
     "only the demo imports a simulator": ("evac/model.py", "import backends.simulation"),
 }
 
@@ -67,6 +68,7 @@ def test_a_wheel_holds_the_three_packages_and_what_they_need_at_run_time(tmp_pat
     ("module", "heavy"),
     [
         ("evac.api", ("textual", "aiohttp", "openstack", "requests", "sqlite3")),
+        ("backends.proxmox", ("proxmoxer", "requests", "aiohttp")),
         ("backends.openstack", ("openstack", "keystoneauth1", "requests", "aiohttp")),
         ("tui.cli", ("textual", "openstack", "aiohttp", "requests", "keyring")),
     ],

@@ -1,0 +1,213 @@
+"""The Proxmox VE backend: capabilities, short, built on the client, the reads and the mapping."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import TypeVar
+
+from backends.proxmox.changing import Changes
+from backends.proxmox.client import Client
+from backends.proxmox.inventory import Memory, Poll
+from backends.proxmox.looking import Looks
+from backends.proxmox.marks import Marks
+from backends.proxmox.reading import Reader
+from backends.trouble import unaffected
+from evac.backend import Receipt, Settings
+from evac.errors import BackendError, Forbidden, ReadOnly, Refused, Uncertain, Unreachable
+from evac.lanes import Lane
+from evac.model import Capability, Finding, Host, Inventory, Problem, Sighting, TaskRecord
+
+T = TypeVar("T")
+
+ASK_AGAIN = 600.0
+"""Seconds for which a right that was refused is taken to be missing still."""
+
+ABLE = (
+    "live_migrate",
+    "cold_migrate",
+    "reset_state",
+    "abort",
+    "start",
+    "stop",
+    "enter_maintenance",
+    "leave_maintenance",
+)
+
+UNABLE = {
+    "confirm_move": "Proxmox VE moves a stopped guest at once: there is nothing to confirm",
+    "revert_move": "Proxmox VE moves a stopped guest at once: there is nothing to confirm or to take back",
+    "force_complete": "Proxmox VE raises the allowed downtime by itself while a migration does not converge; nobody can ask for it",
+    "evacuate": "of a dead node, HA restarts its own guests elsewhere once the node is fenced; for others only a human may"
+    " move /etc/pve/nodes/DEAD/…/ID.conf, once it is certain that the node is off",
+    "force_down": "Proxmox VE fences by watchdog and quorum; a node cannot be declared dead through the API",
+}
+
+
+class ProxmoxBackend:
+    """One cluster. Polls, looks and changes each have threads of their own."""
+
+    refresh = 10.0
+    """pvestatd gathers figures every 10 s, so asking more often shows nothing new."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.name = settings.name
+        self._settings = settings
+        self.client = Client(settings)
+        self._reader = Reader(self.client)
+        name = f"evac-{settings.name}"
+        self._polls = Lane(f"{name}-poll", 4, self._closed)
+        self._sights = Lane(f"{name}-look", 6, self._closed)
+        self._changes = Lane(f"{name}-change", 4, self._closed_change)
+        self._memory = Memory()
+        self._marks = Marks(settings.state_dir, settings.name)
+        self._poll = Poll(self.client, self._reader, self._polls, self._memory, self._marks)
+        self._looks = Looks(self.client, self._reader, self._memory)
+        self._acts = Changes(settings, self.client, self._reader, self._looks, self._marks)
+        self._one_poll = asyncio.Lock()
+        self._forbidden: dict[str, tuple[float, str]] = {}
+
+    # --- reading ------------------------------------------------------------------------------------------------
+
+    async def inventory(self, since: str = "") -> Inventory:
+        """As the contract says. Where rights are missing: what is visible, and a Problem that names the right."""
+        async with self._one_poll:
+            return await self._poll(since)
+
+    async def look(self, vms: Sequence[str]) -> Mapping[str, Sighting]:
+        """As the contract says. Calls: one for the tasks, one per guest, two more per guest that moves."""
+        wanted = list(dict.fromkeys(vms))
+        tasks = await self._sights.run(self._reader.tasks)
+        found = await asyncio.gather(
+            *(self._sights.run(_bind(lambda vm: self._looks.sighting(vm, tasks), vm)) for vm in wanted)
+        )
+        return dict(zip(wanted, found, strict=True))
+
+    async def host(self, host: str) -> Host | None:
+        """As the contract says."""
+        return await self._sights.run(lambda: self._host(host))
+
+    def _host(self, host: str) -> Host | None:
+        rows, _ = self._reader.resources("node")
+        row = next((one for one in rows if one.node == host and one.type == "node"), None)
+        if row is None:
+            return None
+        with suppress(Forbidden):  # the poll tells of it
+            self._memory.manager = self._reader.manager()
+        vms = [held[2] for held in list(self._memory.rows.values())]
+        return self._poll.hosts({host: row}, self._marks.all(), vms)[0]
+
+    async def tasks(self, vm: str, since: float) -> Sequence[TaskRecord]:
+        """From the task lists of all nodes, with the reasons of failures from their logs."""
+        return await self._sights.run(lambda: self._looks.records(vm, since))
+
+    # --- changing -----------------------------------------------------------------------------------------------
+
+    async def live_migrate(self, vm: str, to: str) -> Receipt:
+        """Under HA by a request to the HA manager, which is not told how much bandwidth to use."""
+        return await self._changing("live_migrate", lambda: self._acts.live_migrate(vm, to))
+
+    async def cold_migrate(self, vm: str, to: str) -> Receipt:
+        """A stopped guest; a running container with a restart; a running guest under HA by its relocation."""
+        return await self._changing("cold_migrate", lambda: self._acts.cold_migrate(vm, to))
+
+    async def abort(self, vm: str, migration: str) -> Receipt:
+        """Stops the task; the guest stays where it is."""
+        return await self._changing("abort", lambda: self._acts.abort(vm, migration))
+
+    async def start(self, vm: str) -> Receipt:
+        """As the contract says."""
+        return await self._changing("start", lambda: self._acts.power(vm, "start"))
+
+    async def stop(self, vm: str) -> Receipt:
+        """Asks the guest to shut down; it is never switched off instead."""
+        return await self._changing("stop", lambda: self._acts.power(vm, "shutdown"))
+
+    async def reset_state(self, vm: str, to: str) -> Receipt:
+        """Takes a lock off that a broken task left. "error" is no state that Proxmox VE keeps."""
+        return await self._changing("reset_state", lambda: self._acts.unlock(vm, to))
+
+    async def enter_maintenance(self, host: str, reason: str) -> Receipt:
+        """Evac's own mark; with `ssh`, also ha-manager's node maintenance, by which HA moves its guests away."""
+        return await self._changing("enter_maintenance", lambda: self._acts.mark(host, reason))
+
+    async def leave_maintenance(self, host: str) -> Receipt:
+        """Takes both back."""
+        return await self._changing("leave_maintenance", lambda: self._acts.mark(host, None))
+
+    async def _changing(self, kind: str, work: Callable[[], Receipt]) -> Receipt:
+        """Remembers which kinds of action the account may not do, for `capabilities`."""
+        if self._settings.read_only:
+            raise ReadOnly(
+                Problem(
+                    happened=f"{self.name} is read-only here: {kind.replace('_', '-')} was not sent.",
+                    unaffected="Nothing was changed.",
+                    next_step="Remove read_only from the config, or start without --read-only, to allow changes.",
+                )
+            )
+        try:
+            receipt = await self._changes.run(work)
+        except Forbidden as error:
+            self._forbidden[kind] = (time.monotonic(), error.problem.happened)
+            raise
+        self._forbidden.pop(kind, None)
+        return receipt
+
+    # --- what it can do -----------------------------------------------------------------------------------------
+
+    async def capabilities(self) -> Sequence[Capability]:
+        """From the mode, what the platform has, and what was refused before."""
+        able = [self._capability(kind) for kind in ABLE]
+        return [*able, *(Capability(action=kind, able=False, why_not=why) for kind, why in UNABLE.items())]
+
+    def _capability(self, kind: str) -> Capability:
+        if self._settings.read_only:
+            return Capability(action=kind, able=False, why_not="this cluster is read-only here")
+        when, why = self._forbidden.get(kind, (0.0, ""))
+        if why and time.monotonic() - when < ASK_AGAIN:
+            return Capability(action=kind, able=False, why_not=why)
+        return Capability(action=kind, able=True)
+
+    async def examine(self) -> Sequence[Finding]:
+        """As the contract says."""
+        from backends.proxmox.doctor import examine  # noqa: PLC0415 - needed by `evac doctor` only
+
+        return await examine(self.client, self._reader, self._settings, self._sights)
+
+    def describe(self) -> Mapping[str, str]:
+        """endpoint, and version where known."""
+        facts = {"endpoint": self.client.endpoint}
+        if self._memory.version:
+            facts["version"] = f"Proxmox VE {self._memory.version}"
+        return facts
+
+    async def close(self) -> None:
+        """Ends the threads that are idle; those that wait for an answer are left to their time-outs."""
+        for lane in (self._polls, self._sights, self._changes):
+            lane.close()
+        self.client.close()
+
+    def _closed(self, started: bool) -> BackendError:
+        del started
+        return Unreachable(
+            Problem(happened=f"{self.name} is being closed.", unaffected=unaffected(self.name))
+        )
+
+    def _closed_change(self, started: bool) -> BackendError:
+        if not started:
+            return Refused(
+                Problem(happened=f"{self.name} is being closed.", unaffected="Nothing was changed.")
+            )
+        return Uncertain(
+            Problem(
+                happened=f"{self.name} was closed while a call was under way.",
+                unaffected="Whether it was carried out is not known.",
+                next_step="evac looks at the guest before anything else is done to it.",
+            )
+        )
+
+
+def _bind(work: Callable[[str], T], vm: str) -> Callable[[], T]:
+    return lambda: work(vm)

@@ -1,0 +1,292 @@
+"""The changing calls: what is looked at before each, and the one request it is. Blocking; run in worker threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from backends.proxmox.client import Client, path
+from backends.proxmox.guard import UNLOCK
+from backends.proxmox.inventory import up
+from backends.proxmox.looking import Looks
+from backends.proxmox.marks import Mark, Marks
+from backends.proxmox.options import Moves, Options
+from backends.proxmox.payload import ContainerPrecondition, Precondition, Resource
+from backends.proxmox.reading import Reader
+from backends.proxmox.upid import parse
+from evac.backend import Call, Receipt, Settings
+from evac.clock import wall
+from evac.errors import Forbidden, NotFound, Refused
+from evac.model import Problem
+
+T = TypeVar("T")
+
+ROOT = "root@pam"
+"""The one user who may skip locks or choose the migration network, and only by ticket, never by token."""
+
+
+class Changes:
+    """One call each. What is read before is read for the change: its failure means that nothing was sent."""
+
+    def __init__(
+        self, settings: Settings, client: Client, reader: Reader, looks: Looks, marks: Marks
+    ) -> None:
+        self._settings = settings
+        self._client = client
+        self._reader = reader
+        self._looks = looks
+        self._marks = marks
+
+    @property
+    def _moves(self) -> Moves:
+        options: Options = self._settings.options
+        return options.migration
+
+    # --- moves ---------------------------------------------------------------------------------------------------
+
+    def live_migrate(self, vm: str, to: str) -> Receipt:
+        """A running VM. Proxmox VE would move a stopped one cold without a word, so its state is looked at."""
+        what = f"the live migration of guest {vm}"
+        row = self._before(lambda: self._looks.find(vm), what)
+        if row.type == "lxc":
+            raise self._refused(
+                f"{what}: it is a container, which moves with a restart only.", "Cold-migrate it."
+            )
+        if row.status == "stopped":
+            raise self._refused(f"{what}: it is stopped.", "Cold-migrate it.")
+        return self._move(row, to, what, {"online": 1})
+
+    def cold_migrate(self, vm: str, to: str) -> Receipt:
+        """A stopped guest, or a running container with a restart, or what HA manages by relocation."""
+        what = f"the cold migration of guest {vm}"
+        row = self._before(lambda: self._looks.find(vm), what)
+        if row.type == "lxc":
+            return self._move(row, to, what, {} if row.status == "stopped" else {"restart": 1})
+        if row.status != "stopped" and not managed(row):
+            raise self._refused(
+                f"{what}: it runs, and Proxmox VE moves a VM cold only while it is stopped.",
+                "Live-migrate it, or shut it down first.",
+            )
+        return self._move(row, to, what, {})
+
+    def _move(self, row: Resource, to: str, what: str, form: dict[str, str | int]) -> Receipt:
+        ready = self._before(lambda: self.precondition(row), what)
+        target = self._before(lambda: self._target(row, to, ready, what), what)
+        if managed(row):
+            verb = "migrate" if form.get("online") else "relocate"
+            if (receipt := self._by_ha(row, target, verb, what)) is not None:
+                return receipt
+        where = path("nodes", row.node, row.type, row.vmid, "migrate")
+        upid = self._client.change("POST", where, self._form(row, target, form, ready, what), what=what)
+        self._looks.remember(upid)
+        return Receipt(task=upid, note=f"to {target}")
+
+    def _by_ha(self, row: Resource, target: str, verb: str, what: str) -> Receipt | None:
+        """A request to the HA manager, which answers with no task. None: the right for that is missing.
+
+        It needs Sys.Console on /. Without, the guest's own call does the same by a task that only hands it on.
+        """
+        if row.lock:
+            raise self._refused(f"{what}: it is locked ({row.lock}).", "Wait for the task that locked it.")
+        sid = f"{'ct' if row.type == 'lxc' else 'vm'}:{row.vmid}"
+        where = path("cluster", "ha", "resources", sid, verb)
+        try:
+            self._client.change("POST", where, {"node": target}, what=f"{what} by HA", worker=False)
+        except Forbidden:
+            if verb == "relocate" and row.type == "qemu" and row.status != "stopped":
+                raise  # the guest's own call would ask for a live migration
+            return None
+        return Receipt(note=f"HA moves it to {target}")
+
+    def _form(
+        self, row: Resource, target: str, form: dict[str, str | int], ready: Precondition, what: str
+    ) -> dict[str, str | int]:
+        moves = self._moves
+        full: dict[str, str | int] = {"target": target, **form}
+        if moves.bandwidth:
+            full["bwlimit"] = moves.bandwidth * 1024
+        if moves.target_storage:
+            full["targetstorage" if row.type == "qemu" else "target-storage"] = moves.target_storage
+        if row.type == "qemu":
+            if moves.network:
+                full["migration_network"] = moves.network
+            if moves.type:
+                full["migration_type"] = moves.type
+            local = [disk.volid for disk in ready.local_disks if not disk.cdrom]
+            if local and form.get("online"):
+                if not moves.local_disks:
+                    raise self._refused(
+                        f"{what}: its disks {', '.join(local[:3])} lie on {row.node} alone.",
+                        "Set migration.local_disks = true to have them copied, or move them to shared storage.",
+                    )
+                full["with-local-disks"] = 1
+        return full
+
+    def precondition(self, row: Resource, target: str = "") -> Precondition:
+        """The platform's own check. Containers have it since 9.0; before, nothing is known."""
+        where = path("nodes", row.node, row.type, row.vmid, "migrate")
+        what = f"whether guest {row.vmid} may move"
+        params = {"target": target} if target else None
+        if row.type == "qemu":
+            return self._client.read(Precondition, where, params, what=what)
+        try:
+            told = self._client.read(ContainerPrecondition, where, params, what=what)
+        except NotFound:
+            return Precondition()
+        return Precondition(
+            running=told.running,
+            allowed_nodes=told.allowed,
+            not_allowed_nodes=told.refused,
+            dependent=told.dependent,
+        )
+
+    def _target(self, row: Resource, to: str, ready: Precondition, what: str) -> str:
+        """The node asked for, if it is there; else the one with the most free memory of those that may take it."""
+        nodes = {one.node: one for one in self._reader.resources("node")[0] if one.type == "node"}
+        if to:
+            if to not in nodes:
+                raise self._refused(f"{what}: the cluster has no node {to}.", "Check its name: pvecm nodes.")
+            if not up(nodes[to]):
+                raise self._refused(f"{what}: node {to} is {nodes[to].status}.", "Choose one that is online.")
+            return to
+        left_alone = self._in_maintenance()
+        allowed = set(nodes) if ready.allowed_nodes is None else set(ready.allowed_nodes)
+        free = {
+            name: (one.maxmem or 0) - (one.mem or 0)
+            for name, one in nodes.items()
+            if up(one) and name in allowed and name not in left_alone and name != row.node
+        }
+        fitting = {
+            name: room for name, room in free.items() if row.status == "stopped" or room > (row.maxmem or 0)
+        }
+        if not fitting:
+            raise self._refused(
+                f"{what}: no other node is up, allowed, not in maintenance, and has {_gib(row.maxmem)} free.",
+                "Name a target to see what stands against it.",
+            )
+        return max(sorted(fitting), key=lambda name: fitting[name])
+
+    def _in_maintenance(self) -> set[str]:
+        marked = set(self._marks.all())
+        try:
+            manager = self._reader.manager()
+        except Forbidden:
+            return marked
+        by_ha = {name for name, state in manager.manager_status.node_status.items() if state != "online"}
+        return (
+            marked | by_ha | {name for name, lrm in manager.lrm_status.items() if lrm.mode == "maintenance"}
+        )
+
+    def abort(self, vm: str, migration: str) -> Receipt:
+        """By its task, on the node that runs it. Proxmox VE says yes also to a task that has ended, so it is looked at."""
+        what = f"the abort of {migration}"
+        upid = parse(migration)
+        if upid is None or upid.subject != vm:
+            raise self._refused(f"{what}: that is no task of guest {vm}.", "Look its migrations up again.")
+        status = self._before(lambda: self._reader.task(upid), what)
+        if status.status != "running":
+            raise self._refused(f"{what}: it has ended ({status.exitstatus or 'stopped'}).", "")
+        self._client.change("DELETE", path("nodes", upid.node, "tasks", upid.text), what=what, worker=False)
+        return Receipt()
+
+    # --- guests --------------------------------------------------------------------------------------------------
+
+    def power(self, vm: str, verb: str) -> Receipt:
+        """Start or shutdown. What HA manages is started and stopped by HA: the platform sees to that."""
+        what = f"the {verb} of guest {vm}"
+        row = self._before(lambda: self._looks.find(vm), what)
+        where = path("nodes", row.node, row.type, row.vmid, "status", verb)
+        upid = self._client.change("POST", where, what=what)
+        self._looks.remember(upid)
+        return Receipt(task=upid)
+
+    def unlock(self, vm: str, to: str) -> Receipt:
+        """Take a lock off that a broken task left behind; never while a task of the guest runs."""
+        what = f"the unlock of guest {vm}"
+        if to != "active":
+            raise self._refused(
+                f"{what}: Proxmox VE keeps no state {to} of a guest.", "Only a lock can be taken off."
+            )
+        row = self._before(lambda: self._looks.find(vm), what)
+        if not row.lock:
+            raise self._refused(f"{what}: it is not locked.", "")
+        running = self._before(lambda: self._running(row), what)
+        if running:
+            raise self._refused(
+                f"{what}: {running} still runs, and the lock ({row.lock}) is its own.",
+                "Wait for it, or abort it.",
+            )
+        command = f"{'pct' if row.type == 'lxc' else 'qm'} unlock {row.vmid}"
+        if row.type == "lxc" or self._client.who != ROOT:
+            raise self._refused(
+                f"{what}: through the API only {ROOT} may skip the lock ({row.lock}) of a VM, and nobody that of a container.",
+                f"On {row.node}, as root: {command}",
+            )
+        where = path("nodes", row.node, row.type, row.vmid, "config")
+        self._client.change("PUT", where, UNLOCK, what=what, worker=False)
+        return Receipt()
+
+    def _running(self, row: Resource) -> str:
+        """A task of the guest that runs, on any node that answers: a move runs on its source."""
+        for task in self._reader.tasks():
+            if task.id == str(row.vmid) and task.endtime is None:
+                return f"{task.type} on {task.node}"
+        active = self._reader.tasks_of(row.node, str(row.vmid), limit=20)
+        return next((f"{task.type} on {row.node}" for task in active if task.endtime is None), "")
+
+    # --- nodes ---------------------------------------------------------------------------------------------------
+
+    def mark(self, node: str, reason: str | None) -> Receipt:
+        """Evac's own mark; `reason` None takes it off."""
+        what = f"{'the maintenance' if reason is not None else 'the end of maintenance'} of {node}"
+        rows, _ = self._before(lambda: self._reader.resources("node"), what)
+        if all(row.node != node for row in rows):
+            raise NotFound(
+                Problem(
+                    happened=f"{self._client.cluster}: the cluster has no node {node}.",
+                    unaffected="Nothing was changed.",
+                )
+            )
+        try:
+            self._marks.put(node, None if reason is None else Mark(reason=reason, at=wall()))
+        except OSError as error:
+            raise self._refused(
+                f"{what}: {self._marks.file} cannot be written ({error.strerror}).", ""
+            ) from error
+        self._note("put" if reason is not None else "delete", node, reason or "")
+        return Receipt(note="evac places nothing there; Proxmox VE itself knows of it only by ha-manager")
+
+    def _note(self, method: str, node: str, reason: str) -> None:
+        if self._settings.record is not None:
+            call = Call(
+                cluster=self._client.cluster,
+                method=f"evac {method}",
+                path=f"mark/{node}/maintenance",
+                body=reason[:2000],
+                status=200,
+                answer="kept by evac",
+            )
+            self._settings.record(call)
+
+    # --- words ---------------------------------------------------------------------------------------------------
+
+    def _before(self, work: Callable[[], T], what: str) -> T:
+        return self._client.before_change(work, what)
+
+    def _refused(self, why: str, step: str) -> Refused:
+        return Refused(
+            Problem(
+                happened=f"{self._client.cluster}: evac did not ask for {why}",
+                unaffected="Nothing was changed.",
+                next_step=step,
+            )
+        )
+
+
+def managed(row: Resource) -> bool:
+    """The HA manager looks after it."""
+    return bool(row.hastate) and row.hastate != "ignored"
+
+
+def _gib(memory: int | None) -> str:
+    return f"{(memory or 0) / (1 << 30):.1f} GiB"

@@ -1,0 +1,306 @@
+"""One poll of a cluster: which reads it takes, what may be missing, and what is remembered from one poll to the next.
+
+One call lists nodes, guests and storages. Proxmox VE cannot say what changed, so answers are compared here; a row that is
+as it was keeps its noun, which is also what makes a full answer of 10,000 guests cheap.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeVar
+
+from backends.proxmox import mapping
+from backends.proxmox.client import Client
+from backends.proxmox.mapping import Details, Facts, Load, Maintenance, Run
+from backends.proxmox.marks import Marks
+from backends.proxmox.payload import ClusterRow, ManagerAnswer, NodeStatus, Resource, Task
+from backends.proxmox.reading import Reader
+from backends.proxmox.upid import Upid, parse
+from evac.clock import wall
+from evac.errors import BackendError, Forbidden
+from evac.lanes import Lane
+from evac.model import VM, Host, HostState, Inventory, Migration, Problem
+
+T = TypeVar("T")
+
+RECENT = 900.0
+"""Seconds an ended move stays in the inventory."""
+
+COUNTED = 64
+"""Logs of tasks that are read per poll; each is a call. The queue asks for its own in `look`."""
+
+DETAILS_AGE = 600.0
+"""Seconds for which what a node has is believed: CPU, version, address."""
+
+ASK_AGAIN = 600.0
+"""Seconds until a right that was refused is asked for again."""
+
+WATCHED = frozenset(mapping.MOVES) | mapping.DISKS
+"""Types of tasks that are moves."""
+
+
+class Memory:
+    """What is known of the cluster between calls. Thread-safe: looks and polls share it."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.rows: dict[int, tuple[Resource, Facts, VM]] = {}
+        self.facts: dict[int, Facts] = {}
+        self.nodes: dict[str, Resource] = {}
+        self.details: dict[str, tuple[float, Details | None]] = {}
+        self.manager = ManagerAnswer()
+        self.version = ""
+
+    def row(self, vm: str) -> Resource | None:
+        """The guest as it was listed last."""
+        held = self.rows.get(int(vm)) if vm.isdecimal() else None
+        return held[0] if held else None
+
+    def facts_of(self, row: Resource) -> Facts:
+        """What is known of it besides; after a move its disks are not."""
+        facts = self.facts.get(row.vmid, mapping.NONE)
+        return facts if facts.node == row.node else Facts(addresses=facts.addresses)
+
+
+class Poll:
+    """Remembers the mark, and the missing rights, between polls. One poll at a time."""
+
+    def __init__(self, client: Client, reader: Reader, lane: Lane, memory: Memory, marks: Marks) -> None:
+        self._client = client
+        self._reader = reader
+        self._lane = lane
+        self._memory = memory
+        self._marks = marks
+        self._denied: dict[str, tuple[float, Problem]] = {}
+        self._serial = secrets.token_hex(4)
+        self._count = 0
+
+    async def __call__(self, since: str) -> Inventory:
+        """Everything, or what changed since the mark `since`."""
+        traffic = self._client.traffic
+        calls, size = traffic.calls, traffic.size
+        problems: list[Problem] = []
+        # First alone: it logs in, and finds the endpoint that answers.
+        rows, odd = await self._lane.run(self._reader.resources)
+        tasks, manager, marks = await asyncio.gather(
+            self._lane.run(self._reader.tasks),
+            self._allowed(self._reader.manager, self._memory.manager, "maintenance", problems),
+            self._lane.run(self._marks.all),
+        )
+        self._memory.manager = manager
+        nodes = {row.node: row for row in rows if row.type == "node"}
+        await self._details(nodes, problems)
+        migrations = await self._migrations(tasks, rows)
+        complete = since != self._mark() or not since
+        changed, gone, every = await self._lane.run(lambda: self._compare(rows))
+        self._count += 1
+        hosts = self.hosts(nodes, marks, every)
+        problems += self._oddities(odd)
+        return Inventory(
+            hosts=hosts,
+            vms=tuple(every if complete else changed),
+            migrations=tuple(migrations),
+            complete=complete,
+            gone=() if complete else tuple(gone),
+            datastores=mapping.datastores(self._client.cluster, _of(rows, "storage")),
+            problems=tuple(sorted(problems, key=lambda problem: problem.happened)),
+            mark=self._mark(),
+            skew=traffic.skew,
+            ahead=traffic.ahead,
+            size=traffic.size - size,
+            calls=traffic.calls - calls,
+        )
+
+    def _mark(self) -> str:
+        return f"{self._serial}-{self._count}"
+
+    # --- guests --------------------------------------------------------------------------------------------------
+
+    def _compare(self, rows: Sequence[Resource]) -> tuple[list[VM], list[str], list[VM]]:
+        """(those that changed, ids that are gone, all); remembers the rows."""
+        memory, cluster = self._memory, self._client.cluster
+        before = memory.rows
+        now: dict[int, tuple[Resource, Facts, VM]] = {}
+        changed: list[VM] = []
+        every: list[VM] = []
+        for row in rows:
+            if row.type not in mapping.GUESTS or not row.vmid:
+                continue
+            row.mem = row.disk = None  # of no guest do we show them, and they differ in every answer
+            facts = memory.facts_of(row)
+            held = before.get(row.vmid)
+            if held is not None and held[0] == row and held[1] == facts:
+                vm = held[2]
+            else:
+                vm = mapping.vm(cluster, row, facts)
+                if held is None or vm != held[2]:
+                    changed.append(vm)
+            now[row.vmid] = (row, facts, vm)
+            every.append(vm)
+        memory.rows = now
+        return changed, [str(vmid) for vmid in before.keys() - now.keys()], every
+
+    # --- nodes ---------------------------------------------------------------------------------------------------
+
+    def hosts(
+        self, nodes: Mapping[str, Resource], marks: Mapping[str, object], vms: Iterable[VM]
+    ) -> tuple[Host, ...]:
+        """Every node with its load. Without guests' rows, as for one fresh read, those of the last poll count."""
+        self._memory.nodes.update(nodes)
+        load = _loads(vms)
+        return tuple(
+            mapping.host(
+                self._client.cluster,
+                row,
+                load=load.get(name, Load()),
+                details=self._memory.details.get(name, (0.0, None))[1],
+                maintenance=self.maintenance(name, marks),
+            )
+            for name, row in sorted(nodes.items())
+        )
+
+    def maintenance(self, node: str, marks: Mapping[str, object]) -> Maintenance:
+        """By the HA manager's word, or by evac's own mark, which also keeps the reason."""
+        manager = self._memory.manager
+        lrm = manager.lrm_status.get(node)
+        state = manager.manager_status.node_status.get(node, "")
+        by_ha = state == "maintenance" or (lrm is not None and lrm.mode == "maintenance")
+        reason = str(getattr(marks.get(node), "reason", ""))
+        if by_ha:
+            return Maintenance(on=True, reason=reason or "in maintenance mode by ha-manager")
+        return Maintenance(on=node in marks, reason=reason)
+
+    async def _details(self, nodes: Mapping[str, Resource], problems: list[Problem]) -> None:
+        """Of nodes that are up, and whose details are old: one call each, and one for all addresses."""
+        memory, now = self._memory, time.monotonic()
+        due = [
+            name
+            for name, row in nodes.items()
+            if row.status == "online"
+            and now - memory.details.get(name, (float("-inf"), None))[0] > DETAILS_AGE
+        ]
+        if not due:
+            return
+        none: list[ClusterRow] = []
+        rows = await self._allowed(self._reader.status, none, "addresses", problems)
+        addresses = {row.name: row.ip or "" for row in rows if row.type == "node"}
+        found = await asyncio.gather(*(self._detail(name, problems) for name in due))
+        for name, status in zip(due, found, strict=True):
+            if status is None:
+                memory.details[name] = (now, memory.details.get(name, (0.0, None))[1])
+                continue
+            memory.version = memory.version or mapping.version(status.pveversion)
+            memory.details[name] = (now, Details(status=status, address=addresses.get(name, "")))
+
+    async def _detail(self, node: str, problems: list[Problem]) -> NodeStatus | None:
+        none: NodeStatus | None = None
+        try:
+            return await self._allowed(lambda: self._reader.node(node), none, "details", problems)
+        except BackendError:
+            return None  # the list says that it is up: its details are asked for again later
+
+    # --- moves ---------------------------------------------------------------------------------------------------
+
+    async def _migrations(self, tasks: Sequence[Task], rows: Sequence[Resource]) -> list[Migration]:
+        """Those that run, with their bytes, and those that ended lately, newest first."""
+        now = wall() + (self._client.traffic.skew or 0.0)
+        moves = [
+            (upid, task)
+            for task in tasks
+            if (upid := parse(task.upid)) is not None
+            and upid.kind in WATCHED
+            and (task.endtime is None or task.endtime > now - RECENT)
+        ]
+        moves.sort(key=lambda one: one[0].started, reverse=True)
+        unread = [one for one in moves if not self._reader.is_told(one[0])][:COUNTED]
+        await asyncio.gather(*(self._told(upid, task) for upid, task in unread))
+        places = {str(row.vmid): row.node for row in rows if row.vmid}
+        return [self._migration(upid, task, places) for upid, task in moves]
+
+    async def _told(self, upid: Upid, task: Task) -> None:
+        try:
+            await self._lane.run(lambda: self._reader.story(upid, ended=task.endtime is not None))
+        except BackendError:
+            return  # its bytes are an ornament here: the move itself is known
+
+    def _migration(self, upid: Upid, task: Task, places: Mapping[str, str]) -> Migration:
+        run: Run = mapping.run_of_row(upid, task, self._reader.known_story(upid))
+        stays = places.get(upid.subject, upid.node) if upid.kind in mapping.DISKS else ""
+        return mapping.migration(self._client.cluster, run, stays=stays)
+
+    # --- what is wrong -------------------------------------------------------------------------------------------
+
+    def _oddities(self, odd: int) -> Iterable[Problem]:
+        if odd:
+            yield Problem(
+                happened=f"{self._client.cluster}: {odd} rows of the list of nodes and guests make no sense.",
+                unaffected="All others are shown.",
+                next_step="Look at pvesh get /cluster/resources.",
+                severity="warning",
+            )
+        if self._marks.trouble:
+            yield Problem(happened=f"{self._client.cluster}: {self._marks.trouble}.", severity="warning")
+        for silent in self._client.silent():
+            yield Problem(
+                happened=silent.happened,
+                unaffected=f"The cluster is read through {self._client.endpoint} instead.",
+                next_step=silent.next_step,
+                severity="warning",
+            )
+
+    async def _allowed(self, read: Callable[[], T], instead: T, right: str, problems: list[Problem]) -> T:
+        """`read`, or `instead` and a Problem that names the missing right."""
+        denied = self._denied.get(right)
+        if denied and time.monotonic() - denied[0] < ASK_AGAIN:
+            _once(problems, denied[1])
+            return instead
+        try:
+            answer = await self._lane.run(read)
+        except Forbidden as error:
+            problem = Problem(
+                happened=error.problem.happened,
+                unaffected=f"{CONSEQUENCE[right]} Everything else goes on.",
+                next_step=error.problem.next_step,
+                severity="warning",
+            )
+            self._denied[right] = (time.monotonic(), problem)
+            _once(problems, problem)
+            return instead
+        self._denied.pop(right, None)
+        return answer
+
+
+CONSEQUENCE = {
+    "maintenance": "Whether HA has a node in maintenance is not known.",
+    "addresses": "The nodes' addresses are not shown.",
+    "details": "The nodes' CPUs and versions are not known, so no CPU check is made.",
+}
+"""What an admin does not see when a right is missing."""
+
+
+def up(row: Resource) -> bool:
+    """The node is a member of the cluster now."""
+    return mapping.NODE_STATES.get(row.status) is HostState.UP
+
+
+def _of(rows: Iterable[Resource], kind: str) -> Iterable[Resource]:
+    return (row for row in rows if row.type == kind)
+
+
+def _once(problems: list[Problem], problem: Problem) -> None:
+    if all(one.happened != problem.happened for one in problems):
+        problems.append(problem)
+
+
+def _loads(vms: Iterable[VM]) -> dict[str, Load]:
+    guests: dict[str, int] = {}
+    vcpus: dict[str, int] = {}
+    for vm in vms:
+        guests[vm.host] = guests.get(vm.host, 0) + 1
+        if vm.power == "running":
+            vcpus[vm.host] = vcpus.get(vm.host, 0) + (vm.vcpus or 0)
+    return {node: Load(guests=count, vcpus=vcpus.get(node, 0)) for node, count in guests.items()}
