@@ -48,25 +48,32 @@ def answer_troubles(method: str, path: str, data: object) -> list[str]:
 def _troubles(spec: Mapping[str, Any], value: object, where: str) -> Iterator[str]:
     kind = spec.get("type", "any")
     if kind == "array":
-        if not isinstance(value, list):
-            yield f"{where} is no list"
-            return
-        for number, item in enumerate(value):
-            yield from _troubles(spec.get("items") or {}, item, f"{where}[{number}]")
+        yield from _of_list(spec, value, where)
     elif kind == "object":
-        if not isinstance(value, dict):
-            yield f"{where} is no object"
-            return
-        for name, inner in (spec.get("properties") or {}).items():
-            if name in value:
-                yield from _troubles(inner, value[name], f"{where}.{name}")
-            elif not inner.get("optional"):
-                yield f"{where}.{name} is missing"
-    elif kind == "null":
-        if value is not None:
-            yield f"{where} is not null"
+        yield from _of_object(spec, value, where)
+    elif kind == "null" and value is not None:
+        yield f"{where} is not null"
     elif kind in {"string", "integer", "number", "boolean"}:
         yield from _scalar(spec, kind, value, where)
+
+
+def _of_list(spec: Mapping[str, Any], value: object, where: str) -> Iterator[str]:
+    if not isinstance(value, list):
+        yield f"{where} is no list"
+        return
+    for number, item in enumerate(value):
+        yield from _troubles(spec.get("items") or {}, item, f"{where}[{number}]")
+
+
+def _of_object(spec: Mapping[str, Any], value: object, where: str) -> Iterator[str]:
+    if not isinstance(value, dict):
+        yield f"{where} is no object"
+        return
+    for name, inner in (spec.get("properties") or {}).items():
+        if name in value:
+            yield from _troubles(inner, value[name], f"{where}.{name}")
+        elif not inner.get("optional"):
+            yield f"{where}.{name} is missing"
 
 
 def _scalar(spec: Mapping[str, Any], kind: str, value: object, where: str) -> Iterator[str]:

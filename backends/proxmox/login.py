@@ -47,7 +47,8 @@ class TicketAuth(ProxmoxHTTPAuth):  # type: ignore[misc]  # proxmoxer has no typ
     """proxmoxer's own logs in by a bare `requests.post`: past every guard, proxy rule and pin. Ours asks the session."""
 
     def __init__(self, settings: Settings, session: ProxmoxHttpSession, verify: bool | str) -> None:
-        ProxmoxHTTPAuthBase.__init__(self, verify_ssl=verify, timeout=settings.read_timeout)
+        base: Any = ProxmoxHTTPAuthBase
+        base.__init__(self, verify_ssl=verify, timeout=settings.read_timeout)
         options: Options = settings.options
         self.username = options.username
         self.base_url = ""
@@ -73,7 +74,7 @@ class TicketAuth(ProxmoxHTTPAuth):  # type: ignore[misc]  # proxmoxer has no typ
             if ticket == self.pve_auth_ticket:
                 self.birth_time = float("-inf")
 
-    def _get_new_tokens(self, password: Any = None, otp: Any = None, otptype: str = "totp") -> None:
+    def _get_new_tokens(self, password: Any = None, otp: Any = None, otptype: Any = None) -> None:
         """Proxmoxer asks for this when a ticket is old; `ensure` has done it by then."""
 
     def _log_in(self) -> None:

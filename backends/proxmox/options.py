@@ -113,13 +113,14 @@ def _of_endpoints(options: Options) -> str:
 
 
 def _of_endpoint(endpoint: str) -> str:
+    wrong = f'"{endpoint}" is no endpoint; it looks like pve1.example.org or https://pve1.example.org:8006'
     try:
         parts = urlsplit(endpoint if "//" in endpoint else f"//{endpoint}")
         good = bool(parts.hostname) and parts.path in {"", "/"} and (parts.port or PORT) > 0
     except ValueError:
-        good = False
+        return wrong
     if not good or "@" in endpoint:
-        return f'"{endpoint}" is no endpoint; it looks like pve1.example.org or https://pve1.example.org:8006'
+        return wrong
     if parts.scheme not in {"", "https"}:
         return f'"{endpoint}": the API of Proxmox VE is spoken over https alone'
     return ""
