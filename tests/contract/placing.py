@@ -1,6 +1,6 @@
 """What a backend promises that knows datastores, checks moves, or passes on what its platform asks. Part of the contract suite.
 
-A system without the capability is asked nothing: its tests say so by name, as skipped.
+Of a system that is said not to have one of these the test holds that its backend does not offer it.
 """
 
 from __future__ import annotations
@@ -21,14 +21,28 @@ def other_store(stores: tuple[Datastore, ...], vm: VM, host: str) -> Datastore:
     return next(one for one in stores if one.usable and host in one.hosts and one.id not in vm.datastores)
 
 
+OFFERS: dict[str, type] = {
+    "move_storage": MovesStorage,
+    "answer": AnswersQuestions,
+    "check_migration": ChecksMigration,
+}
+
+
+def lacks(cluster: Cluster, backend: Any, what: str) -> bool:
+    """True for a system that rightly does not have it; the backend must agree."""
+    lacking = what in cluster.cannot
+    assert isinstance(backend, OFFERS[what]) is not lacking, what
+    return lacking
+
+
 class PlacingSuite(Waits):
     """Mixed into the suite."""
 
     async def test_datastores_are_told_with_their_room_and_the_hosts_that_see_them(
         self, cluster: Cluster, backend: Any, seen: Any
     ) -> None:
-        if "move_storage" in cluster.cannot:
-            pytest.skip("this system has no datastores between which disks could move")
+        if lacks(cluster, backend, "move_storage"):
+            return
         stores = {store.id: store for store in seen.inventory.datastores}
         assert len(stores) >= 2
         hosts = {host.id for host in seen.inventory.hosts}
@@ -43,9 +57,8 @@ class PlacingSuite(Waits):
     async def test_disks_move_while_the_vm_runs_and_are_seen_only_on_the_target(
         self, cluster: Cluster, backend: Any, seen: Any, along: bool
     ) -> None:
-        if "move_storage" in cluster.cannot:
-            pytest.skip("this system cannot move disks")
-        assert isinstance(backend, MovesStorage)
+        if lacks(cluster, backend, "move_storage"):
+            return
         host = seen.target if along else seen.source
         store = other_store(seen.inventory.datastores, seen.vm, host)
         await backend.move_storage(seen.vm.id, store.id, host if along else "")
@@ -59,8 +72,8 @@ class PlacingSuite(Waits):
     async def test_disks_are_certainly_not_moved_to_what_cannot_be_found(
         self, cluster: Cluster, backend: Any, seen: Any
     ) -> None:
-        if "move_storage" in cluster.cannot:
-            pytest.skip("this system cannot move disks")
+        if lacks(cluster, backend, "move_storage"):
+            return
         with pytest.raises((Refused, NotFound)):
             await backend.move_storage(seen.vm.id, "no-such-datastore", "")
         assert (await self._vm(backend, seen.vm.id)).datastores == seen.vm.datastores
@@ -68,9 +81,8 @@ class PlacingSuite(Waits):
     async def test_a_question_is_shown_with_its_choices_and_gone_once_answered(
         self, cluster: Cluster, backend: Any, seen: Any
     ) -> None:
-        if "answer" in cluster.cannot:
-            pytest.skip("this system asks no questions")
-        assert isinstance(backend, AnswersQuestions)
+        if lacks(cluster, backend, "answer"):
+            return
         await cluster.ask(seen.vm.id)
         asking = await cluster.until(
             lambda: self._vm(backend, seen.vm.id), lambda vm: vm.question is not None, "the question"
@@ -91,8 +103,8 @@ class PlacingSuite(Waits):
     async def test_a_check_of_a_move_speaks_of_every_target_and_of_no_other_vm(
         self, cluster: Cluster, backend: Any, seen: Any
     ) -> None:
-        if not isinstance(backend, ChecksMigration):
-            pytest.skip("this system checks no moves")
+        if lacks(cluster, backend, "check_migration"):
+            return
         targets = [*seen.others, "no-such-host"]
         checks = await backend.check_migration(seen.vm.id, targets)
         assert {check.vm for check in checks} == {seen.vm.id}

@@ -30,7 +30,7 @@ class LabCluster(Cluster):
     """The lab. The pace is kept by QEMU: so many bytes a second."""
 
     patience = 30.0
-    cannot = frozenset({"confirm_move", "revert_move", "reset_state", "move_storage", "answer"})
+    cannot = Cluster.cannot | {"confirm_move", "revert_move", "reset_state"}
 
     def __init__(self, state: Path) -> None:
         self.witness = Witness()
