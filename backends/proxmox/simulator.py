@@ -22,7 +22,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from email.utils import formatdate
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from aiohttp import web
@@ -37,11 +37,13 @@ from backends.proxmox.simulator_nodes import Nodes
 from backends.proxmox.simulator_power import Power
 from backends.proxmox.simulator_site import Guest, Mix, Pace, Site
 from backends.proxmox.simulator_tasks import Tasks
-from backends.proxmox.simulator_tls import Certificate, certificate
 from backends.proxmox.simulator_wire import Answer, Ask, Route, Wrong, find, parameters
 from backends.simulation.faults import CALL_FAULTS, Fault, Kind
 from backends.simulation.things import Denied
 from backends.simulation.world import World
+
+if TYPE_CHECKING:
+    from backends.proxmox.simulator_tls import Certificate
 
 API = "/api2/json"
 OPEN = frozenset({"auth", "ticket"})
@@ -122,6 +124,8 @@ class PveSimulator:
         self, *, host: str = "127.0.0.1", port: int = 0, nodes: Sequence[str] = ()
     ) -> AsyncIterator[PveSimulator]:
         """Listen on `host`. Without `nodes` one port answers for whichever node lives; otherwise each node has its own."""
+        from backends.proxmox.simulator_tls import certificate  # noqa: PLC0415 - cryptography is an extra's
+
         self._certificate = certificate(host)
         self.fingerprint, self.pem = self._certificate.fingerprint, self._certificate.pem
         runners = []

@@ -1,11 +1,12 @@
-"""The demo's clusters as a process of their own: clouds on loopback as real OpenStack would be, Ceph on a UNIX socket.
+"""The demo's clusters as a process of their own: OpenStack and Proxmox VE on loopback, Ceph on UNIX sockets.
 
-    python -m backends.simulation.demo --dir DIR [--seed N] [--scale SERVERS] [--churn SHARE]
+    python -m backends.simulation.demo --dir DIR [--seed N] [--scale SERVERS [--platform NAME]] [--churn SHARE]
         [--ceph-osds N] [--ceph-pools N] [--ceph-pgs N]
 
 Writes DIR/clouds.yaml and DIR/config.toml (mode 0600), prints "ready", and serves until its standard input closes or
 SIGTERM or SIGINT arrives. Nothing but loopback and a UNIX socket is listened on. The socket lies in DIR, or, where that
-path is too long for one, in a directory of its own that is removed at the end. Without NumPy there is no Ceph.
+path is too long for one, in a directory of its own that is removed at the end. A platform whose library is not installed is
+left out; config.toml and standard error say so.
 
 Each VM of the demo has an address on loopback and answers there on one TCP port while its guest truly runs, so that evac
 measures real outages. The big fleets of --scale have no such ports, and there nothing is probed.
@@ -17,27 +18,18 @@ import argparse
 import asyncio
 import contextlib
 import gc
-import json
 import os
 import resource
-import shutil
 import signal
 import sys
-import tempfile
 import threading
-import time
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from backends.openstack.simulator import NovaSimulator
-from backends.simulation.demo_fleet import PLANS, big, clouds
+from backends.simulation import demo_openstack, demo_proxmox, demo_storage
+from backends.simulation.demo_stage import Platform, Stage, write
 from backends.simulation.listener import Listeners
 from backends.simulation.world import World
-
-if TYPE_CHECKING:
-    from backends.ceph.simulator import CephSimulator
 
 HEADER = """# Written by the demo of evac: a simulated fleet on this machine. Nothing here is real.
 
@@ -58,11 +50,13 @@ port = {port}
 PORTS_TRIED = 5
 """A port that is free at one address may be taken at all others, by whoever listens everywhere."""
 
+SCALES = ("openstack", "proxmox")
+
 FILES = 8_192
 """Open files wanted: one socket for each guest, and two for each that does not run."""
 
-LONGEST_SOCKET = 100
-"""Bytes of a UNIX socket's path; Linux takes 107."""
+PLATFORMS: tuple[Platform, ...] = (demo_openstack.serve, demo_proxmox.serve, demo_storage.serve)
+"""In this order: storage lies on hosts of those before it."""
 
 
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -73,8 +67,9 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--dir", type=Path, required=True, help="folder for clouds.yaml and config.toml")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument(
-        "--scale", type=int, default=0, metavar="SERVERS", help="one cloud with so many servers"
+        "--scale", type=int, default=0, metavar="SERVERS", help="one cluster with so many servers"
     )
+    parser.add_argument("--platform", default="openstack", choices=SCALES, help="of the cluster of --scale")
     parser.add_argument(
         "--churn", type=float, default=0.0, help="share of those servers that changes each second"
     )
@@ -84,31 +79,6 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--ceph-pools", type=int, default=50, metavar="POOLS")
     parser.add_argument("--ceph-pgs", type=int, default=0, metavar="PGS", help="default: 33 for each OSD")
     return parser.parse_args(argv)
-
-
-def worlds(options: argparse.Namespace) -> dict[str, World]:
-    """The clouds to serve, by name."""
-    if options.ceph_osds and not options.scale:
-        return {}
-    if options.scale:
-        return {"scale": big(options.scale, seed=options.seed, now=time.monotonic, churn=options.churn)}
-    return clouds(seed=options.seed, now=time.monotonic)
-
-
-def storages(options: argparse.Namespace, clouds_: Mapping[str, World]) -> dict[str, CephSimulator]:
-    """The storage clusters to serve, by name."""
-    if find_spec("numpy") is None:
-        return {}
-    from backends.ceph.simulator import CephSimulator  # noqa: PLC0415 - needs NumPy, which is an extra
-    from backends.simulation import demo_ceph  # noqa: PLC0415
-
-    if options.ceph_osds:
-        pgs = options.ceph_pgs or options.ceph_osds * 33
-        big_one = demo_ceph.big(options.ceph_osds, options.ceph_pools, pgs, seed=options.seed)
-        return {"scale-ceph": CephSimulator(big_one)}
-    if options.scale:
-        return {}
-    return {demo_ceph.NAME: CephSimulator(demo_ceph.storage(clouds_[demo_ceph.CLOUD], seed=options.seed))}
 
 
 async def guests(fleet: Mapping[str, World], stack: contextlib.AsyncExitStack) -> int:
@@ -132,59 +102,11 @@ async def guests(fleet: Mapping[str, World], stack: contextlib.AsyncExitStack) -
     return 0
 
 
-def write_files(
-    folder: Path, simulators: Mapping[str, NovaSimulator], sockets: Mapping[str, Path], *, port: int = 0
-) -> None:
-    """clouds.yaml (JSON is YAML) and config.toml, readable by their owner only. `port`: where guests answer."""
-    entries = {name: simulator.cloud() for name, simulator in simulators.items()}
-    _write(folder / "clouds.yaml", json.dumps({"clouds": entries}, indent=2) + "\n")
-    tables = [_table(name) for name in simulators]
-    tables += [_ceph_table(name, path) for name, path in sockets.items()]
-    tables.insert(0, PROBED.format(port=port) if port else SILENT)
-    _write(folder / "config.toml", HEADER + "\n".join(tables))
-
-
-def _table(name: str) -> str:
-    label = next((plan.label for plan in PLANS if plan.name == name), "BENCH")
-    return f"""[clusters.{name}]
-kind = "openstack"
-label = "{label}"
-cloud = "{name}"
-clouds_file = "clouds.yaml"
-poll_interval = 2.0
-stale_after = 15.0
-"""
-
-
-def _ceph_table(name: str, path: Path) -> str:
-    label = "BENCH" if name == "scale-ceph" else "PROD"
-    return f"""[clusters.{name}]
-kind = "ceph"
-label = "{label}"
-carrier = "socket"
-socket = {json.dumps(str(path.absolute()))}
-user = "client.evac"
-write_user = "client.evac-rw"
-poll_interval = 2.0
-stale_after = 15.0
-"""
-
-
-def _socket(folder: Path, name: str, stack: contextlib.AsyncExitStack) -> Path:
-    path = folder.absolute() / f"{name}.sock"
-    if len(os.fsencode(path)) <= LONGEST_SOCKET:
-        return path
-    short = Path(tempfile.mkdtemp(prefix="evac-demo-"))
-    stack.callback(shutil.rmtree, short, ignore_errors=True)
-    return short / f"{name}.sock"
-
-
-def _write(path: Path, text: str) -> None:
-    fresh = path.with_name(f".{path.name}.new")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-    fresh.replace(path)
+def write_config(stage: Stage, *, port: int = 0) -> None:
+    """config.toml, readable by its owner only. `port`: where guests answer."""
+    tables = [PROBED.format(port=port) if port else SILENT, *stage.tables]
+    lacking = "".join(f"# {sentence}.\n" for sentence in stage.missing)
+    write(stage.folder / "config.toml", HEADER + lacking + "\n".join(tables))
 
 
 async def serve(options: argparse.Namespace) -> None:
@@ -196,17 +118,13 @@ async def serve(options: argparse.Namespace) -> None:
     _stop_at_eof(loop, stop)
     async with contextlib.AsyncExitStack() as stack:
         options.dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        simulators: dict[str, NovaSimulator] = {}
-        sockets: dict[str, Path] = {}
-        fleet = worlds(options)
-        for name, world in fleet.items():
-            simulators[name] = NovaSimulator(world, region="RegionOne")
-            await stack.enter_async_context(simulators[name].serve())
-        for name, ceph in storages(options, fleet).items():
-            sockets[name] = _socket(options.dir, name, stack)
-            await stack.enter_async_context(ceph.serve(sockets[name]))
-        port = 0 if options.scale else await guests(fleet, stack)
-        write_files(options.dir, simulators, sockets, port=port)
+        stage = Stage(options, stack)
+        for platform in PLATFORMS:
+            await platform(stage)
+        port = 0 if options.scale else await guests(stage.worlds, stack)
+        write_config(stage, port=port)
+        for sentence in stage.missing:
+            sys.stderr.write(f"{sentence}.\n")
         # the fleet lives as long as the process: collecting it again and again only costs time
         gc.collect()
         gc.freeze()

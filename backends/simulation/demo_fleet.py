@@ -259,6 +259,16 @@ def _on(world: World, host: str) -> list[SimVM]:
     return [vm for vm in world.vms.values() if vm.host == host]
 
 
+def one_big(servers: int, *, seed: int, now: Callable[[], float], churn: float = 0.0) -> World:
+    """As `big`, for platforms whose names are shorter and whose guests have no floating addresses: tags change."""
+    hosts = max(2, -(-servers // 40))
+    batch = Generation(hosts, "Cascadelake-Server", "Intel", _AVX512, 128, 1024 * GIB)
+    world = build(Plan("scale", "BENCH", "node", "nova", (batch,), servers), seed=seed, now=now)
+    if churn > 0:
+        _Churn(world, churn, seed, tags=True)
+    return world
+
+
 def big(servers: int, *, seed: int, now: Callable[[], float], churn: float = 0.0) -> World:
     """One cloud of that many servers, 40 to a host, of which the share `churn` changes each second."""
     hosts = max(2, -(-servers // 40))
@@ -271,13 +281,14 @@ def big(servers: int, *, seed: int, now: Callable[[], float], churn: float = 0.0
 
 
 class _Churn:
-    """Gives floating addresses to servers and takes them away: a change that is seen and hurts nothing."""
+    """Gives floating addresses or tags to servers and takes them away: a change that is seen and hurts nothing."""
 
     EVERY = 0.25
     """Seconds."""
 
-    def __init__(self, world: World, share: float, seed: int) -> None:
+    def __init__(self, world: World, share: float, seed: int, *, tags: bool = False) -> None:
         self._world = world
+        self._tags = tags
         self._share = share
         self._owed = 0.0
         self._chance = random.Random(seed)  # noqa: S311 - a bench must repeat itself
@@ -290,7 +301,13 @@ class _Churn:
             self._owed -= 1
             vm = self._world.vms.get(self._chance.choice(self._ids))
             if vm is not None:
-                floating = f"203.0.113.{self._chance.randrange(1, 255)}"
-                vm.addresses = vm.addresses[:1] if len(vm.addresses) > 1 else (*vm.addresses, floating)
+                self._change(vm)
                 self._world.touch(vm)
         self._world.later(self.EVERY, self._tick)
+
+    def _change(self, vm: SimVM) -> None:
+        if self._tags:
+            vm.tags = () if vm.tags else (f"wave-{self._chance.randrange(1, 9)}",)
+            return
+        floating = f"203.0.113.{self._chance.randrange(1, 255)}"
+        vm.addresses = vm.addresses[:1] if len(vm.addresses) > 1 else (*vm.addresses, floating)

@@ -1,4 +1,4 @@
-"""The demo's process: three clouds on loopback and a storage cluster, an incident in them, files only for their owner, and a clean end."""
+"""The demo's process: clouds, a Proxmox VE and storage clusters on loopback, incidents in them, files for their owner only, a clean end."""
 
 from __future__ import annotations
 
@@ -74,11 +74,12 @@ def test_it_serves_three_clouds_and_ends_when_its_input_closes(demo: Demo) -> No
 
 
 def test_its_files_are_for_their_owner_only_and_the_config_names_every_cloud(demo: Demo) -> None:
-    for name in ("clouds.yaml", "config.toml"):
+    for name in ("clouds.yaml", "config.toml", "muc-pve.secret"):
         assert (demo.folder / name).stat().st_mode & 0o777 == 0o600
     clusters = tomllib.loads((demo.folder / "config.toml").read_text())["clusters"]
     kinds = {name: table["kind"] for name, table in clusters.items()}
-    assert kinds == {**dict.fromkeys(demo.clouds, "openstack"), "fra-ceph": "ceph"}
+    others = {"fra-ceph": "ceph", "muc-pve": "proxmox", "muc-ceph": "ceph"}
+    assert kinds == {**dict.fromkeys(demo.clouds, "openstack"), **others}
     path = Path(clusters["fra-ceph"]["socket"])
     assert path.stat().st_mode & 0o777 == 0o600
     assert demo.end() == 0
