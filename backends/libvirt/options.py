@@ -16,6 +16,9 @@ TRANSPORTS = ("ssh", "libssh", "libssh2", "tls", "tcp", "unix")
 STORAGE = ("shared", "copy", "copy-incremental")
 ADDRESSES = ("lease", "arp", "agent")
 
+UNCHECKED = frozenset({"no_verify", "no_sanity"})
+"""Words of a URI by which libvirt takes any certificate, or any SSH host key."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", re.ASCII)
 
 
@@ -134,23 +137,27 @@ def _trouble(options: Options) -> str:
 
 def _trouble_of_host(entry: HostEntry, options: Options) -> str:
     for uri in filter(None, (entry.uri, entry.peer_uri)):
-        try:
-            parts = urlsplit(uri)
-        except ValueError:
-            return f'"{uri}" is no URI'
-        driver = parts.scheme.partition("+")[0]
-        if driver not in DRIVERS or (transport := transport_of(uri)) not in {"", *TRANSPORTS}:
-            return (
-                f'"{uri}" is no URI of a libvirt host; it looks like qemu+ssh://root@kvm1.example.org/system'
-            )
-        if transport == "tcp" and not options.allow_plain_tcp:
-            return f'"{uri}" is neither encrypted nor, as a rule, authenticated: use qemu+ssh or qemu+tls, or set allow_plain_tcp = true'
-        if parts.password:
-            return (
-                f'"{uri.replace(parts.password, "…")}" holds a password: use username and password = "file:…"'
-            )
+        if trouble := _trouble_of_uri(uri, options):
+            return trouble
     if entry.name and not _NAME.fullmatch(entry.name):
         return f'"{entry.name}" is no name of a host'
+    return ""
+
+
+def _trouble_of_uri(uri: str, options: Options) -> str:
+    try:
+        parts = urlsplit(uri)
+    except ValueError:
+        return f'"{uri}" is no URI'
+    driver = parts.scheme.partition("+")[0]
+    if driver not in DRIVERS or (transport := transport_of(uri)) not in {"", *TRANSPORTS}:
+        return f'"{uri}" is no URI of a libvirt host; it looks like qemu+ssh://root@kvm1.example.org/system'
+    if transport == "tcp" and not options.allow_plain_tcp:
+        return f'"{uri}" is neither encrypted nor, as a rule, authenticated: use qemu+ssh or qemu+tls, or set allow_plain_tcp = true'
+    if UNCHECKED & parse_qs(parts.query).keys():
+        return f'"{uri}" switches off the check that it is that host which answers'
+    if parts.password:
+        return f'"{uri.replace(parts.password, "…")}" holds a password: use username and password = "file:…"'
     return ""
 
 

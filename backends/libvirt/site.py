@@ -14,7 +14,9 @@ from contextlib import suppress
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from backends.libvirt import reading, words
+from msgspec.structs import replace
+
+from backends.libvirt import certificate, reading, words
 from backends.libvirt.domainxml import Pool
 from backends.libvirt.frames import Setup
 from backends.libvirt.guard import Guarded, GuardRefused, Record
@@ -148,13 +150,20 @@ class Site:
         try:
             self._conn, self.facts, self.pools = opening.result()
         except lv.libvirtError as error:
-            failure = words.failure_of(error)
-            raise words.read_failed(
-                failure, where=self.name, what=f"connecting to {self.entry.uri}"
-            ) from None
+            raise await self._refused(words.failure_of(error)) from None
         self.seen, self._stale, self.read_at, self._fresh_at = {}, set(), 0.0, 0.0
         self.epoch += 1
         self._set_trouble(None)
+
+    async def _refused(self, failure: words.Failure) -> BackendError:
+        limit = self._setup.connect_timeout
+        error = words.read_failed(failure, where=self.name, what=f"connecting to {self.entry.uri}")
+        why, step = await asyncio.to_thread(certificate.reason, failure, self.entry.uri, limit)
+        if why:
+            error.problem = replace(
+                error.problem, happened=f'{self.name}: {why} ("{failure.message}").', next_step=step
+            )
+        return error
 
     async def _reach(self) -> None:
         """A dead host is found in our own time-out, not in the kernel's two minutes."""

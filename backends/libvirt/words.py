@@ -100,7 +100,9 @@ def _sorted(failure: Failure) -> tuple[type[BackendError], str]:
 def _is_auth(message: str) -> bool:
     return bool(
         re.search(
-            r"permission denied|authentication failed|authentication unavailable", message, re.IGNORECASE
+            r"permission denied|authentication failed|authentication unavailable|certificate",
+            message,
+            re.IGNORECASE,
         )
     )
 
@@ -109,10 +111,13 @@ _CONNECT_ADVICE = (
     ("host key verification failed", "The SSH host key is not in known_hosts (or has changed): log in once by hand as the user evac runs as, and compare the key."),
     ("permission denied (", "SSH refused the key: the user evac runs as needs a key without a passphrase, or an agent, and the right to log in there."),
     ("permission denied", "The account may not use that libvirt socket: use root, or put the user into the group libvirt."),
+    ("client certificate", "It is evac's own: renew the certificate in the folder that the URI's pkipath names (else /etc/pki/libvirt)."),
+    ("our own certificate", "It is evac's own: it must be signed by the authority in the same folder, the URI's pkipath (else /etc/pki/libvirt)."),
+    ("cannot read ca certificate", "libvirt's TLS certificates are not where it looks: install them there, name their folder with ?pkipath=/FOLDER in the URI, or use qemu+ssh."),
     ("certificate", "Check the TLS certificates: the host's must bear the name used in the URI, and both must be signed by the CA in /etc/pki/CA/cacert.pem."),
     ("tls handshake", "Check the TLS certificates: the host's must bear the name used in the URI, and both must be signed by the CA in /etc/pki/CA/cacert.pem."),
-    ("cannot read ca certificate", "This machine has no /etc/pki/CA/cacert.pem: install libvirt's TLS certificates, or use qemu+ssh."),
-    ("authentication", "libvirt wants a user and a password (SASL): set username and password."),
+    ("failed to collect auth credentials", "libvirt wants a user and a password there (SASL): set username and password."),
+    ("authentication", "libvirt took neither: check username and password (SASL), and that the host has a mechanism in common with this machine (libsasl2-modules)."),
     ("connection refused", "Nothing listens there: is libvirtd (or its socket unit) running? If only libvirtd died, the guests run on."),
     ("name or service not known", "The name does not resolve: check the URI."),
     ("name resolution", "The name does not resolve: check the URI, and DNS."),

@@ -8,14 +8,14 @@ from pathlib import Path
 from evac.actions import LiveMigrate
 from tests.real.libvirt.configs import KNOWN_HOSTS, SSH_COMMAND, ssh_command
 from tests.real.libvirt.layout import address
-from tests.real.libvirt.rig import KVMRig, vm
+from tests.real.libvirt.rig import KVMRig, by_ssh, vm
 from tests.real.libvirt.witness import HOME, Witness
 from tests.real.rig import vm_identity
 
 
 async def test_guests_are_seen_and_moved_over_ssh(kvm: Witness, tmp_path: Path) -> None:
     """The hosts' own plain tcp is used between them alone."""
-    rig = KVMRig(tmp_path / "evac", ssh=SSH_COMMAND)
+    rig = KVMRig(tmp_path / "evac", uris=by_ssh(SSH_COMMAND))
     try:
         await rig.start()
         delta = await rig.read()
@@ -37,7 +37,7 @@ async def test_a_host_with_another_key_is_not_trusted_and_said_to_be(kvm: Witnes
     known = tmp_path / "known_hosts"
     known.write_text("\n".join([*mine, f"{address('kvm03')} {kind} {data}", ""]))
     ssh_command(tmp_path / "ssh", known)
-    rig = KVMRig(tmp_path / "evac", ssh=tmp_path / "ssh")
+    rig = KVMRig(tmp_path / "evac", uris=by_ssh(tmp_path / "ssh"))
     try:
         await rig.start()
         delta = await rig.read()

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 from tests.real.daemons import run
+from tests.real.libvirt.certs import SASL_HOST
 from tests.real.libvirt.layout import HOSTS, SSH, address, folder
 
 CLIENT_KEY = SSH / "client_key"
@@ -51,7 +52,13 @@ def ssh_command(path: Path, known_hosts: Path) -> None:
 
 def _libvirtd(host: str) -> str:
     number = HOSTS.index(host) + 1
-    return f"""listen_tls = 0
+    sasl = host == SASL_HOST
+    return f"""listen_tls = 1
+auth_tls = "{"sasl" if sasl else "none"}"
+ca_file = "/etc/libvirt/pki/cacert.pem"
+cert_file = "/etc/libvirt/pki/servercert.pem"
+key_file = "/etc/libvirt/pki/serverkey.pem"
+tls_no_sanity_certificate = 1
 listen_tcp = 1
 listen_addr = "{address(host)}"
 tcp_port = "16509"

@@ -41,6 +41,7 @@ def power_on(host: str, *, qemu: str = NEW) -> None:
         "/var/cache/libvirt",
         "/var/log/libvirt",
         "/run/libvirt",
+        "/etc/sasl2",
     ):
         Path(needed).mkdir(parents=True, exist_ok=True)  # to be mounted over
     Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)

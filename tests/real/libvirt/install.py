@@ -28,6 +28,8 @@ _DEBS = {
     "iproute2": Path("/usr/bin/ip"),
     "cpio": Path("/usr/bin/cpio"),
     "openssh-server": Path("/usr/sbin/sshd"),
+    "sasl2-bin": Path("/usr/sbin/saslpasswd2"),
+    "libsasl2-modules": Path("/usr/lib/x86_64-linux-gnu/sasl2/libscram.so"),
     "openssh-client": Path("/usr/bin/ssh-keygen"),
 }
 _TO_BUILD = {

@@ -14,7 +14,7 @@ import subprocess
 import time
 
 from tests.real.daemons import LabError, say
-from tests.real.libvirt import configs, hosts, install, wires
+from tests.real.libvirt import certs, configs, hosts, install, wires
 from tests.real.libvirt.layout import GUESTS, HOSTS, LAB, LOG, NEW, OPERATOR, RUN, SSH, folder, guest_address
 from tests.real.libvirt.virsh import domains, works
 
@@ -52,6 +52,7 @@ def _make() -> None:
     for host in HOSTS:
         configs.write(host)
     configs.make_keys()
+    certs.make()
     wires.lay()
     for host in HOSTS:
         hosts.power_on(host)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from evac.api import Delta
@@ -17,13 +17,25 @@ GRACE = 2
 """Seconds a guest is watched closely after its move."""
 
 
-def _hosts(ssh: Path | None) -> str:
-    """Peers reach each other by tcp whatever takes evac there: the lab's hosts have no keys for one another."""
-    rows = []
-    for host in HOSTS:
-        own = ssh_uri(host, ssh) if ssh else uri(host)
-        rows.append(f'[[clusters.{CLUSTER}.hosts]]\nname = "{host}"\nuri = "{own}"\npeer_uri = "{uri(host)}"')
-    return "\n".join(rows)
+URIs = Mapping[str, tuple[str, str]]
+"""Host → how evac reaches it, and how the other hosts do."""
+
+
+def plain() -> URIs:
+    """By tcp."""
+    return {host: (uri(host), uri(host)) for host in HOSTS}
+
+
+def by_ssh(command: Path) -> URIs:
+    """By that ssh command. Peers reach each other by tcp: the lab's hosts have no keys for one another."""
+    return {host: (ssh_uri(host, command), uri(host)) for host in HOSTS}
+
+
+def _hosts(uris: URIs) -> str:
+    return "\n".join(
+        f'[[clusters.{CLUSTER}.hosts]]\nname = "{host}"\nuri = "{own}"\npeer_uri = "{peer}"'
+        for host, (own, peer) in uris.items()
+    )
 
 
 class KVMRig(EngineRig):
@@ -37,10 +49,11 @@ class KVMRig(EngineRig):
         *,
         read_only: bool = False,
         extra: str = "",
-        ssh: Path | None = None,
+        uris: URIs | None = None,
         probe: str = "",
+        cluster: str = "",
     ) -> None:
-        """`extra`: more tables; `ssh`: the command by which hosts are reached, instead of tcp; `probe`: more lines of [probe]."""
+        """`extra`: more tables; `probe`, `cluster`: more lines of [probe] and of the cluster; `uris`: instead of plain tcp."""
         text = f"""{extra}
 [probe]
 grace = {GRACE}
@@ -53,7 +66,8 @@ poll_interval = 2
 connect_timeout = 2
 read_timeout = 10
 read_only = {str(read_only).lower()}
-{_hosts(ssh)}
+{cluster}
+{_hosts(uris or plain())}
 """
         super().__init__(folder, text)
 

@@ -27,6 +27,9 @@ mount --bind "$folder/passwd" /etc/passwd
 mount --bind "$folder/group" /etc/group
 mount --bind "$folder/etc" /etc/libvirt
 mount --bind "$folder/lib" /var/lib/libvirt
+if [ -d "$folder/sasl" ]; then   # libsasl looks nowhere else
+  mount --bind "$folder/sasl" /etc/sasl2
+fi
 mount --bind "$folder/cache" /var/cache/libvirt
 mount --bind "$folder/log" /var/log/libvirt
 mount --bind "$folder/run" /run/libvirt
