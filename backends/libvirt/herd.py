@@ -14,6 +14,7 @@ from backends.libvirt import jobstats
 from backends.libvirt.frames import Setup
 from backends.libvirt.guard import Record as Recorder
 from backends.libvirt.keeping import Keeper, Kept, Mark, Record, new_id
+from backends.libvirt.progress import shown
 from backends.libvirt.reading import Read
 from backends.libvirt.site import Site
 from backends.libvirt.view import SHUTOFF, Seen, Told, left_behind, tell
@@ -140,8 +141,8 @@ class Herd:
         for uuid, one in told.items():
             record = self.record_of(uuid)
             job, source = self._job_of(uuid)
-            if record is not None and job is not None and (job.sending or record.id not in self.jobs):
-                self.jobs[record.id] = job  # at the very end libvirt gives zeros once more
+            if record is not None and job is not None and jobstats.is_news(job, self.jobs.get(record.id)):
+                self.jobs[record.id] = job
             if record is None and job is not None and one.vm is not None:
                 target = next(
                     (
@@ -341,36 +342,9 @@ class Herd:
         return [self._migration(one) for one in found]
 
     def _migration(self, record: Record) -> Migration:
-        job = self.jobs.get(record.id, jobstats.Job())
-        assert record.kind is not None
-        phase, native = record.phase, record.message
-        if record.open and record.action == "live-migration":
-            post_copy = self._post_copy(record)
-            phase = Phase.FINISHING if post_copy else Phase.RUNNING if job.sending else Phase.PREPARING
-            native = jobstats.words(job, post_copy=post_copy)
-        return Migration(
-            cluster=self.cluster,
-            id=record.id,
-            vm=record.vm,
-            kind=record.kind,
-            phase=phase,
-            native=native,
-            source=record.source,
-            target=record.target,
-            created=record.started,
-            updated=record.ended,
-            memory_total=job.memory_total,
-            memory_processed=job.memory_processed,
-            memory_remaining=job.memory_remaining,
-            disk_total=job.disk_total,
-            disk_processed=job.disk_processed,
-            disk_remaining=job.disk_remaining,
-        )
-
-    def _post_copy(self, record: Record) -> bool:
         site = self.sites.get(record.source)
         one = site.seen.get(record.vm) if site is not None else None
-        return one is not None and (one.state, one.reason) == (3, 12)
+        return shown(self.cluster, record, self.jobs.get(record.id, jobstats.Job()), one)
 
     async def close(self) -> None:
         """At once."""

@@ -51,9 +51,14 @@ class Job(Struct, frozen=True, kw_only=True):
         return self.operation == LEAVING or (self.operation == 0 and bool(self.memory_total))
 
     @property
-    def sending(self) -> bool:
+    def counted(self) -> bool:
         """The first figures have come."""
-        return bool(self.memory_total)
+        return bool(self.memory_total or self.disk_total)
+
+    @property
+    def copying(self) -> bool:
+        """Its disks are being sent; the memory comes afterwards, and is not told before (seen with libvirt 9.0)."""
+        return bool(self.disk_total) and not self.memory_total
 
     @property
     def word(self) -> str:
@@ -86,6 +91,13 @@ def parse(stats: Mapping[str, Any]) -> Job | None:
     )
 
 
+def is_news(job: Job, former: Job | None) -> bool:
+    """False for the zeros that libvirt gives once more at the very end."""
+    if former is None or job.memory_total:
+        return True
+    return job.copying and not former.memory_total
+
+
 def _count(stats: Mapping[str, Any], name: str) -> int | None:
     value = stats.get(name)
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63 else None
@@ -96,7 +108,9 @@ def words(job: Job, *, post_copy: bool = False) -> str:
     parts = []
     if post_copy:
         parts.append("post-copy")
-    elif not job.sending:
+    elif job.copying:
+        return "copying its disks, then its memory"
+    elif not job.counted:
         return "setting up"
     elif job.iteration:
         parts.append(f"pass {job.iteration}")

@@ -109,10 +109,8 @@ class LiveMoves:
         def work(conn: Any) -> None:
             conn.lookupByUUIDString(record.vm).migrateSetMaxDowntime(limit, 0)
 
-        for _ in range(20):
+        while (ours := self._herd.record_of(record.vm)) is not None and ours.id == record.id:
             await asyncio.sleep(0.1)
-            if self._herd.record_of(record.vm) is None:
-                return
             with suppress(BackendError):
                 await source.change("setting the longest pause", work)
                 return

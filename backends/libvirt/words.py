@@ -183,6 +183,7 @@ _CHANGE_ADVICE = (
     ("client socket is closed", "The connection between the two hosts broke. The guest is where it was unless it is shown elsewhere."),
     ("end of file", "The connection between the two hosts broke. The guest is where it was unless it is shown elsewhere."),
     ("post-copy", "Look at the guest on both hosts: post-copy that broke may go on by itself when the network is back."),
+    ("no storage pool with matching target path", "The target has no such file, and no storage pool over that folder in which libvirt could make it: define the pool there (or make a file of the same size), then move it again."),
     ("could not open", "The target does not have a file of this guest: is the storage mounted there?"),
     ("no such file", "The target does not have a file of this guest: is the storage mounted there?"),
     ("cannot access storage file", "The target does not have a file of this guest: is the storage mounted there?"),

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from backends.libvirt.domainxml import Definition
 from backends.libvirt.jobstats import ARRIVING, LEAVING, Job
 from backends.libvirt.keeping import Kept, Record
+from backends.libvirt.progress import shown
 from backends.libvirt.view import PAUSED, RUNNING, SHUTOFF, Seen, Told, left_behind, tell
 from evac.model import Phase, VMState
 
@@ -146,3 +147,13 @@ def test_a_guest_that_any_host_has_is_never_nowhere_and_never_runs_twice_unsaid(
     if len(running) > 1 and not moving:
         assert said.problem is not None
         assert "TWICE" in said.problem.happened
+
+
+def test_a_move_counts_the_memory_that_comes_after_the_disks() -> None:
+    copying = Job(operation=5, disk_total=32, disk_processed=16, disk_remaining=16)
+    one = shown("kvm", move(), copying, seen(RUNNING))
+    assert one.phase is Phase.RUNNING
+    assert (one.disk_total, one.disk_processed, one.disk_remaining) == (32, 16, 16)
+    memory = seen(RUNNING).definition.memory
+    assert (one.memory_total, one.memory_processed, one.memory_remaining) == (memory, 0, memory)
+    assert shown("kvm", move(), Job(operation=5), seen(RUNNING)).phase is Phase.PREPARING

@@ -122,8 +122,23 @@ def test_figures_of_a_job_are_bytes_and_seconds() -> None:
 def test_a_job_that_has_just_begun_has_no_figures_rather_than_zeros() -> None:
     job = jobstats.parse({"type": 2, "operation": 5, "memory_total": 0, "memory_remaining": 0})
     assert job is not None
-    assert (job.memory_total, job.memory_remaining, job.sending) == (None, None, False)
+    assert (job.memory_total, job.memory_remaining, job.counted) == (None, None, False)
     assert jobstats.words(job) == "setting up"
+
+
+def test_while_disks_are_copied_the_memory_is_still_to_come() -> None:
+    copying = jobstats.parse(
+        {"type": 2, "operation": 5, "memory_total": 0, "disk_total": 32, "disk_processed": 16}
+    )
+    sending, over = jobstats.parse(SENDING), jobstats.parse({"type": 2, "operation": 5, "memory_total": 0})
+    assert copying is not None
+    assert sending is not None
+    assert over is not None
+    assert (copying.copying, sending.copying) == (True, False)
+    assert jobstats.words(copying) == "copying its disks, then its memory"
+    assert [jobstats.is_news(job, None) for job in (over, copying, sending)] == [True, True, True]
+    assert [jobstats.is_news(job, sending) for job in (over, copying, sending)] == [False, False, True]
+    assert [jobstats.is_news(job, copying) for job in (over, copying, sending)] == [False, True, True]
 
 
 def test_no_job_is_no_job() -> None:

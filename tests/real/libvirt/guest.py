@@ -13,6 +13,7 @@ from tests.real.libvirt.layout import (
     KERNEL,
     MEMORY,
     SERVICES,
+    folder,
     guest_address,
     guest_mac,
     guest_uuid,
@@ -42,8 +43,8 @@ def pack(kernel: Path, target: Path) -> None:
     """The initramfs: busybox, the modules, and services/init."""
     place = target.with_suffix(".d")
     shutil.rmtree(place, ignore_errors=True)
-    for folder in ("bin", "dev", "proc", "sys", "modules", "tmp"):
-        (place / folder).mkdir(parents=True)
+    for name in ("bin", "dev", "proc", "sys", "modules", "tmp"):
+        (place / name).mkdir(parents=True)
     shutil.copy("/usr/bin/busybox", place / "bin" / "busybox")
     shutil.copy(SERVICES / "init", place / "init")
     (place / "init").chmod(0o755)
@@ -58,7 +59,18 @@ def pack(kernel: Path, target: Path) -> None:
     shutil.rmtree(place)
 
 
-def xml(name: str, *, cpu: str = PORTABLE, dirty: int = 0) -> str:
+def disk(name: str, host: str) -> Path:
+    """The file of its disk on that host, which no other host has."""
+    return folder(host) / "lib" / "disks" / f"{name}.img"
+
+
+def _disk(name: str) -> str:
+    path = f"/var/lib/libvirt/disks/{name}.img"
+    return f"""<disk type='file' device='disk'><driver name='qemu' type='raw' cache='none'/>
+      <source file='{path}'/><target dev='vda' bus='virtio'/></disk>"""
+
+
+def xml(name: str, *, cpu: str = PORTABLE, dirty: int = 0, has_disk: bool = False) -> str:
     """A domain. `dirty`: how many 64 KiB it writes per tenth of a second."""
     words = f"console=ttyS0 loglevel=5 lab.ip={guest_address(name)}/24 lab.name={name} lab.dirty={dirty}"
     return f"""<domain type='qemu'>
@@ -73,6 +85,7 @@ def xml(name: str, *, cpu: str = PORTABLE, dirty: int = 0) -> str:
     <controller type='usb' model='none'/><memballoon model='none'/>
     <interface type='bridge'><mac address='{guest_mac(name)}'/><source bridge='br0'/>
       <model type='virtio'/><rom enabled='no'/></interface>
+    {_disk(name) if has_disk else ""}
     <serial type='file'><source path='/var/log/libvirt/{name}.console'/><target port='0'/></serial>
   </devices>
 </domain>

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
-from tests.real.libvirt import guest, hosts
-from tests.real.libvirt.layout import GUESTS, HOSTS, NEW, guest_uuid, uri
+from tests.real.daemons import run
+from tests.real.libvirt import guest, hosts, wires
+from tests.real.libvirt.layout import GUESTS, HOSTS, NEW, address, guest_uuid, namespace, uri
 from tests.real.libvirt.virsh import ask, domains, virsh
 from tests.real.libvirt.wires import AS_OPERATOR
 
@@ -106,13 +110,32 @@ class Witness:
         if name in virsh(host, "list", "--all", "--persistent", "--name").split():
             virsh(host, "undefine", name)
 
-    def create(self, name: str, host: str, *, cpu: str = guest.PORTABLE, dirty: int = 0) -> None:
-        """A persistent guest on that host, started; it answers some 3 s later."""
+    def create(
+        self, name: str, host: str, *, cpu: str = guest.PORTABLE, dirty: int = 0, disk: int = 0
+    ) -> None:
+        """A persistent guest on that host, started; it answers some 3 s later. `disk`: bytes of one on that host alone."""
+        if disk:
+            path = guest.disk(name, host)
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(os.urandom(disk))
         with tempfile.NamedTemporaryFile("w", suffix=".xml") as file:
-            file.write(guest.xml(name, cpu=cpu, dirty=dirty))
+            file.write(guest.xml(name, cpu=cpu, dirty=dirty, has_disk=bool(disk)))
             file.flush()
             virsh(host, "define", file.name)
         virsh(host, "start", name)
+
+    def qemu(self, host: str, name: str, question: str) -> Any:
+        """What its QEMU answers to a question of QMP."""
+        told = json.loads(virsh(host, "qemu-monitor-command", name, json.dumps({"execute": question})))
+        return told["return"]
+
+    def sockets(self, source: str, target: str) -> list[int]:
+        """The target's ports to which something on the source has a connection, one for each."""
+        told = run(*wires.inside(namespace(source)), "ss", "-Htn", "state", "established", env=os.environ)
+        peers = (line.split()[3] for line in told.splitlines())
+        return [
+            int(port) for host, _, port in (one.rpartition(":") for one in peers) if host == address(target)
+        ]
 
     def speed(self, rate: int) -> None:
         """MiB/s of migrations that begin from now on, of every guest where it is now."""
