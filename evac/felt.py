@@ -8,6 +8,9 @@ from typing import NamedTuple
 from evac.actions import Action, LiveMigrate
 from evac.probe import Felt, FeltVerdict, Gap
 
+NOTED = 0.01
+"""Seconds: a bracket that is wider than two intervals by less is not worth a word; its figures say it."""
+
 
 class Ruling(NamedTuple):
     """What was felt."""
@@ -119,7 +122,8 @@ def _words(felt: Felt) -> str:
         return f"one reply {'late' if gap.late else 'lost'} in {felt.sent}: normal at one each {felt.interval:g} s"
     late = f", {felt.late} of them too late" if felt.late else ""
     missing = f" ({felt.lost + felt.late} of {felt.sent} replies missing{late})"
-    return f"out for {_length(gap)}{'' if gap.over else ' when the measure ended'}{missing}"
+    wide = f"; asked late, so known {_seconds(gap.wide)} s less well" if gap.wide >= NOTED else ""
+    return f"out for {_length(gap)}{'' if gap.over else ' when the measure ended'}{missing}{wide}"
 
 
 def _length(gap: Gap) -> str:

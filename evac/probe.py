@@ -48,6 +48,8 @@ class Gap(Noun, frozen=True, kw_only=True):
     most: float | None = None
     """Seconds it lasted at most, from the sending of the last good probe before to the arrival of the first good answer
     after; None while it goes on, or where nothing good came before it."""
+    wide: float = 0.0
+    """Seconds by which the bracket is wider than two intervals, because this machine asked late or the way is long."""
     began: float
     """Unix seconds of the first probe without a good answer, or of the last one before a blind stretch."""
     lost: int = 0

@@ -34,6 +34,8 @@ class Herd:
         self.sites = {entry.name: Site(setup, entry, recorder) for entry in setup.hosts}
         self.jobs: dict[str, jobstats.Job] = {}
         """The last figures of each move under way, by record."""
+        self.doubted: set[str] = set()
+        """Records of an earlier life whose migration may never have begun: nobody is told of them before it is known."""
         self.saving = asyncio.Lock()
         self._epoch = secrets.token_hex(4)
         self._count = 0
@@ -58,12 +60,34 @@ class Herd:
         async with self.saving:
             await asyncio.to_thread(self.keeper.put_record, record)
 
+    async def begun(self, record: Record) -> None:
+        """It was seen to run, or its call has been under way for a while."""
+        self.doubted.discard(record.id)
+        known = next((one for one in self.keeper.records if one.id == record.id), None)
+        if known is None or not known.open or known.phase is not Phase.PREPARING:
+            return
+        try:
+            await self.save(replace(known, phase=Phase.RUNNING))
+        except OSError as error:
+            self.keeper.trouble = f"the ledger cannot be written: {error.strerror}"
+
+    async def withdraw(self, record: Record) -> None:
+        """As if it had never been written down: it has not begun."""
+        try:
+            async with self.saving:
+                await asyncio.to_thread(self.keeper.withdraw, record)
+        except OSError as error:
+            self.keeper.trouble = f"the ledger cannot be written: {error.strerror}"
+            return
+        self.doubted.discard(record.id)
+
     async def end(self, record: Record, phase: Phase, message: str = "") -> None:
         """It has ended; the first word on it counts. What cannot be written down stays open on disk, and is settled by the next life."""
         if any(one.id == record.id and not one.open for one in self.keeper.records):
             return
         ended = replace(record, phase=phase, message=message, ended=time.time())
         self.jobs.pop(record.id, None)
+        self.doubted.discard(record.id)
         try:
             await self.save(ended)
         except OSError as error:
@@ -143,6 +167,8 @@ class Herd:
             job, source = self._job_of(uuid)
             if record is not None and job is not None and jobstats.is_news(job, self.jobs.get(record.id)):
                 self.jobs[record.id] = job
+            if record is not None and job is not None:
+                await self.begun(record)
             if record is None and job is not None and one.vm is not None:
                 target = next(
                     (
@@ -337,7 +363,10 @@ class Herd:
         found = [
             one
             for one in reversed(self.keeper.records)
-            if one.kind is not None and vm in {"", one.vm} and (one.ended is None or one.ended > since)
+            if one.kind is not None
+            and vm in {"", one.vm}
+            and (one.ended is None or one.ended > since)
+            and one.id not in self.doubted
         ]
         return [self._migration(one) for one in found]
 

@@ -54,6 +54,7 @@ class Record(Struct, frozen=True, kw_only=True):
     source: str = ""
     target: str = ""
     phase: Phase = Phase.PREPARING
+    """PREPARING: written down, and the call may not have been made; RUNNING: it was. Only live migrations are so exact."""
     ended: float | None = None
     message: str = ""
     post_copy: bool = False
@@ -140,6 +141,12 @@ class Keeper:
         ended = [one for one in kept if not one.open][:surplus]
         self.records = [one for one in kept if one not in ended]
         self._write("records.json", self.records)
+
+    def withdraw(self, record: Record) -> None:
+        """What was written down and did not begin. Raises OSError."""
+        kept = [one for one in self.records if one.id != record.id]
+        self._write("records.json", kept)
+        self.records = kept
 
     def put_mark(self, host: str, mark: Mark) -> None:
         """Raises OSError."""

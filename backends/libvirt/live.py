@@ -75,6 +75,7 @@ class LiveMoves:
         await asyncio.wait({task}, timeout=EARLY)
         if task.done() and (trouble := task.result()) is not None:
             raise trouble
+        await herd.begun(record)
         return Receipt(task=record.id, note=f"to {target.name}")
 
     async def _carry_out(self, record: Record, source: Site, target: Site, one: Seen) -> BackendError | None:
@@ -175,12 +176,14 @@ class LiveMoves:
     # --- after a restart ----------------------------------------------------------------------------------------
 
     def adopt(self) -> None:
-        """Follow what an earlier life began."""
-        for record in self._herd.keeper.records:
-            if record.open and record.action == "live-migration":
-                self._background(
-                    asyncio.ensure_future(settle(self._herd, record, "evac's worker ended meanwhile"))
-                )
+        """Follow what an earlier life began, or was about to."""
+        herd = self._herd
+        for record in herd.keeper.records:
+            if not record.open or record.action != "live-migration":
+                continue
+            if record.phase is Phase.PREPARING:
+                herd.doubted.add(record.id)
+            self._background(asyncio.ensure_future(settle(herd, record, "evac's worker ended meanwhile")))
 
 
 async def found(herd: Herd, vm_id: str) -> tuple[VM, Seen]:
@@ -245,19 +248,26 @@ def _to_copy(one: Seen, source: Site) -> list[str]:
 
 
 async def settle(herd: Herd, record: Record, why: str) -> None:
-    """Look until libvirt shows no job and the guest is in one place, twice in a row; then end the record by where that is."""
+    """Look until libvirt shows no job and the guest is in one place, twice in a row; then end the record by where that is.
+
+    A migration of which nobody has seen that it began is withdrawn instead: the queue's own rule says what becomes of it.
+    """
     agreed = ""
     while True:
         await asyncio.sleep(1.0)
         told = (await herd.fresh([record.vm]))[record.vm]
         vm = told.vm
+        if told.moving and record.id in herd.doubted:
+            await herd.begun(record)
         if vm is None or told.moving or vm.state in {VMState.UNKNOWN, VMState.MIGRATING}:
             agreed = ""
             continue
         if agreed != vm.host:
             agreed = vm.host
             continue
-        if vm.host == record.source:
+        if vm.host == record.source and record.id in herd.doubted:
+            await herd.withdraw(record)
+        elif vm.host == record.source:
             await herd.end(record, Phase.FAILED, f"{why}; the guest is where it was, and no job runs")
         else:
             fresh = replace(record, target=vm.host)

@@ -165,7 +165,7 @@ class Worker:
                 message=one.message,
             )
             for one in reversed(self.herd.keeper.records)
-            if one.vm == vm and one.started >= since
+            if one.vm == vm and one.started >= since and one.id not in self.herd.doubted
         ]
 
     async def _capabilities(self) -> list[Capability]:

@@ -65,7 +65,7 @@ class Lane:
         self.settled = 0
         """Number of the first probe not judged yet."""
         self.step = self._interval
-        """Nanoseconds between probes now, stretched."""
+        """Nanoseconds between two sendings now."""
         self._unsent = -1
         self._why = ""
         self._hole: tuple[int, str] | None = None
@@ -87,12 +87,12 @@ class Lane:
         """Nanoseconds the answer to a probe sent now may take."""
         return self.window.deadline if self.window is not None else self._deadline
 
-    def pace(self, stretch: float) -> None:
-        """Intervals are stretched by this factor from now on."""
+    def pace(self, stretch: float, ahead: float = 1.0) -> None:
+        """Intervals are stretched by this factor from now on; a move's probes are sent after `ahead` of theirs."""
         self._course.pace(int(self._interval * stretch))
         if self.window is not None:
             self.window.pace(stretch)
-        self.step = max(1, int(self.interval * stretch))
+        self.step = max(1, int(self.interval * stretch * (1.0 if self.window is None else ahead)))
 
     @staticmethod
     def _allow(seconds: float, interval: int) -> int:

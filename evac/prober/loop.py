@@ -26,6 +26,10 @@ from evac.prober.tcp import Knock
 RATE = 10_000
 """Probes per second in all. Above it every interval is stretched alike, and that is said."""
 
+AHEAD = 0.9
+"""Of a move's interval after which the next probe is sent: the tenth that is left is for a turn that comes late, and for
+the round trip, so that a bracket stays within two intervals. Where the rate has no room for that, up to all of it."""
+
 TICK = SECOND // 100
 """From `MANY` probes a second on they are sent together at the ticks of a grid: a tenth of the shortest interval, and at
 most this long. That is fewer wake-ups, and spacing stays even, since intervals are multiples of the grid. The times that
@@ -57,6 +61,7 @@ class Loop:
         self._felt = felt
         self._rate = max(1.0, rate)
         self._stretch = 1.0
+        self._ahead = AHEAD
         self._tick = 0
         self._lanes: dict[str, Lane] = {}
         self._by_token: dict[int, Lane] = {}
@@ -94,7 +99,7 @@ class Loop:
         where, trouble = _where(target)
         lane = Lane(int.from_bytes(os.urandom(8)), target, where=where, wall=self.clocks.wall)
         lane.trouble = trouble
-        lane.pace(self._stretch)
+        lane.pace(self._stretch, self._ahead)
         self._lanes[target.id] = self._by_token[lane.token] = lane
         self._order += 1
         if not trouble:
@@ -125,7 +130,7 @@ class Loop:
         lane.settle(self._seen)
         now = time.monotonic_ns()
         lane.open_window(window, interval=interval, deadline=deadline, now=now)
-        lane.pace(self._stretch)
+        lane.pace(self._stretch, self._ahead)
         lane.chain += 1
         never = _where(lane.target)[1]
         if never:
@@ -173,13 +178,14 @@ class Loop:
     def _reckon(self) -> None:
         self._reckoned = True
         wanted = sum(SECOND / lane.interval for lane in self._lanes.values())
-        shortest = min((lane.interval for lane in self._lanes.values()), default=SECOND)
-        self._tick = min(TICK, shortest // 10) if wanted > MANY else 0
         stretch = max(1.0, wanted / self._rate)
-        if stretch != self._stretch:
-            self._stretch = stretch
+        ahead = min(1.0, max(AHEAD, wanted / self._rate))
+        if (stretch, ahead) != (self._stretch, self._ahead):
+            self._stretch, self._ahead = stretch, ahead
             for lane in self._lanes.values():
-                lane.pace(stretch)
+                lane.pace(stretch, ahead)
+        shortest = min((lane.step for lane in self._lanes.values()), default=SECOND)
+        self._tick = min(TICK, shortest // 10) if wanted > MANY else 0
 
     # --- the loop ----------------------------------------------------------------------------------------
 
@@ -299,7 +305,7 @@ class Loop:
             lane = self._by_token.get(token)
             if lane is not None and lane.window is not None and lane.window.name == window:
                 measure = lane.close_window(self._seen)
-                lane.pace(self._stretch)
+                lane.pace(self._stretch, self._ahead)
                 self._reckoned = False
                 if self._felt is not None:
                     self._felt(window, measure)

@@ -161,9 +161,12 @@ class Course:
 
     def _gap(self, bad: _Bad, *, came: int | None) -> Gap:
         bounded = came is not None and self._last_good is not None
+        most = came - self._last_good if bounded else None  # type: ignore[operator]  # bounded: both are known
+        wide = 0 if most is None or bad.blind else max(0, most - bad.least - 2 * self.interval)
         return Gap(
             least=_s(bad.least),
-            most=_s(came - self._last_good) if bounded else None,  # type: ignore[operator]  # bounded: both are known
+            most=None if most is None else _s(most),
+            wide=_s(wide),
             began=self._wall(bad.first),
             lost=bad.lost,
             late=bad.late,

@@ -28,7 +28,7 @@ def ours(addresses: list[str], interval: float, seconds: float) -> dict[str, flo
     _turn(loop, began + seconds)
     cpu, lasted = time.process_time() - cpu, time.monotonic() - began
     jitter = [
-        abs(lane._sent[n % 2048] - lane._sent[(n - 1) % 2048] - interval * 1e9) / 1e6
+        abs(lane._sent[n % 2048] - lane._sent[(n - 1) % 2048] - lane.step) / 1e6
         for lane in list(loop._lanes.values())[:200]
         for n in range(max(lane.next - 1000, lane.next - int(seconds / interval) + 6), lane.next)
     ]

@@ -98,7 +98,7 @@ async def test_kills_of_the_engine_during_a_drain_lose_and_repeat_nothing(
 ) -> None:
     """SIGKILL of the engine, its worker with it, at random moments: each guest arrives once by libvirt's own events.
 
-    A move goes on without evac. One that was written down but not yet begun is told as failed, the guest where it was.
+    A move goes on without evac. One that was written down and had not begun goes back into the queue, and says so.
     """
     chance = random.Random(SEED)
     kvm.last(6)
@@ -115,21 +115,16 @@ async def test_kills_of_the_engine_during_a_drain_lose_and_repeat_nothing(
             kvm_rig.kill()
             kills += 1
             await kvm_rig.start()
-        ended = await kvm_rig.closed(order, seconds=120)
-        where, jobs = kvm.running(), moves((await kvm_rig.fresh()).jobs)
-        if ended.state is not OrderState.DONE:  # a move that was not begun when the engine died has failed
-            again = await kvm_rig.evac_later("drain", "kvm01", "--yes", "--reason", "the rest", patience=120)
-            assert again.returncode == 0, again.stdout + again.stderr
+        ended = await kvm_rig.closed(order, seconds=180)
+        jobs = moves((await kvm_rig.fresh()).jobs)
     told = f"seed {SEED}, {kills} kills, {in_flight} with a move in flight: {events.seen}\n{kvm_rig.words()}"
     assert in_flight, f"the kills met an idle engine: {told}"
+    assert ended.state is OrderState.DONE, f"{jobs} {told}"
+    assert {job.state for job in jobs} == {JobState.DONE}, f"{jobs} {told}"
+    where = kvm.running()
     assert {name for name, found in where.items() if len(found) == 1} == set(HOME), (
         f"lost or doubled: {where} {told}"
     )
-    for job in jobs:
-        stays = where[job.action.name] == ["kvm01"] if isinstance(job.action, LiveMigrate) else False
-        assert job.state is (JobState.FAILED if stays else JobState.DONE), f"{job} {told}"
-        assert not stays or (job.reason and job.next_step), f"{job} {told}"
-    where = kvm.running()
     assert {name for name, found in where.items() if len(found) == 1} == set(HOME), (
         f"lost or doubled: {where} {told}"
     )

@@ -272,6 +272,16 @@ def test_stretched_intervals_are_told_as_they_were_and_are_not_blind() -> None:
     assert felt.gaps == ()
 
 
+def test_a_moves_probes_are_sent_before_their_interval_is_over_and_the_usual_ones_on_time() -> None:
+    made = lane(interval=1.0)
+    made.pace(1.0, 0.9)
+    assert made.step == 1000 * MS
+    made.open_window("move", interval=0.1, deadline=None, now=0)
+    made.pace(1.0, 0.9)
+    assert made.step == 90 * MS
+    assert close(made, 450).interval == 0.1
+
+
 def test_the_ring_holds_when_nothing_ever_answers() -> None:
     made = lane(interval=0.01, deadline=20.0)
     for number in range(RING * 2):

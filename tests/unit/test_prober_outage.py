@@ -156,6 +156,17 @@ def test_a_guest_whose_answers_all_come_late_answers() -> None:
     assert made.answers_now is True
 
 
+def test_a_bracket_that_is_wider_than_two_intervals_says_by_how_much() -> None:
+    made = course(100 * MS)
+    for at in (0, 90, 180):
+        made.answered(at * MS)
+    made.unanswered(270 * MS)
+    made.unanswered(360 * MS)
+    made.answered(475 * MS, 480 * MS)
+    (gap,) = made.gaps
+    assert (gap.least, gap.most, gap.wide) == (0.09, 0.3, 0.01)
+
+
 @given(
     start=st.integers(0, 3_000 * MS),
     length=st.integers(0, 5_000 * MS),
@@ -184,6 +195,8 @@ def test_the_truth_is_in_the_bracket_and_the_bracket_is_two_intervals_wide(
         assert gap.most is not None
         assert round(gap.least * SECOND) <= length <= round(gap.most * SECOND)
         assert (gap.most - gap.least) * SECOND <= 2 * (interval + slack) + 1
+        assert round((gap.most - gap.least - gap.wide) * SECOND) <= 2 * interval
+        assert not gap.wide or slack
     else:
         assert length <= interval + slack
 
