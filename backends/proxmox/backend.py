@@ -10,15 +10,20 @@ from typing import TypeVar
 
 from backends.proxmox.changing import Changes
 from backends.proxmox.client import Client
-from backends.proxmox.inventory import Memory, Poll
+from backends.proxmox.disks import Chains
+from backends.proxmox.inventory import Poll
+from backends.proxmox.knowing import Knowledge
 from backends.proxmox.looking import Looks
 from backends.proxmox.marks import Marks
+from backends.proxmox.memory import Memory
+from backends.proxmox.options import Options
+from backends.proxmox.preflight import Preflight
 from backends.proxmox.reading import Reader
 from backends.trouble import unaffected
 from evac.backend import Receipt, Settings
 from evac.errors import BackendError, Forbidden, ReadOnly, Refused, Uncertain, Unreachable
 from evac.lanes import Lane
-from evac.model import Capability, Finding, Host, Inventory, Problem, Sighting, TaskRecord
+from evac.model import Capability, Finding, Host, Inventory, MoveCheck, Problem, Sighting, TaskRecord
 
 T = TypeVar("T")
 
@@ -28,6 +33,7 @@ ASK_AGAIN = 600.0
 ABLE = (
     "live_migrate",
     "cold_migrate",
+    "move_storage",
     "reset_state",
     "abort",
     "start",
@@ -63,9 +69,31 @@ class ProxmoxBackend:
         self._changes = Lane(f"{name}-change", 4, self._closed_change)
         self._memory = Memory()
         self._marks = Marks(settings.state_dir, settings.name)
-        self._poll = Poll(self.client, self._reader, self._polls, self._memory, self._marks)
-        self._looks = Looks(self.client, self._reader, self._memory)
-        self._acts = Changes(settings, self.client, self._reader, self._looks, self._marks)
+        self._facts = Lane(f"{name}-facts", 2, self._closed)
+        options: Options = settings.options
+        self._knowledge = Knowledge(
+            self.client, self._reader, self._memory, self._facts, agents=options.guest_agent
+        )
+        self._poll = Poll(
+            self.client,
+            self._reader,
+            self._polls,
+            self._memory,
+            marks=self._marks,
+            knowledge=self._knowledge,
+        )
+        self._chains = Chains(self.client, self._reader)
+        self._looks = Looks(self.client, self._reader, self._memory, self._knowledge, self._chains)
+        self._preflight = Preflight(self.client, self._reader, self._looks, self._knowledge, self._memory)
+        self._acts = Changes(
+            settings,
+            self.client,
+            self._reader,
+            self._looks,
+            marks=self._marks,
+            knowledge=self._knowledge,
+            chains=self._chains,
+        )
         self._one_poll = asyncio.Lock()
         self._forbidden: dict[str, tuple[float, str]] = {}
 
@@ -83,6 +111,7 @@ class ProxmoxBackend:
         found = await asyncio.gather(
             *(self._sights.run(_bind(lambda vm: self._looks.sighting(vm, tasks), vm)) for vm in wanted)
         )
+        self._knowledge.ask_addresses(wanted)
         return dict(zip(wanted, found, strict=True))
 
     async def host(self, host: str) -> Host | None:
@@ -103,6 +132,19 @@ class ProxmoxBackend:
         """From the task lists of all nodes, with the reasons of failures from their logs."""
         return await self._sights.run(lambda: self._looks.records(vm, since))
 
+    async def check_migration(self, vm: str, targets: Sequence[str]) -> Sequence[MoveCheck]:
+        """Proxmox VE's own check, and what it does not look at: CPUs, memory, maintenance, versions."""
+        options: Options = self._settings.options
+        return await self._sights.run(
+            lambda: self._preflight(
+                vm,
+                targets,
+                moves=options.migration,
+                marks=self._marks,
+                ask=self._acts.precondition,
+            )
+        )
+
     # --- changing -----------------------------------------------------------------------------------------------
 
     async def live_migrate(self, vm: str, to: str) -> Receipt:
@@ -112,6 +154,10 @@ class ProxmoxBackend:
     async def cold_migrate(self, vm: str, to: str) -> Receipt:
         """A stopped guest; a running container with a restart; a running guest under HA by its relocation."""
         return await self._changing("cold_migrate", lambda: self._acts.cold_migrate(vm, to))
+
+    async def move_storage(self, vm: str, storage: str, to: str) -> Receipt:
+        """One disk per task. Several disks follow each other while evac runs, which the receipt's note tells."""
+        return await self._changing("move_storage", lambda: self._acts.move_storage(vm, storage, to))
 
     async def abort(self, vm: str, migration: str) -> Receipt:
         """Stops the task; the guest stays where it is."""
@@ -185,7 +231,9 @@ class ProxmoxBackend:
 
     async def close(self) -> None:
         """Ends the threads that are idle; those that wait for an answer are left to their time-outs."""
-        for lane in (self._polls, self._sights, self._changes):
+        self._knowledge.close()
+        self._chains.closed.set()
+        for lane in (self._polls, self._sights, self._changes, self._facts):
             lane.close()
         self.client.close()
 

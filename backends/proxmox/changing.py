@@ -6,8 +6,10 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from backends.proxmox.client import Client, path
+from backends.proxmox.disks import Chains, move_one
 from backends.proxmox.guard import UNLOCK
 from backends.proxmox.inventory import up
+from backends.proxmox.knowing import Knowledge
 from backends.proxmox.looking import Looks
 from backends.proxmox.marks import Mark, Marks
 from backends.proxmox.options import Moves, Options
@@ -29,8 +31,18 @@ class Changes:
     """One call each. What is read before is read for the change: its failure means that nothing was sent."""
 
     def __init__(
-        self, settings: Settings, client: Client, reader: Reader, looks: Looks, marks: Marks
+        self,
+        settings: Settings,
+        client: Client,
+        reader: Reader,
+        looks: Looks,
+        *,
+        marks: Marks,
+        knowledge: Knowledge,
+        chains: Chains,
     ) -> None:
+        self._knowledge = knowledge
+        self._chains = chains
         self._settings = settings
         self._client = client
         self._reader = reader
@@ -176,6 +188,63 @@ class Changes:
         return (
             marked | by_ha | {name for name, lrm in manager.lrm_status.items() if lrm.mode == "maintenance"}
         )
+
+    def move_storage(self, vm: str, storage: str, to: str) -> Receipt:
+        """Its disks go to another storage. With `to`, local disks and the guest go there in one task."""
+        what = f"the move of the disks of guest {vm}"
+        row = self._before(lambda: self._looks.find(vm), what)
+        node, _, name = storage.rpartition("/")
+        place = to or row.node
+        self._before(lambda: self._storage_on(place, name, node, what), what)
+        config = self._before(lambda: self._knowledge.config(row), what)
+        held = {disk: self._knowledge.datastore(row.node, on) for disk, on in config.disks.items()}
+        if place != row.node:
+            return self._along(row, place, name, held, what)
+        due = [disk for disk, on in held.items() if on != storage]
+        if not due:
+            raise self._refused(f"{what}: they lie on {name} already.", "")
+        limit = self._moves.bandwidth * 1024
+        begin = {disk: move_one(self._client, row, disk, name, limit) for disk in due}
+        first, *_ = due
+        upid = begin.pop(first)()
+        self._looks.remember(upid)
+        if not begin:
+            return Receipt(task=upid)
+        self._chains.begin(row, upid, begin)
+        note = f"{first} first; then one by one, while evac runs: {', '.join(begin)}"
+        return Receipt(task=upid, note=note)
+
+    def _along(self, row: Resource, place: str, name: str, held: dict[str, str], what: str) -> Receipt:
+        """A migration with a map of storages, which copies what lies on the node and leaves shared disks alone."""
+        if shared := [disk for disk, on in held.items() if "/" not in on and on != name]:
+            raise self._refused(
+                f"{what}: {', '.join(shared)} lie on shared storage, which a migration leaves where it is.",
+                "Move the disks first, then the guest.",
+            )
+        if managed(row):
+            raise self._refused(
+                f"{what}: HA moves it, and is not told a storage.", "Take it out of HA first."
+            )
+        running = row.status != "stopped"
+        if row.type == "lxc":
+            form: dict[str, str | int] = {"target": place, "target-storage": name}
+            form |= {"restart": 1} if running else {}
+        else:
+            form = {"target": place, "targetstorage": name}
+            form |= {"online": 1, "with-local-disks": 1} if running else {}
+        where = path("nodes", row.node, row.type, row.vmid, "migrate")
+        upid = self._client.change("POST", where, form, what=what)
+        self._looks.remember(upid)
+        return Receipt(task=upid)
+
+    def _storage_on(self, place: str, name: str, node: str, what: str) -> None:
+        rows, _ = self._reader.resources("storage")
+        found = next((one for one in rows if one.storage == name and one.node == place), None)
+        if found is None or (node and node != place) or found.status != "available":
+            raise self._refused(
+                f"{what}: {name} is not there for {place}.",
+                "Choose a storage that the node can use: pvesm status.",
+            )
 
     def abort(self, vm: str, migration: str) -> Receipt:
         """By its task, on the node that runs it. Proxmox VE says yes also to a task that has ended, so it is looked at."""

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from backends.proxmox import mapping
 from backends.proxmox.client import Client
+from backends.proxmox.knowing import Knowledge
 from backends.proxmox.mapping import Details, Facts, Load, Maintenance, Run
 from backends.proxmox.marks import Marks
-from backends.proxmox.payload import ClusterRow, ManagerAnswer, NodeStatus, Resource, Task
+from backends.proxmox.memory import Memory
+from backends.proxmox.payload import ClusterRow, NodeStatus, Resource, Task
 from backends.proxmox.reading import Reader
 from backends.proxmox.upid import Upid, parse
 from evac.clock import wall
@@ -43,33 +44,20 @@ WATCHED = frozenset(mapping.MOVES) | mapping.DISKS
 """Types of tasks that are moves."""
 
 
-class Memory:
-    """What is known of the cluster between calls. Thread-safe: looks and polls share it."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.rows: dict[int, tuple[Resource, Facts, VM]] = {}
-        self.facts: dict[int, Facts] = {}
-        self.nodes: dict[str, Resource] = {}
-        self.details: dict[str, tuple[float, Details | None]] = {}
-        self.manager = ManagerAnswer()
-        self.version = ""
-
-    def row(self, vm: str) -> Resource | None:
-        """The guest as it was listed last."""
-        held = self.rows.get(int(vm)) if vm.isdecimal() else None
-        return held[0] if held else None
-
-    def facts_of(self, row: Resource) -> Facts:
-        """What is known of it besides; after a move its disks are not."""
-        facts = self.facts.get(row.vmid, mapping.NONE)
-        return facts if facts.node == row.node else Facts(addresses=facts.addresses)
-
-
 class Poll:
     """Remembers the mark, and the missing rights, between polls. One poll at a time."""
 
-    def __init__(self, client: Client, reader: Reader, lane: Lane, memory: Memory, marks: Marks) -> None:
+    def __init__(
+        self,
+        client: Client,
+        reader: Reader,
+        lane: Lane,
+        memory: Memory,
+        *,
+        marks: Marks,
+        knowledge: Knowledge,
+    ) -> None:
+        self._knowledge = knowledge
         self._client = client
         self._reader = reader
         self._lane = lane
@@ -93,7 +81,9 @@ class Poll:
         )
         self._memory.manager = manager
         nodes = {row.node: row for row in rows if row.type == "node"}
+        self._memory.learn_stores(row for row in rows if row.type == "storage")
         await self._details(nodes, problems)
+        await self._knowledge.fill([row for row in rows if row.type in mapping.GUESTS])
         migrations = await self._migrations(tasks, rows)
         complete = since != self._mark() or not since
         changed, gone, every = await self._lane.run(lambda: self._compare(rows))

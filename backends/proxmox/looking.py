@@ -6,10 +6,15 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from backends.proxmox import mapping
 from backends.proxmox.client import Client
-from backends.proxmox.inventory import WATCHED, Memory
+from backends.proxmox.disks import Chains
+from backends.proxmox.inventory import WATCHED
+from backends.proxmox.knowing import Knowledge
 from backends.proxmox.mapping import Run
+from backends.proxmox.memory import Memory
 from backends.proxmox.payload import Resource, Task, TaskStatus
 from backends.proxmox.reading import Reader
 from backends.proxmox.tasklog import Story
@@ -27,7 +32,11 @@ OF_ONE = 8
 class Looks:
     """Blocking; every method may be called from several threads at once."""
 
-    def __init__(self, client: Client, reader: Reader, memory: Memory) -> None:
+    def __init__(
+        self, client: Client, reader: Reader, memory: Memory, knowledge: Knowledge, chains: Chains
+    ) -> None:
+        self._chains = chains
+        self._knowledge = knowledge
         self._client = client
         self._reader = reader
         self._memory = memory
@@ -96,7 +105,7 @@ class Looks:
         moves = tuple(self._migration(run, place) for run in runs)
         if row is None:
             return Sighting(vm=None, migrations=moves)
-        noun = mapping.vm(self._client.cluster, row, self._memory.facts_of(row))
+        noun = mapping.vm(self._client.cluster, row, self._knowledge.refreshed(row))
         return Sighting(vm=noun, migrations=moves)
 
     def _migration(self, run: Run, place: str) -> Migration:
@@ -112,7 +121,20 @@ class Looks:
         rows = {task.upid: task for task in tasks}
         with self._lock:
             known = [upid for upid in self._own.get(vm, ()) if upid.kind in WATCHED]
-        return [self.run(upid, rows.get(upid.text)) for upid in reversed(known)]
+        runs = [self.run(upid, rows.get(upid.text)) for upid in reversed(known)]
+        return [whole for run in runs if (whole := self._whole(run)) is not None]
+
+    def _whole(self, run: Run) -> Run | None:
+        """Disks that are moved one by one are one move, by the name of its first task; None for those after it."""
+        chain = self._chains.of(run.upid.text)
+        if chain is None:
+            return run
+        if chain.first != run.upid.text:
+            return None
+        over = chain.over.is_set()
+        latest = parse(chain.tasks[-1])
+        story = self._story(latest, ended=False) if latest and not over else run.story
+        return replace(run, running=not over, exit=chain.exit if over else "", story=story)
 
     def run(self, upid: Upid, row: Task | None) -> Run:
         """How the task stands: by its row when that says that it ended, else by a look at the task itself."""

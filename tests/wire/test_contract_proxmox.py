@@ -17,15 +17,14 @@ from evac.backend import Call, ConfirmsMoves, Settings  # noqa: E402
 from evac.errors import Refused  # noqa: E402
 from evac.model import HostState, Phase, VMState  # noqa: E402
 from tests.contract.cluster import Cluster, Record, WorldCluster  # noqa: E402
+from tests.contract.placing import other_store  # noqa: E402
 from tests.contract.suite import ContractSuite, Seen  # noqa: E402
 
 
 class SimulatedPve(WorldCluster):
     """The same world as the direct backend's, behind Proxmox VE's REST wire."""
 
-    cannot = frozenset(
-        {"confirm_move", "revert_move", "evacuate", "force_complete", "force_down", "answer", "move_storage"}
-    )
+    cannot = frozenset({"confirm_move", "revert_move", "evacuate", "force_complete", "force_down", "answer"})
 
     def __init__(self, state: Path) -> None:
         super().__init__()
@@ -86,7 +85,9 @@ class TestProxmoxBackend(ContractSuite):
         told = {one.action: one.why_not for one in await backend.capabilities() if not one.able}
         assert "nothing to confirm" in told["confirm_move"]
 
-    async def test_a_forced_migration_arrives_long_before_its_time(self, backend: Any) -> None:
+    async def test_a_forced_migration_arrives_long_before_its_time(
+        self, cluster: Cluster, backend: Any, seen: Seen
+    ) -> None:
         """Nobody can ask for it: Proxmox VE raises the allowed downtime by itself, which is told."""
         told = {one.action: one.why_not for one in await backend.capabilities() if not one.able}
         assert "downtime" in told["force_complete"]
@@ -98,7 +99,7 @@ class TestProxmoxBackend(ContractSuite):
         with pytest.raises(Refused, match="not locked"):
             await backend.reset_state(seen.vm.id, "active")
 
-    async def test_a_host_that_is_up_is_not_evacuated(self, backend: Any) -> None:
+    async def test_a_host_that_is_up_is_not_evacuated(self, backend: Any, seen: Seen) -> None:
         """Neither is one that is down: HA does it, or a human, and what each can do is told."""
         told = {one.action: one.why_not for one in await backend.capabilities() if not one.able}
         assert "HA restarts" in told["evacuate"]
@@ -122,6 +123,20 @@ class TestProxmoxBackend(ContractSuite):
         with pytest.raises(Refused, match="offline"):
             await backend.live_migrate(seen.vm.id, seen.target)
         await self._until_on(cluster, backend, seen.vm.id, seen.source)
+
+    @pytest.mark.parametrize("along", [False, True], ids=["disks only", "with its host"])
+    async def test_disks_move_while_the_vm_runs_and_are_seen_only_on_the_target(
+        self, cluster: Cluster, backend: Any, seen: Seen, along: bool
+    ) -> None:
+        """Disks on shared storage do not move with the guest: a migration leaves them where they are, so it is refused."""
+        if not along:
+            await super().test_disks_move_while_the_vm_runs_and_are_seen_only_on_the_target(
+                cluster, backend, seen, along=False
+            )
+            return
+        store = other_store(seen.inventory.datastores, seen.vm, seen.target)
+        with pytest.raises(Refused, match="leaves where it is"):
+            await backend.move_storage(seen.vm.id, store.id, seen.target)
 
     async def test_every_changing_call_is_recorded_as_it_went_over_the_wire(
         self, cluster: Cluster, seen: Seen

@@ -1,0 +1,186 @@
+"""What the list of all guests does not tell: on which storages their disks lie, and which addresses they have.
+
+A config and an agent's answer are one call per guest, so they are read where a guest is looked at, and of all others a
+few per poll, in the background: some hundred guests are known within a minute, ten thousand within the hour.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+
+import msgspec
+from msgspec.structs import replace
+
+from backends.proxmox import config, mapping
+from backends.proxmox.client import Client, path
+from backends.proxmox.config import GuestConfig
+from backends.proxmox.mapping import Facts
+from backends.proxmox.memory import Memory
+from backends.proxmox.payload import AgentAnswer, AgentInterface, ContainerInterface, Resource
+from backends.proxmox.reading import Reader
+from evac.errors import BackendError
+from evac.lanes import Lane
+
+BATCH = 32
+"""Configs read per poll."""
+
+FIRST = 64
+"""A cluster of so many guests or fewer has its first poll wait for them."""
+
+PATIENCE = 3.0
+"""Seconds that poll waits at most."""
+
+CONFIG_AGE = 3600.0
+"""Seconds for which a config is believed where nobody looks."""
+
+LOOK_AGE = 5.0
+"""The same where somebody looks: a move of disks is judged by it."""
+
+ADDRESS_AGE = 300.0
+"""Seconds until an agent that was asked, whether it answered or not, is asked again."""
+
+
+class Knowledge:
+    """Reads facts of guests into the memory."""
+
+    def __init__(self, client: Client, reader: Reader, memory: Memory, lane: Lane, *, agents: bool) -> None:
+        """`agents`: whether guest agents may be asked."""
+        self._client = client
+        self._reader = reader
+        self._memory = memory
+        self._lane = lane
+        self._agents = agents
+        self._config_at: dict[int, float] = {}
+        self._asked_at: dict[int, float] = {}
+        self._tasks: set[asyncio.Task[object]] = set()
+        self._filling: asyncio.Task[object] | None = None
+
+    # --- configs -------------------------------------------------------------------------------------------------
+
+    def config(self, row: Resource) -> GuestConfig:
+        """The guest's config, read now, which is remembered. Blocking."""
+        found = config.read(self._reader.config(row))
+        stores = tuple(sorted({self._memory.datastore(row.node, name) for name in found.disks.values()}))
+        held = self._memory.facts.get(row.vmid, mapping.NONE)
+        local = any("/" in store for store in stores)
+        self._memory.facts[row.vmid] = replace(
+            held, node=row.node, datastores=stores, local_disk=local if stores else None
+        )
+        self._config_at[row.vmid] = time.monotonic()
+        return found
+
+    def datastore(self, node: str, storage: str) -> str:
+        """Its Datastore.id."""
+        return self._memory.datastore(node, storage)
+
+    def refreshed(self, row: Resource) -> Facts:
+        """What is known of a guest that is looked at. Blocking; where its config cannot be read, what was known."""
+        age = time.monotonic() - self._config_at.get(row.vmid, float("-inf"))
+        if age > LOOK_AGE or self._memory.facts_of(row).node != row.node:
+            with suppress(BackendError):
+                self.config(row)
+        return self._memory.facts_of(row)
+
+    async def fill(self, rows: Sequence[Resource]) -> None:
+        """Begin to read what is not known of some guests; of a few in all, wait for it a moment."""
+        if self._filling is not None and not self._filling.done():
+            return
+        few = len(rows) <= FIRST
+        due = [row for row in rows if self._is_due(row)][: FIRST if few else BATCH]
+        if not due:
+            return
+        self._filling = self._begin(self._fill(due))
+        if few:
+            await asyncio.wait({self._filling}, timeout=PATIENCE)
+
+    def _is_due(self, row: Resource) -> bool:
+        age = time.monotonic() - self._config_at.get(row.vmid, float("-inf"))
+        moved = self._memory.facts_of(row).node != row.node
+        return row.status != "unknown" and (age > CONFIG_AGE or (moved and age > LOOK_AGE))
+
+    async def _fill(self, rows: Iterable[Resource]) -> None:
+        await asyncio.gather(*(self._lane.run(_bound(self._fill_one, row)) for row in rows))
+
+    def _fill_one(self, row: Resource) -> None:
+        self._config_at[row.vmid] = time.monotonic()
+        with suppress(BackendError):
+            self.config(row)
+
+    # --- addresses -----------------------------------------------------------------------------------------------
+
+    def ask_addresses(self, vms: Iterable[str]) -> None:
+        """Begin to ask the agents of guests that somebody looks at; nobody waits for one that is silent."""
+        if not self._agents:
+            return
+        now = time.monotonic()
+        for vm in vms:
+            row = self._memory.row(vm)
+            if (
+                row is None
+                or row.status != "running"
+                or now - self._asked_at.get(row.vmid, -1e9) < ADDRESS_AGE
+            ):
+                continue
+            self._asked_at[row.vmid] = now
+            self._begin(self._lane.run(_bound(self._ask, row)))
+
+    def _ask(self, row: Resource) -> None:
+        with suppress(BackendError, msgspec.MsgspecError):
+            found = self._of_container(row) if row.type == "lxc" else self._of_agent(row)
+            held = self._memory.facts.get(row.vmid, mapping.NONE)
+            self._memory.facts[row.vmid] = replace(held, addresses=found)
+
+    def _of_agent(self, row: Resource) -> tuple[str, ...]:
+        where = path("nodes", row.node, "qemu", row.vmid, "agent", "network-get-interfaces")
+        answer = self._client.read(AgentAnswer, where, what=f"the guest agent of {row.vmid}")
+        if not isinstance(answer.result, list):
+            return ()
+        return addresses(answer.result)
+
+    def _of_container(self, row: Resource) -> tuple[str, ...]:
+        where = path("nodes", row.node, "lxc", row.vmid, "interfaces")
+        rows = self._client.read(list[ContainerInterface], where, what=f"the interfaces of {row.vmid}")
+        texts = [text.partition("/")[0] for one in rows for text in (one.inet, one.inet6) if text]
+        return usable(texts)
+
+    # --- tasks of the loop ---------------------------------------------------------------------------------------
+
+    def _begin(self, work: object) -> asyncio.Task[object]:
+        task: asyncio.Task[object] = asyncio.ensure_future(work)  # type: ignore[call-overload]
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[object]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # a lane that was closed: nobody waits for it any more
+
+    def close(self) -> None:
+        """Waits for nobody."""
+        for task in list(self._tasks):
+            task.cancel()
+
+
+def addresses(interfaces: Iterable[AgentInterface]) -> tuple[str, ...]:
+    """Those others could reach, in the order of the interfaces."""
+    return usable(one.address for interface in interfaces for one in interface.addresses)
+
+
+def usable(texts: Iterable[str]) -> tuple[str, ...]:
+    """Without loopback, link-local and nonsense."""
+    found: list[str] = []
+    for text in texts:
+        with suppress(ValueError):
+            address = ipaddress.ip_address(text)
+            if not (address.is_loopback or address.is_link_local) and str(address) not in found:
+                found.append(str(address))
+    return tuple(found)
+
+
+def _bound(work: Callable[[Resource], None], row: Resource) -> Callable[[], None]:
+    return lambda: work(row)

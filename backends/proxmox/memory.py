@@ -1,0 +1,41 @@
+"""What is known of the cluster between calls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from backends.proxmox import mapping
+from backends.proxmox.mapping import Details, Facts
+from backends.proxmox.payload import ManagerAnswer, Resource
+from evac.model import VM
+
+
+class Memory:
+    """Looks and polls share it; each value is replaced as a whole, so no lock is needed."""
+
+    def __init__(self) -> None:
+        self.rows: dict[int, tuple[Resource, Facts, VM]] = {}
+        self.facts: dict[int, Facts] = {}
+        self.nodes: dict[str, Resource] = {}
+        self.details: dict[str, tuple[float, Details | None]] = {}
+        self.manager = ManagerAnswer()
+        self.version = ""
+        self.shared: dict[str, bool] = {}
+
+    def row(self, vm: str) -> Resource | None:
+        """The guest as it was listed last."""
+        held = self.rows.get(int(vm)) if vm.isdecimal() else None
+        return held[0] if held else None
+
+    def facts_of(self, row: Resource) -> Facts:
+        """What is known of it besides; after a move its disks are not."""
+        facts = self.facts.get(row.vmid, mapping.NONE)
+        return facts if facts.node == row.node else Facts(addresses=facts.addresses)
+
+    def learn_stores(self, rows: Iterable[Resource]) -> None:
+        """Which storages are the same on every node."""
+        self.shared = {row.storage: bool(row.shared) for row in rows}
+
+    def datastore(self, node: str, storage: str) -> str:
+        """The id of the datastore that a node's storage of that name is; as `mapping.datastores` makes them."""
+        return storage if self.shared.get(storage, False) else f"{node}/{storage}"
