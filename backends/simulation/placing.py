@@ -61,12 +61,14 @@ class Placing:
 
     # --- moving disks ----------------------------------------------------------------------------
 
-    def move(self, vm_id: str, storage: str, to: str = "") -> SimAction:
+    def move(
+        self, vm_id: str, storage: str, to: str = "", *, request: str = "", user: str = "admin"
+    ) -> SimAction:
         """Ask for it. Raises Denied."""
         world, vm = self._world, self._world.vm(vm_id)
         self._admit(vm, storage, to)
         fault = world.strike("move_storage", vm)
-        action = world.new_action(vm, "move-storage", "move_storage")
+        action = world.new_action(vm, "move-storage", "move_storage", request=request, user=user)
         if fault is not None and fault.kind is Kind.NEVER_STARTS:
             return action
         move = world.new_move(vm, MigrationKind.STORAGE, action, status="running", asked=to)

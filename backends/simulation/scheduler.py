@@ -25,19 +25,20 @@ def fits(world: World, host: SimHost, vm: SimVM) -> bool:
 
 
 def takes(world: World, host: SimHost, vm: SimVM) -> bool:
-    """True when the scheduler would place this VM there."""
+    """True when the scheduler would place this VM there. A VM of no zone may go to any."""
     return (
         host.name != vm.host
         and world.host_up(host)
         and not host.maintenance
-        and host.zone == vm.zone
+        and vm.zone in ("", host.zone)
         and fits(world, host, vm)
     )
 
 
-def cpu_allows(source: SimHost, target: SimHost) -> bool:
+def cpu_allows(vm: SimVM, source: SimHost, target: SimHost) -> bool:
     """A running guest needs every CPU feature it has seen."""
-    return source.cpu_vendor == target.cpu_vendor and set(source.cpu_features) <= set(target.cpu_features)
+    seen = source.cpu_features if vm.cpu_features is None else vm.cpu_features
+    return source.cpu_vendor == target.cpu_vendor and set(seen) <= set(target.cpu_features)
 
 
 def choose(world: World, vm: SimVM, to: str, *, live: bool) -> tuple[str, str]:
@@ -50,7 +51,7 @@ def choose(world: World, vm: SimVM, to: str, *, live: bool) -> tuple[str, str]:
         return "", NO_VALID_HOST
     if live:
         source = world.hosts[vm.host]
-        fitting = [host for host in candidates if cpu_allows(source, host)]
+        fitting = [host for host in candidates if cpu_allows(vm, source, host)]
         if not fitting:
             return "", BAD_CPU if to else NO_VALID_HOST
         candidates = fitting

@@ -97,6 +97,8 @@ class SimVM:
     """It stands still until this is answered."""
     resized_from: str = ""
     """Source of a cold migration that waits for confirm or revert."""
+    cpu_features: tuple[str, ...] | None = None
+    """What its CPU had when it was started, where that is less than its host has (EVC). None: all of its host's."""
 
 
 @dataclass(slots=True)
