@@ -35,9 +35,9 @@ def takes(world: World, host: SimHost, vm: SimVM) -> bool:
     )
 
 
-def cpu_allows(vm: SimVM, source: SimHost, target: SimHost) -> bool:
-    """A running guest needs every CPU feature it has seen."""
-    seen = source.cpu_features if vm.cpu_features is None else vm.cpu_features
+def cpu_allows(source: SimHost, target: SimHost, vm: SimVM | None = None) -> bool:
+    """A running guest needs every CPU feature it has seen: its host's, unless it was given less."""
+    seen = source.cpu_features if vm is None or vm.cpu_features is None else vm.cpu_features
     return source.cpu_vendor == target.cpu_vendor and set(seen) <= set(target.cpu_features)
 
 
@@ -51,7 +51,7 @@ def choose(world: World, vm: SimVM, to: str, *, live: bool) -> tuple[str, str]:
         return "", NO_VALID_HOST
     if live:
         source = world.hosts[vm.host]
-        fitting = [host for host in candidates if cpu_allows(vm, source, host)]
+        fitting = [host for host in candidates if cpu_allows(source, host, vm)]
         if not fitting:
             return "", BAD_CPU if to else NO_VALID_HOST
         candidates = fitting

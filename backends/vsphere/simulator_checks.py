@@ -77,7 +77,7 @@ def _state(wish: Wish) -> list[Data]:
 
 def _cpu(site: Site, wish: Wish) -> list[Data]:
     source, target = site.world.hosts[wish.vm.host], wish.target
-    if scheduler.cpu_allows(wish.vm, source, target):
+    if scheduler.cpu_allows(source, target, wish.vm):
         return []
     ref = site.host_ref(target.name)
     if source.cpu_vendor != target.cpu_vendor:

@@ -179,7 +179,7 @@ class Moves:
             if wish.store.id not in vm.datastores:
                 world.placing.move(vm.id, wish.store.id, elsewhere, **asked)
             elif power_state(vm) == "poweredOff":
-                world.cold.migrate(vm.id, elsewhere, **asked)
+                world.cold.migrate(vm.id, elsewhere, at_once=True, **asked)
             else:
                 world.live.migrate(vm.id, elsewhere, **asked)
         except Denied as denied:
@@ -203,9 +203,6 @@ class Moves:
         match move.status:
             case "queued":
                 task.state, task.started = "queued", None
-            case "finished":
-                self._objects.world.cold.confirm(wish.vm.id)
-                self._tasks.succeed(task, at=move.updated)
             case "completed" | "confirmed":
                 if move.target == wish.vm.host:
                     self._rewire(wish)
@@ -244,7 +241,7 @@ class Moves:
             elif move.kind is MigrationKind.LIVE:
                 world.live.abort(vm.id, move.id)
             else:
-                raise refuse("NotSupported", "The operation is not supported on the object.")
+                world.cold.abort(vm.id)
         except Denied as denied:
             raise refuse("InvalidState", denied.message) from None
         task.cancelled = True

@@ -9,12 +9,11 @@ import time
 from collections.abc import AsyncIterator
 
 import pytest
-from pyVim import connect
 from pyVmomi import vim, vmodl
 
 from backends.simulation.faults import Fault, Kind
 from backends.vsphere.simulator import ADMIN, AUDITOR, PASSWORD, VCenterSimulator
-from tests.wire.vsphere_site import COLLECTOR, VIM, Client, login, small_world, vcenter
+from tests.wire.vsphere_site import COLLECTOR, CONNECT, VIM, Client, login, small_world, vcenter
 
 
 @pytest.fixture
@@ -34,7 +33,7 @@ async def test_the_certificate_is_the_one_that_is_told_and_nothing_else_is_trust
     assert simulator.fingerprint.replace(":", "").lower() == digest
     with pytest.raises(ssl.SSLCertVerificationError):
         await asyncio.to_thread(
-            lambda: connect.SmartConnect(host=host, port=int(port), user=ADMIN, pwd=PASSWORD)
+            lambda: CONNECT.SmartConnect(host=host, port=int(port), user=ADMIN, pwd=PASSWORD)
         )
 
 
@@ -320,9 +319,7 @@ async def test_every_spoilt_answer_reaches_the_client_as_such(client: Client, ki
     client.simulator.world.faults.order(Fault(kind=kind, on="inventory"))
     collector = client.content.propertyCollector
     with pytest.raises(Exception) as spoilt:  # noqa: PT011 - pyvmomi raises something else for each
-        await client.run(
-            lambda: collector.RetrievePropertiesEx([spec], COLLECTOR.RetrieveOptions()).objects
-        )
+        await client.run(lambda: collector.RetrievePropertiesEx([spec], COLLECTOR.RetrieveOptions()).objects)
     assert not isinstance(spoilt.value, AssertionError)
     assert await client.run(lambda: client.vm(0).name) == "vm-1", "the next call is answered again"
 

@@ -22,15 +22,16 @@ T = TypeVar("T")
 VIM: Any = vim
 """pyvmomi's types without their stubs, which call most of them untyped."""
 
+CONNECT: Any = connect
 COLLECTOR: Any = vmodl.query.PropertyCollector
 FASTER = 30.0
 MEMORY = 2 << 30
 ENDED = ("success", "error")
 
 
-def small_world(*, hosts: int = 4, vms: int = 6, **timing: float) -> World:
+def small_world(*, hosts: int = 4, vms: int = 6, live_per_source: int = 8) -> World:
     """Hosts cmp01 … and VMs vm-1 …, four of them on the first host."""
-    world = World(seed=7, now=fast(FASTER), timing=Timing(service_down=20.0, **timing))  # type: ignore[arg-type] - floats only
+    world = World(seed=7, now=fast(FASTER), timing=Timing(service_down=20.0, live_per_source=live_per_source))
     for number in range(hosts):
         world.add_host(f"cmp{number + 1:02d}")
     for number in range(vms):
@@ -101,7 +102,7 @@ async def login(simulator: VCenterSimulator, user: str = ADMIN, password: str = 
     host, port = simulator.endpoint.split(":")
 
     def connected() -> Client:
-        instance = connect.SmartConnect(
+        instance = CONNECT.SmartConnect(
             host=host,
             port=int(port),
             user=user,
