@@ -149,6 +149,11 @@ def _vm_idle(action: VMAction, vm: VM, migrations: Sequence[Migration]) -> Obsta
 
 
 def _vm_state(action: VMAction, vm: VM) -> Obstacle | None:
+    if isinstance(action, LiveMigrate) and vm.container:
+        return Obstacle(
+            reason=f"{vm.name} is a container, which cannot be moved while it runs; nothing was done",
+            next_step="Cold-migrate it: it restarts on the target.",
+        )
     allowed = STATES.get(type(action))
     if allowed is not None and vm.state not in allowed:
         word = (

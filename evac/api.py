@@ -108,6 +108,8 @@ class DrainPlan(Struct, frozen=True, kw_only=True):
     actions: tuple[Action, ...]
     """EnterMaintenance first (unless already in), then one move per VM."""
     stays: tuple[Stay, ...] = ()
+    restarts: tuple[str, ...] = ()
+    """VM.id of those in `actions` that run and are started anew on the target: containers."""
     warnings: tuple[str, ...] = ()
     memory: int = 0
     """Bytes of guest memory to move."""

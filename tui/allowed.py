@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
+
 WRITES: dict[str, frozenset[str]] = {
     "drain": frozenset({"hosts"}),
     "evacuate_host": frozenset({"hosts"}),
@@ -38,3 +40,36 @@ def allowed(action: str, pane: str, *, may_write: bool) -> bool:
     if action in WRITES:
         return may_write and pane in WRITES[action]
     return pane in READS[action] if action in READS else True
+
+
+KINDS: dict[str, tuple[str, ...]] = {
+    "drain": ("live_migrate", "cold_migrate"),
+    "evacuate_host": ("evacuate",),
+    "maintenance": ("enter_maintenance",),
+    "force_down": ("force_down",),
+    "migrate": ("live_migrate",),
+    "cold_migrate": ("cold_migrate",),
+    "move_storage": ("move_storage",),
+    "answer": ("answer",),
+    "evacuate_vm": ("evacuate",),
+    "reset_state": ("reset_state",),
+    "confirm_move": ("confirm_move",),
+    "revert_move": ("revert_move",),
+    "start_vm": ("start",),
+    "stop_vm": ("stop",),
+    "noout": ("set_noout",),
+}
+"""Action → the kinds of which a cluster must be able to do one."""
+
+
+def unable(action: str, clusters: Collection[str], able: Callable[[str, str], tuple[bool, str]]) -> str:
+    """Why none of these clusters can do what an action asks for; "" when one can, or there is none to ask."""
+    kinds = KINDS.get(action, ())
+    why = ""
+    for cluster in clusters:
+        for kind in kinds:
+            can, words = able(cluster, kind)
+            if can:
+                return ""
+            why = why or words or f"{cluster} cannot do this"
+    return why.rstrip(".")

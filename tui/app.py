@@ -21,7 +21,7 @@ from textual.screen import Screen
 from evac.api import Delta
 from evac.model import Problem
 from tui import away
-from tui.allowed import allowed
+from tui.allowed import allowed, unable
 from tui.board import Board, Context
 from tui.commandline import completions, run_command
 from tui.dialogs.reader import Reader
@@ -286,6 +286,11 @@ class Console(App[int], inherit_bindings=False):
     def allows(self, action: str) -> bool:
         """Whether an action exists in this pane and for this person."""
         return allowed(action, self.board.pane.name, may_write=self.store.may_write)
+
+    def unable(self, action: str) -> str:
+        """Why the cluster of the row under the cursor cannot do this; "" when it can."""
+        cluster = self.main.cluster_here()
+        return unable(action, (cluster,) if cluster in self.store.clusters else (), self.store.able)
 
     def completions(self) -> list[str]:
         """What `:` can complete."""

@@ -8,7 +8,7 @@ from tui.allowed import WRITES
 from tui.filter import FIELDS
 from tui.keys import key_name
 from tui.look import Line, Span
-from tui.text import fit
+from tui.text import clean, fit
 
 if TYPE_CHECKING:
     from tui.app import Console
@@ -27,15 +27,21 @@ def active(console: Console) -> list[tuple[str, str, str]]:
     return [(" ".join(keys), words, action) for (words, action), keys in joined.items()]
 
 
+def entry_line(keys: str, words: str, _action: str, *, why_not: str, plain: bool) -> Line:
+    """A key and what it does; dimmed with the reason where the cluster of this row cannot."""
+    lead = fit(f"  {keys}", 24, ascii_only=plain)
+    if why_not:
+        return (Span(lead, "dim"), Span(words, "dim"), Span(f"  not here: {clean(why_not, plain)}", "dim"))
+    return (Span(lead, "key"), Span(words))
+
+
 def help_lines(console: Console) -> list[Line]:
     """In two sections: what changes something, what does not."""
     plain = console.palette.look.ascii_only
     entries = active(console)
 
     def lines(chosen: list[tuple[str, str, str]]) -> list[Line]:
-        return [
-            (Span(fit(f"  {keys}", 24, ascii_only=plain), "key"), Span(words)) for keys, words, _ in chosen
-        ]
+        return [entry_line(*entry, why_not=console.unable(entry[2]), plain=plain) for entry in chosen]
 
     writes = [entry for entry in entries if entry[2].partition("(")[0] in WRITES]
     reads = [entry for entry in entries if entry not in writes]

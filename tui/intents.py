@@ -71,6 +71,8 @@ def why_not(verb: Verb, vm: VM, context: Context) -> str:
     able, reason = store.able(vm.cluster, verb.kind)
     if not able:
         return reason or f"{vm.cluster} cannot do this"
+    if verb.kind == "live_migrate" and vm.container:
+        return "is a container: c (cold-migrate) moves it with a restart"
     if verb.states is not None and vm.state is VMState.MIGRATING:
         stuck = store.stuck(vm.key) is not None
         return "is stuck: r (reset-state) first" if stuck else "is migrating: wait until that has ended"

@@ -59,7 +59,7 @@ def plan_sheet(plan: DrainPlan, host: Host, context: Context, *, dead: bool) -> 
     if moves:
         chosen = f"{usual.capitalize()} from {clean(host.name, look.ascii_only)}"
         body.append((Span(f"{chosen} to the scheduler's choice, where no target is named:", "title"),))
-    body += [_action_line(action, context, usual) for action in moves]
+    body += [_action_line(action, context, usual, plan.restarts) for action in moves]
     return Sheet(
         title=f"{verb} {clean(host.name, look.ascii_only)}?",
         body=tuple(body),
@@ -95,18 +95,25 @@ def _plan_fields(plan: DrainPlan, host: Host, context: Context, *, dead: bool) -
     if entering is not None:
         fields.append(Field(key="reason", prompt="Reason for maintenance", value=entering.reason))
     fields.append(Field(key="ticket", prompt="Change ticket (may be empty)"))
+    if plan.restarts:
+        count = str(len(plan.restarts))
+        fields.append(
+            Field(key="restarts", prompt=f"Type how many containers RESTART ({count})", expect=count)
+        )
     name = clean(host.name, context.look.ascii_only)
     fields.append(Field(key="name", prompt=f"Type the host's name ({name})", expect=name))
     return tuple(fields)
 
 
-def _action_line(action: Action, context: Context, usual: str) -> Line:
+def _action_line(action: Action, context: Context, usual: str, restarts: Sequence[str] = ()) -> Line:
     look = context.look
     if isinstance(action, HostAction):
         return (Span("  "), Span(clean(describe(action), look.ascii_only)))
     to = clean(str(getattr(action, "to", "")), look.ascii_only)
     target = f"  {look.glyph('arrow')} {to}" if to else ""
     verb = "" if action.verb == usual else f"  {action.verb}"
+    if action.vm in restarts:
+        verb = "  RESTARTS there"
     return (
         Span("  "),
         Span(clean(action.name, look.ascii_only), "title"),

@@ -107,7 +107,7 @@ class Showing:
         """Everything that can be done here, to be found by its words."""
         console = self.console
         options = [
-            Option(value=f"{KEY}{action}", words=f"{words}  ({keys})")
+            Option(value=f"{KEY}{action}", words=f"{words}  ({keys})", why_not=console.unable(action))
             for keys, words, action in active(console)
             if action != "palette" and self._target(action) is not None
         ]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from evac import clock
+from evac.able import able
 from evac.ailing import ailments
 from evac.api import TABLES, Delta, Hello
 from evac.hyperconverged import bare
@@ -228,10 +229,7 @@ class Store:
             return False, "The engine does not know this cluster."
         if state.read_only:
             return False, state.read_only_why or f"{cluster} is read-only."
-        found = next((entry for entry in state.capabilities if entry.action == kind), None)
-        if found is None:
-            return (True, "") if not state.capabilities else (False, f"{cluster} cannot do this.")
-        return found.able, found.why_not
+        return able(state, kind)
 
 
 def number(job_id: str) -> int:

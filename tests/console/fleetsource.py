@@ -67,6 +67,8 @@ class FleetSource:
         self.orders: list[OrderRequest] = []
         self.calls: list[tuple[str, str]] = []
         self.refuse: Problem | None = None
+        self.restarts: tuple[str, ...] = ()
+        """VMs of which a drain's plan says that they restart."""
         self.placed: Sequence[PG] = ()
         self.verdict: StopVerdict | None = None
         self.preflights: dict[str, Preflight] = {}
@@ -125,6 +127,7 @@ class FleetSource:
                 for vm in vms
                 if vm.state is not VMState.RUNNING
             ),
+            restarts=self.restarts,
             memory=sum(vm.memory or 0 for vm in vms),
             age=2.0,
             empties=host.key,

@@ -12,6 +12,7 @@ from evac.model import VM, Capability, Choice, Datastore, MoveCheck, Outlook, Pr
 from tests.console.fleetsource import KINDS, FleetSource, cluster, hello, some_fleet
 from tests.console.harness import Driver, running, until
 from tui.dialogs.ask import Ask
+from tui.dialogs.palette import Commands
 from tui.dialogs.pick import Pick
 from tui.dialogs.reader import Reader
 from tui.look import Look
@@ -349,3 +350,66 @@ async def test_a_vm_that_asks_something_is_not_migrated_and_one_that_asks_nothin
         await run.settled()
         assert "nothing is asked about it" in run.text()
         assert not run.source.orders
+
+
+# --- what a cluster cannot do --------------------------------------------------------------------
+
+
+def limited() -> Fleet:
+    """prod names all kinds but disks and answers, of which it says nothing, and is not allowed to cold-migrate."""
+    fleet = some_fleet(vms=40)
+    able = tuple(
+        Capability(
+            action=kind, able=kind != "cold_migrate", why_not="policy forbids it" * (kind == "cold_migrate")
+        )
+        for kind in KINDS
+    )
+    fleet.publish(clusters=[cluster("prod", "PROD", capabilities=able)])
+    return fleet
+
+
+async def test_what_a_cluster_cannot_do_is_dimmed_in_the_footer_and_help_has_the_reason() -> None:
+    async with running(limited(), size=(140, 50)) as run:
+        await on_vm(run)
+        keys = {key: why for key, _, why in run.console.main.footer_keys()}
+        assert keys["c"] == "policy forbids it"
+        assert keys["M"] == "prod cannot do this", "a kind that is not named at all"
+        assert keys["m"] == keys["r"] == ""
+        await run.press("c")
+        await run.settled()
+        assert "policy forbids it" in run.text(), "pressed all the same, it says why"
+        assert run.console.screen is run.console.main
+        await run.press("question_mark")
+        await until(lambda: isinstance(run.console.screen, Reader), "help opens")
+        assert "cold-migrate  not here: policy forbids it" in run.text()
+        assert not run.source.changed_anything
+
+
+async def test_the_palette_dims_what_a_cluster_cannot_do_and_does_not_run_it() -> None:
+    async with running(limited()) as run:
+        await on_vm(run)
+        await run.press("ctrl+p")
+        await until(lambda: isinstance(run.console.screen, Commands), "the palette opens")
+        await run.press(*"cold-migrate (c)")
+        assert "policy forbids it" in run.text()
+        await run.press("enter")
+        assert isinstance(run.console.screen, Commands), "it cannot be chosen"
+        await run.press("escape")
+        await run.main()
+
+
+async def test_a_container_is_not_live_migrated_and_a_drain_asks_how_many_restart() -> None:
+    source = FleetSource(some_fleet(vms=40))
+    async with running(source, size=(120, 50)) as run:
+        vm = await on_vm(run, container=True)
+        await run.press("m")
+        await run.settled()
+        assert "c (cold-migrate) moves it with a restart" in run.text()
+        source.restarts = (vm.id,)
+        run.console.show_pane("hosts")
+        assert run.console.board.go_to("prod/cmp-02")
+        await run.press("d")
+        await run.dialog()
+        assert "RESTARTS there" in run.text()
+        await run.press(*"1", "enter", *"cmp-02", "enter", "tab", "enter")
+        await until(lambda: bool(source.orders), f"no order: {run.text()}")

@@ -12,7 +12,18 @@ from evac.actions import ColdMigrate, EnterMaintenance, Evacuate, LiveMigrate, V
 from evac.api import DrainPlan, EvacuatePlanRequest, PlanRequest
 from evac.fleet import Fleet
 from evac.jobs import Actor, Job, JobState, Order
-from evac.model import VM, Capability, ClusterState, Host, HostState, Migration, MigrationKind, Phase, VMState
+from evac.model import (
+    VM,
+    Capability,
+    ClusterState,
+    Host,
+    HostState,
+    Migration,
+    MigrationKind,
+    Phase,
+    Question,
+    VMState,
+)
 from evac.planner import PlanRefused, plan_drain, plan_evacuate
 
 GIB = 1 << 30
@@ -249,3 +260,66 @@ def test_an_order_that_has_ended_claims_nothing() -> None:
     made = drain(of)
     assert [action.name for action in made.actions[1:]] == ["one"]
     assert (made.warnings, made.empties) == ((), "c/a")
+
+
+# --- what a platform cannot do -------------------------------------------------------------------
+
+
+def can(*kinds: str, **refused: str) -> ClusterState:
+    """A cluster that names these kinds, and those that it refuses with the reason."""
+    able = tuple(Capability(action=kind, able=True) for kind in kinds)
+    unable = tuple(Capability(action=kind, able=False, why_not=why) for kind, why in refused.items())
+    return ClusterState(name="c", kind="sim", fresh_stamp=100.0, capabilities=able + unable)
+
+
+def test_a_platform_without_maintenance_is_drained_without_it_and_that_is_said() -> None:
+    for state in (can("live_migrate"), can("live_migrate", enter_maintenance="needs SSH")):
+        plan = drain(fleet(host("a"), host("b"), vm("x"), state=state))
+        assert [type(action) for action in plan.actions] == [LiveMigrate]
+        assert "cannot be put into maintenance" in plan.warnings[0]
+        assert plan.empties == "c/a"
+    assert "needs SSH" in plan.warnings[0]
+
+
+def test_what_the_platform_cannot_move_stays_with_the_reason() -> None:
+    state = can("enter_maintenance", live_migrate="no vMotion network", cold_migrate="")
+    plan = drain(fleet(host("a"), host("b"), vm("x"), vm("off", state=VMState.STOPPED), state=state))
+    assert [type(action) for action in plan.actions] == [EnterMaintenance]
+    stays = {stay.name: stay for stay in plan.stays}
+    assert "cannot live-migrate: no vMotion network" in stays["x"].why
+    assert "Shut it down" in stays["x"].fix
+    assert "cannot cold-migrate" in stays["off"].why
+    knows_cold = can("cold_migrate", "enter_maintenance")
+    (stay,) = drain(fleet(host("a"), host("b"), vm("x"), state=knows_cold)).stays
+    assert stay.fix == "Cold-migrate it, which shuts it down.", "it is never shut down unasked"
+
+
+def test_a_running_container_is_planned_as_a_restart_and_counted_as_such() -> None:
+    state = can("live_migrate", "cold_migrate", "enter_maintenance")
+    ct, off = vm("ct", container=True), vm("ct-off", container=True, state=VMState.STOPPED)
+    plan = drain(fleet(host("a"), host("b"), ct, off, vm("x"), state=state))
+    assert {action.name: type(action) for action in plan.actions[1:]} == {
+        "x": LiveMigrate, "ct": ColdMigrate, "ct-off": ColdMigrate,
+    }  # fmt: skip
+    assert plan.restarts == (ct.id,)
+    assert any("1 running container RESTARTS" in words and "ct" in words for words in plan.warnings)
+    assert "1 stopped VM is cold-migrated" in plan.warnings, "and no confirm is spoken of where there is none"
+
+
+def test_a_vm_that_asks_something_stays_until_it_is_answered() -> None:
+    asking = vm("x", task="powering-on", question=Question(id="1", text="Moved or copied?"))
+    (stay,) = drain(fleet(host("a"), host("b"), asking)).stays
+    assert "Moved or copied?" in stay.why
+    assert "evac answer x" in stay.fix
+
+
+def test_guests_of_the_platforms_high_availability_are_named() -> None:
+    plan = drain(fleet(host("a"), host("b"), vm("x", ha="started"), vm("y")))
+    assert [words for words in plan.warnings if "high availability" in words and "x (started)" in words]
+
+
+def test_a_broken_vm_is_not_told_to_be_reset_where_that_does_not_exist() -> None:
+    (stay,) = drain(
+        fleet(host("a"), host("b"), vm("x", state=VMState.ERROR), state=can("live_migrate"))
+    ).stays
+    assert "reset" not in stay.fix

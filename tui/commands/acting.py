@@ -8,11 +8,11 @@ from typing import Any, TypeVar
 import click
 from msgspec import Struct
 
-from evac.actions import Action, HostAction, describe
+from evac.actions import Action, HostAction, describe, kind_of
 from evac.api import DrainPlan, Stay
 from evac.client import EngineClient
 from tui.commands import show
-from tui.commands.exits import Code
+from tui.commands.exits import Code, Stop
 from tui.commands.session import View
 from tui.commands.start import Start
 from tui.commands.waiting import give, summary, verdict, wait
@@ -74,9 +74,11 @@ async def act(
     title: str,
     actions: Sequence[Action],
     *,
+    view: View,
     plan: DrainPlan | None = None,
 ) -> Code:
     """Show what would be done; with --yes, do it and wait for the end."""
+    refuse_unable(view, actions, yes=how.yes)
     stays = plan.stays if plan else ()
     if not how.yes:
         show_plan(how, title, actions, plan)
@@ -89,6 +91,19 @@ async def act(
         return taken(order, how)
     show.note(f"{order} {title}: taken by the engine, {len(actions)} step{'s' * (len(actions) != 1)}")
     return ended(await wait(start, client, order, patience=how.timeout), order, how)
+
+
+def refuse_unable(view: View, actions: Sequence[Action], *, yes: bool) -> None:
+    """What a cluster says it cannot do is told with the plan, and not even tried."""
+    for cluster, kind, verb in dict.fromkeys((one.cluster, kind_of(one), one.verb) for one in actions):
+        can, why = view.able(cluster, kind)
+        if can:
+            continue
+        words = f"{cluster} cannot {verb}: {why or 'it does not say why'}"
+        state = view.clusters.get(cluster)
+        if yes and state is not None and not state.read_only:
+            raise Stop(words, Code.REFUSED, unaffected="Nothing was done.")
+        show.note(f"warning: {words}")
 
 
 def taken(order: str, how: How) -> Code:
@@ -123,7 +138,10 @@ def show_plan(how: How, title: str, actions: Sequence[Action], plan: DrainPlan |
     )
     show.table(
         ("  STEP", "CLUSTER", "ID"),
-        [(f"  {describe(action)}", action.cluster, subject(action)) for action in actions],
+        [
+            (f"  {describe(action)}{restarts(plan, action)}", action.cluster, subject(action))
+            for action in actions
+        ],
     )
     for stay in plan.stays if plan else ():
         show.say(stay_line(stay))
@@ -132,6 +150,11 @@ def show_plan(how: How, title: str, actions: Sequence[Action], plan: DrainPlan |
     if plan is not None:
         show.say(f"Made from figures {show.span(plan.age)} old.")
     show.say("Nothing has been done. Add --yes to do it.")
+
+
+def restarts(plan: DrainPlan | None, action: Action) -> str:
+    """Behind the step of a guest that is started anew."""
+    return "  RESTARTS" if plan is not None and getattr(action, "vm", "") in plan.restarts else ""
 
 
 def subject(action: Action) -> str:

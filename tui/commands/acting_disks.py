@@ -88,7 +88,9 @@ def answer_command(ctx: click.Context, /, vm: str, choice: str | None, **options
             (asking,) = named(view, [vm], options["cluster"])
             if choice is None:
                 return tell(asking, way)
-            return await act(ctx.obj, client, way, f"answer {asking.name}", [answer_to(asking, choice)])
+            return await act(
+                ctx.obj, client, way, f"answer {asking.name}", [answer_to(asking, choice)], view=view
+            )
 
     ctx.exit(int(run(task)))
 

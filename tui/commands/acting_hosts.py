@@ -47,14 +47,31 @@ fenced_option = click.option(
 @on_host
 @to_option
 @click.option("--reason", default="", help="Why, for the maintenance mode and the record.")
+@click.option(
+    "--restart-containers",
+    is_flag=True,
+    help="Running containers may restart: none can be moved while it runs.",
+)
 @click.pass_context
-def drain_command(ctx: click.Context, /, to: str, reason: str, **options: Any) -> None:
+def drain_command(
+    ctx: click.Context, /, to: str, reason: str, restart_containers: bool, **options: Any
+) -> None:
     """Empty a live host: into maintenance, then live-migrate every VM away."""
 
     async def deed(client: EngineClient, view: View, host: Host, way: How) -> Code:
         request = PlanRequest(cluster=host.cluster, host=host.id, to=target(view, host, to), reason=reason)
         plan = await client.plan_drain(request)
-        return await act(ctx.obj, client, way, plan.title, plan.actions, plan=plan)
+        if plan.restarts and way.yes and not restart_containers:
+            raise Stop(
+                f"{len(plan.restarts)} running containers of {host.name} would restart.",
+                Code.REFUSED,
+                details=tuple(
+                    action.name for action in plan.actions if getattr(action, "vm", "") in plan.restarts
+                ),
+                unaffected="Nothing was done.",
+                next_step="Say that they may: --restart-containers.",
+            )
+        return await act(ctx.obj, client, way, plan.title, plan.actions, view=view, plan=plan)
 
     carry_out(ctx, options, deed)
 
@@ -77,7 +94,7 @@ def evacuate_command(ctx: click.Context, /, fenced: str, to: str, **options: Any
             cluster=host.cluster, host=host.id, fenced=fenced.strip(), to=target(view, host, to)
         )
         plan = await client.plan_evacuate(request)
-        return await act(ctx.obj, client, way, plan.title, plan.actions, plan=plan)
+        return await act(ctx.obj, client, way, plan.title, plan.actions, view=view, plan=plan)
 
     carry_out(ctx, options, deed)
 
@@ -155,8 +172,8 @@ def one_step(
 ) -> None:
     """An order of a single step on the host."""
 
-    async def deed(client: EngineClient, view: View, host: Host, way: How) -> Code:  # noqa: ARG001  # a plan needs the view
-        return await act(ctx.obj, client, way, title, [step(host)])  # type: ignore[list-item]
+    async def deed(client: EngineClient, view: View, host: Host, way: How) -> Code:
+        return await act(ctx.obj, client, way, title, [step(host)], view=view)  # type: ignore[list-item]
 
     carry_out(ctx, options, deed)
 

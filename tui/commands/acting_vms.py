@@ -147,7 +147,7 @@ def carry_out(ctx: click.Context, verb: str, step: Step, options: dict[str, Any]
             view = await read_fleet(client, cluster=options["cluster"])
             vms = named(view, options["vms"], options["cluster"])
             actions = [step(view, vm) for vm in vms]
-            return await act(ctx.obj, client, way, title(verb, vms), actions)
+            return await act(ctx.obj, client, way, title(verb, vms), actions, view=view)
 
     ctx.exit(int(run(task)))
 

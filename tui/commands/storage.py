@@ -85,10 +85,11 @@ def noout_command(ctx: click.Context, /, host: str, cluster: str, undo: bool, **
 
     async def task() -> Code:
         async with engine(ctx.obj) as client:
-            node = meant(await read_fleet(client, cluster=cluster), host, cluster)
+            view = await read_fleet(client, cluster=cluster)
+            node = meant(view, host, cluster)
             step = kind(cluster=node.cluster, host=node.name, name=node.name)
             title = f"{'unset' if undo else 'set'} noout for {node.name}"
-            return await act(ctx.obj, client, way, title, [step])
+            return await act(ctx.obj, client, way, title, [step], view=view)
 
     ctx.exit(int(run(task)))
 

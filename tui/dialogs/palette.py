@@ -63,10 +63,11 @@ class Commands(ModalScreen[str | None], inherit_bindings=False):
         self.options.replace(matching(self._all, event.value))
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Take the one under the cursor."""
+        """Take the one under the cursor, unless it says why not."""
         event.stop()
         found = self.options.options
-        self.dismiss(found[self.options.at].value if found else None)
+        if not found or not found[self.options.at].why_not:
+            self.dismiss(found[self.options.at].value if found else None)
 
     def on_click(self, event: events.Click) -> None:
         """The mouse does not choose."""

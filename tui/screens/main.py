@@ -100,6 +100,7 @@ class MainScreen(KeyActions, Screen[None], inherit_bindings=False):
         self.prompt = Prompt(palette)
         self.line_footer = Lines(palette, id="footer")
         self._stale: frozenset[str] = frozenset()
+        self._footer_of = ""
 
     def compose(self) -> ComposeResult:
         """From top to bottom."""
@@ -165,6 +166,9 @@ class MainScreen(KeyActions, Screen[None], inherit_bindings=False):
         line = self.map.board_line(wide) if isinstance(board, Grid) else headline.board_line(board, wide)
         self.line_board.show([line])
         self._show_detail()
+        if (cluster := self.cluster_here()) != self._footer_of:
+            self._footer_of = cluster
+            self.draw_footer()
         return self.line_board, self.strip_detail
 
     def _show_detail(self) -> None:
@@ -185,18 +189,25 @@ class MainScreen(KeyActions, Screen[None], inherit_bindings=False):
             self.line_footer.show(said)
             return
         line, room = [Span(" ")], wide - 1
-        for key, words in self.footer_keys():
+        for key, words, why_not in self.footer_keys():
             need = width(key) + width(words) + 3
             if need > room:
                 break
-            line += [Span(key, "key"), Span(f" {words}  ")]
+            line += [
+                Span(key, "dim" if why_not else "key"),
+                Span(f" {words}  ", "dim" if why_not else "plain"),
+            ]
             room -= need
         self.line_footer.show([tuple(line)])
 
-    def footer_keys(self) -> list[tuple[str, str]]:
-        """Keys to show: help and the way out first, so that they are never cut off."""
+    def footer_keys(self) -> list[tuple[str, str, str]]:
+        """Keys to show, and why one does nothing here: help and the way out first, so that they are never cut off."""
         shown = [
-            (key_name(active.binding.key), active.binding.description.partition(";")[0])
+            (
+                key_name(active.binding.key),
+                active.binding.description.partition(";")[0],
+                self.console.unable(active.binding.action),
+            )
             for active in self.active_bindings.values()
             if active.binding.show and active.enabled
         ]
