@@ -36,14 +36,7 @@ def plan_drain(fleet: Fleet, request: PlanRequest, *, now: float) -> DrainPlan:
         PlanRefused: the cluster or host is not known, or the host is dead and must be evacuated instead.
     """
     cluster, host = _find(fleet, request.cluster, request.host)
-    if host.state is HostState.DOWN or host.forced_down:
-        raise PlanRefused(
-            Problem(
-                happened=f"{host.name} is down: a VM cannot be migrated off a dead host.",
-                unaffected=UNAFFECTED,
-                next_step=f"Fence {host.name} and evacuate it, or bring it back.",
-            )
-        )
+    _refuse_if_dead(host)
     target = _target(fleet, host, request.to)
     there = fleet.vms_on(host.cluster, host.id)
     claims = claims_on(fleet, host, there)
@@ -70,6 +63,17 @@ def plan_drain(fleet: Fleet, request: PlanRequest, *, now: float) -> DrainPlan:
         ],
         restarts=restarts,
     )
+
+
+def _refuse_if_dead(host: Host) -> None:
+    if host.state is HostState.DOWN or host.forced_down:
+        raise PlanRefused(
+            Problem(
+                happened=f"{host.name} is down: a VM cannot be migrated off a dead host.",
+                unaffected=UNAFFECTED,
+                next_step=f"Fence {host.name} and evacuate it, or bring it back.",
+            )
+        )
 
 
 def plan_evacuate(fleet: Fleet, request: EvacuatePlanRequest, *, now: float) -> DrainPlan:
