@@ -3,23 +3,56 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 from backends.trouble import unaffected
+from backends.vsphere.acting import Actor
+from backends.vsphere.checks import Checker
 from backends.vsphere.inventory import Poll
 from backends.vsphere.keeping import Reasons
 from backends.vsphere.looking import Looker
 from backends.vsphere.moves import Moves
 from backends.vsphere.options import Options
+from backends.vsphere.placing import Places
 from backends.vsphere.reading import Reader
 from backends.vsphere.session import Session
-from evac.backend import Settings
-from evac.errors import BackendError, Refused, Uncertain, Unreachable
+from evac.backend import Receipt, Settings
+from evac.errors import BackendError, Forbidden, Refused, Uncertain, Unreachable
 from evac.lanes import Lane
-from evac.model import Capability, Finding, Host, Inventory, Problem, Sighting, TaskRecord
+from evac.model import Capability, Finding, Host, Inventory, MoveCheck, Problem, Sighting, TaskRecord
 
 PARTING = 0.5
 """Seconds `close` waits for the logout."""
+
+
+ASK_AGAIN = 600.0
+"""Seconds until a right that was refused is offered again; it may have been granted meanwhile."""
+
+ABLE = (
+    "live_migrate",
+    "cold_migrate",
+    "move_storage",
+    "abort",
+    "start",
+    "stop",
+    "answer",
+    "enter_maintenance",
+    "leave_maintenance",
+)
+NEEDS_VCENTER = frozenset({"live_migrate", "cold_migrate", "move_storage", "abort"})
+ALONE = "an ESXi host that stands alone moves nothing: vMotion and storage vMotion are vCenter's"
+
+LACKING: Mapping[str, str] = {
+    "confirm_move": "a cold migration of vSphere's is over when its task is: there is nothing to confirm",
+    "revert_move": "a cold migration of vSphere's is over when its task is: move the VM back instead",
+    "evacuate": "vSphere HA restarts the VMs of a dead host by itself; without HA, register them on another host by hand",
+    "reset_state": "vSphere keeps no state that could be overwritten",
+    "force_complete": "vSphere slows a busy guest down by itself (SDPS) until the rest fits into a switch-over",
+    "force_down": "vSphere finds out by itself which hosts are dead (HA's heartbeats); nobody can declare one so",
+}
+"""Actions vSphere has nothing for, and why."""
 
 
 class VSphereBackend:
@@ -34,6 +67,10 @@ class VSphereBackend:
         self._reasons = Reasons(settings)
         self._looker = Looker(self.session, self.reader, self._moves, self._reasons)
         self._poll = Poll(self.session, self.reader, self._moves, self._reasons)
+        places = Places(self.session, self.reader, self._moves, settings.options)
+        self._actor = Actor(self.session, self.reader, self._moves, self._reasons, places)
+        self._checker = Checker(self.session, self.reader, places)
+        self._forbidden: dict[str, tuple[float, str]] = {}
         name = f"evac-{settings.name}"
         self._polls = Lane(f"{name}-poll", 1, self._closed)
         self._looks = Lane(f"{name}-look", 4, self._closed)
@@ -58,15 +95,86 @@ class VSphereBackend:
         """From vCenter's tasks of the last ten minutes."""
         return await self._looks.run(lambda: self._looker.tasks(vm, since))
 
+    async def check_migration(self, vm: str, targets: Sequence[str]) -> Sequence[MoveCheck]:
+        """By vCenter's checker, and by evac's rules."""
+        return await self._looks.run(lambda: self._checker(vm, targets))
+
+    # --- changing -----------------------------------------------------------------------------------------------
+
+    async def live_migrate(self, vm: str, to: str) -> Receipt:
+        """RelocateVM_Task of a running VM; without a target DRS's recommendation, else evac's choice."""
+        return await self._change("live_migrate", lambda: self._actor.live_migrate(vm, to))
+
+    async def cold_migrate(self, vm: str, to: str) -> Receipt:
+        """RelocateVM_Task of a VM that is off. There is nothing to confirm afterwards."""
+        return await self._change("cold_migrate", lambda: self._actor.cold_migrate(vm, to))
+
+    async def move_storage(self, vm: str, storage: str, to: str) -> Receipt:
+        """Storage vMotion, or with a host both in one task."""
+        return await self._change("move_storage", lambda: self._actor.move_storage(vm, storage, to))
+
+    async def abort(self, vm: str, migration: str) -> Receipt:
+        """CancelTask."""
+        return await self._change("abort", lambda: self._actor.abort(vm, migration))
+
+    async def start(self, vm: str) -> Receipt:
+        """PowerOnVM_Task."""
+        return await self._change("start", lambda: self._actor.start(vm))
+
+    async def stop(self, vm: str) -> Receipt:
+        """ShutdownGuest; never a power-off."""
+        return await self._change("stop", lambda: self._actor.stop(vm))
+
+    async def answer(self, vm: str, question: str, choice: str) -> Receipt:
+        """AnswerVM."""
+        return await self._change("answer", lambda: self._actor.answer(vm, question, choice))
+
+    async def enter_maintenance(self, host: str, reason: str) -> Receipt:
+        """EnterMaintenanceMode_Task, which waits until the guests have gone."""
+        return await self._change("enter_maintenance", lambda: self._actor.enter_maintenance(host, reason))
+
+    async def leave_maintenance(self, host: str) -> Receipt:
+        """ExitMaintenanceMode_Task, or the cancel of an entry that waits."""
+        return await self._change("leave_maintenance", lambda: self._actor.leave_maintenance(host))
+
+    async def _change(self, kind: str, work: Callable[[], Receipt]) -> Receipt:
+        """Remembers which kinds of action the account may not do, for `capabilities`."""
+        try:
+            receipt = await self._changes.run(work)
+        except Forbidden as error:
+            self._forbidden[kind] = (time.monotonic(), error.problem.happened)
+            raise
+        self._forbidden.pop(kind, None)
+        return receipt
+
     # --- what it can do -----------------------------------------------------------------------------------------
 
     async def capabilities(self) -> Sequence[Capability]:
-        """From the mode and the kind of server."""
-        return []
+        """From the mode, the kind of server, and what was refused before."""
+        if self.session.known is None and not self._settings.read_only:
+            # A server that does not answer is the poll's story, not this one's.
+            with suppress(BackendError):
+                await self._looks.run(self.session.live)
+        return [self._capability(kind) for kind in (*ABLE, *LACKING)]
+
+    def _capability(self, kind: str) -> Capability:
+        live = self.session.known
+        when, why = self._forbidden.get(kind, (0.0, ""))
+        if kind in LACKING:
+            return Capability(action=kind, able=False, why_not=LACKING[kind])
+        if self._settings.read_only:
+            return Capability(action=kind, able=False, why_not="this cluster is read-only here")
+        if live is not None and not live.vcenter and kind in NEEDS_VCENTER:
+            return Capability(action=kind, able=False, why_not=ALONE)
+        if why and time.monotonic() - when < ASK_AGAIN:
+            return Capability(action=kind, able=False, why_not=why)
+        return Capability(action=kind, able=True)
 
     async def examine(self) -> Sequence[Finding]:
         """As the contract says."""
-        return []
+        from backends.vsphere.doctor import examine  # noqa: PLC0415 - needed by `evac doctor` only
+
+        return await examine(self.session, self.reader, self._settings, self._looks)
 
     def describe(self) -> Mapping[str, str]:
         """endpoint, version, where known."""

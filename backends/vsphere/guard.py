@@ -40,7 +40,6 @@ READS = frozenset(
 
 CHANGES = frozenset(
     {
-        "MigrateVM_Task",
         "RelocateVM_Task",
         "PowerOnVM_Task",
         "ShutdownGuest",

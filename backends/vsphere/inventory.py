@@ -71,9 +71,8 @@ class Poll:
         tasks = self._reader.tasks(live)
         at_work = moves.by_object(tasks)
         self._moves.told(tasks, self._vms)
-        busy = {
-            vm: mapping.with_tasks(self._vms[vm], those) for vm, those in at_work.items() if vm in self._vms
-        }
+        concerned = {*at_work, *self._moves.asked_to_stop()} & self._vms.keys()
+        busy = {vm: self._moves.doing(self._vms[vm], at_work.get(vm, [])) for vm in concerned}
         told |= {vm for vm in busy.keys() | self._busy.keys() if busy.get(vm) != self._busy.get(vm)} - gone
         self._busy = busy
         shown: Iterable[str] = self._vms if whole else sorted(told & self._vms.keys())

@@ -45,7 +45,7 @@ class Looker:
         shared = self._shared(live, rows)
         busy = moves.by_object(tasks)
         return {
-            row.id: mapping.with_tasks(mapping.vm(self.cluster, row, shared), busy.get(row.id, []))
+            row.id: self._moves.doing(mapping.vm(self.cluster, row, shared), busy.get(row.id, []))
             for row in rows
         }
 

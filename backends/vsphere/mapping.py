@@ -157,7 +157,7 @@ def vm(cluster: str, row: Row, shared: Mapping[str, bool | None]) -> VM:
         local_disk=_local(datastores, shared),
         stays=_stays(row),
         ha="protected" if row.text("runtime.dasVmProtection.dasProtected") == "true" else "",
-        question=_question(row),
+        question=question(row),
         fault=LOST.get(lost, ""),
     )
 
@@ -187,7 +187,8 @@ def _stays(row: Row) -> str:
     return AGENTS if row.text("name").startswith("vCLS") and isinstance(manager, Node) else ""
 
 
-def _question(row: Row) -> Question | None:
+def question(row: Row) -> Question | None:
+    """What vSphere asks about a VM (VirtualMachineQuestionInfo)."""
     asked = row.props.get("runtime.question")
     if not isinstance(asked, Node) or not asked.text("id"):
         return None
@@ -220,7 +221,7 @@ def host(cluster: str, row: Row, groups: Mapping[str, Row], entering: int | None
         maintenance=resting or entering is not None,
         reason=_waits(entering) if entering is not None and not resting else why,
         cpu_model=" ".join(hardware.text("cpuModel").split()),
-        cpu_vendor=_vendor(row, hardware),
+        cpu_vendor=vendor(row),
         cpu_baseline=row.text("summary.currentEVCModeKey"),
         cpu_baseline_max=row.text("summary.maxEVCModeKey"),
         hypervisor=product.text("fullName"),
@@ -251,19 +252,22 @@ def _host_state(row: Row) -> tuple[HostState, str]:
     return HostState.UNKNOWN, "disconnected from vCenter" if link == "disconnected" else ""
 
 
-def _vendor(row: Row, hardware: Node) -> str:
+def vendor(row: Row) -> str:
+    """Who made a host's CPUs: "intel", "amd"; "" where it is not told."""
+    hardware = row.node("summary.hardware")
     packages = row.node("hardware.cpuPkg").nodes()
     if packages and packages[0].text("vendor"):
         return packages[0].text("vendor")
     model = hardware.text("cpuModel").lower()
-    return next((vendor for vendor in ("intel", "amd") if vendor in model), "")
+    return next((maker for maker in ("intel", "amd") if maker in model), "")
 
 
 def _drs(group: Row | None) -> tuple[str, ...]:
     drs = (group.node("configurationEx").node("drsConfig") if group is not None else None) or Node()
     if drs.text("enabled") != "true":
         return ()
-    return (f"DRS {DRS_MODES.get(drs.text('defaultVmBehavior'), drs.text('defaultVmBehavior'))}",)
+    mode = drs.text("defaultVmBehavior")
+    return (f"DRS {DRS_MODES.get(mode, mode)}".strip(),)
 
 
 DRS_MODES = {
@@ -271,13 +275,11 @@ DRS_MODES = {
     "partiallyAutomated": "partially automated",
     "manual": "manual",
 }
-AUTOMATIC = "DRS fully automated"
-DRS = frozenset(f"DRS {word}" for word in DRS_MODES.values())
 
 
-def drs_on(one: Host) -> bool:
-    """Whether DRS can be asked for a place."""
-    return bool(DRS & set(one.flags))
+def drs_row(group: Row) -> bool:
+    """Whether DRS is on in a cluster, so that it can be asked for a place."""
+    return bool(_drs(group))
 
 
 def datastore(cluster: str, row: Row) -> Datastore:

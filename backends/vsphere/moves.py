@@ -20,6 +20,10 @@ RECENT = 900.0
 """Seconds a move stays in memory after it was told of last; the server itself forgets ended tasks after ten minutes."""
 
 
+SHUTDOWN = 300.0
+"""Seconds for which a guest that was asked to shut down is taken to be at it."""
+
+
 class Moves:
     """By task. Thread-safe."""
 
@@ -27,6 +31,7 @@ class Moves:
         self._cluster = cluster
         self._lock = threading.Lock()
         self._known: dict[str, tuple[float, Migration]] = {}
+        self._stopping: dict[str, float] = {}
 
     def sent(self, task: str, guest: VM, kind: MigrationKind, target: str) -> None:
         """A call of ours became this task."""
@@ -66,6 +71,28 @@ class Moves:
         with self._lock:
             self._known = {task: known for task, known in self._known.items() if known[0] >= oldest}
             return newest_first(move for _, move in self._known.values())
+
+    def stopping(self, vm: str) -> None:
+        """Its guest was asked to shut down, which is no task of vSphere's."""
+        with self._lock:
+            self._stopping[vm] = time.monotonic()
+
+    def doing(self, guest: VM, tasks: Iterable[Row]) -> VM:
+        """The VM with what is being done to it: by tasks, and by a guest that was asked to shut down."""
+        busy = mapping.with_tasks(guest, tasks)
+        with self._lock:
+            asked = self._stopping.get(guest.id)
+            if asked is None:
+                return busy
+            if guest.power != "running" or time.monotonic() - asked > SHUTDOWN:
+                del self._stopping[guest.id]
+                return busy
+        return replace(busy, task=busy.task or "the guest was asked to shut down")
+
+    def asked_to_stop(self) -> list[str]:
+        """VM.id of those whose guest may be shutting down."""
+        with self._lock:
+            return list(self._stopping)
 
     def by_task(self, task: str) -> Migration | None:
         """What is known of a task that is a move."""

@@ -36,8 +36,11 @@ class Reader:
         self._unknown: set[str] = set()
 
     def paths(self, *types: str) -> dict[str, list[str]]:
-        """Properties by type, without those this server does not know."""
-        return {kind: [path for path in PATHS[kind] if path not in self._unknown] for kind in types}
+        """What the inventory shows, by type, without what this server does not know."""
+        return self._known({kind: PATHS[kind] for kind in types})
+
+    def _known(self, paths: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+        return {kind: [path for path in those if path not in self._unknown] for kind, those in paths.items()}
 
     def unknown(self, fault: Fault) -> bool:
         """Whether a fault tells of a property this server does not know, which is then not asked for again."""
@@ -55,32 +58,42 @@ class Reader:
         return self._retrieved(live, lambda: messages.filter_spec((), (walk,), self.paths(*types)))
 
     def objects(self, live: Live, wanted: Sequence[tuple[str, str]], *types: str) -> list[Row]:
-        """These (type, id), each at most once; those that do not exist are left out."""
+        """These (type, id) with what the inventory shows of them; those that do not exist are left out."""
+        return self.many(live, wanted, {kind: PATHS[kind] for kind in types})
+
+    def many(
+        self, live: Live, wanted: Sequence[tuple[str, str]], paths: Mapping[str, Sequence[str]]
+    ) -> list[Row]:
+        """These (type, id) with these properties; those that do not exist are left out."""
         if not wanted:
             return []
         try:
-            return self._retrieved(live, lambda: messages.filter_spec(wanted, (), self.paths(*types)))
+            return self._retrieved(live, lambda: messages.filter_spec(wanted, (), self._known(paths)))
         except Fault as fault:
             if fault.kind != GONE:
                 raise
         if len(wanted) == 1:
             return []
         middle = len(wanted) // 2  # one that is gone spoils the whole question
-        return [*self.objects(live, wanted[:middle], *types), *self.objects(live, wanted[middle:], *types)]
+        return [*self.many(live, wanted[:middle], paths), *self.many(live, wanted[middle:], paths)]
+
+    def walked(
+        self, live: Live, kind: str, ids: Sequence[str], along: str, paths: Mapping[str, Sequence[str]]
+    ) -> list[Row]:
+        """What these objects point to by a property, each once."""
+        if not ids:
+            return []
+        walks = [Walk(kind, id_, along) for id_ in ids]
+        rows = self._retrieved(live, lambda: messages.filter_spec((), walks, self._known(paths)))
+        return list({(row.type, row.id): row for row in rows}.values())
 
     def group_of(self, live: Live, host: str) -> list[Row]:
         """The cluster of a host, or the compute resource that it is alone."""
-        walk = Walk("HostSystem", host, "parent")
-        return self._retrieved(live, lambda: messages.filter_spec((), (walk,), self.paths(*GROUPS)))
+        return self.walked(live, "HostSystem", [host], "parent", self.paths(*GROUPS))
 
     def properties(self, live: Live, kind: str, id_: str, paths: Sequence[str]) -> Row | None:
         """One object's properties, whichever; None when it does not exist."""
-        try:
-            rows = self._retrieved(live, lambda: messages.filter_spec([(kind, id_)], (), {kind: paths}))
-        except Fault as fault:
-            if fault.kind != GONE:
-                raise
-            return None
+        rows = self.many(live, [(kind, id_)], {kind: paths})
         return rows[0] if rows else None
 
     def tasks(self, live: Live) -> list[Row]:

@@ -43,6 +43,8 @@ class Live(Struct, frozen=True):
     view: str
     """The container view's id."""
     cookie: str
+    key: str
+    """The session's own id, as HasPrivilegeOnEntities wants it."""
 
     @property
     def collector(self) -> str:
@@ -100,14 +102,18 @@ class Session:
 
     def again_if_lost(self, work: Callable[[Live], T]) -> T:
         """`work`, and once more after a new login where it was told that the session is gone."""
-        live = self.live()
+        return self.once(work, self.live)
+
+    def once(self, work: Callable[[Live], T], login: Callable[[], Live]) -> T:
+        """`work` that takes effect once at most: a call answered NotAuthenticated did not, and may be sent again."""
+        live = login()
         try:
             return work(live)
         except Fault as fault:
             if fault.kind not in LOST:
                 raise
         self.forget(live)
-        return work(self.live())
+        return work(login())
 
     def forget(self, live: Live) -> None:
         """That session is gone."""
@@ -168,7 +174,7 @@ class Session:
         stub = sdk.Stub(sdk.best_version(told), self._post)
         try:
             content = sdk.vim.ServiceInstance("ServiceInstance", stub).RetrieveContent()
-            self._authenticate(content)
+            key = self._authenticate(content)
             types = [sdk.named(f"vim.{name}") for name in VIEWED]
             view = content.viewManager.CreateContainerView(content.rootFolder, types, True)
         except Fault as fault:
@@ -176,9 +182,9 @@ class Session:
         except Garbage as garbage:
             raise words.bad_answer(self.cluster, "the login", str(garbage)) from garbage
         self._epoch += 1
-        return Live(self._epoch, stub, content, sdk.id_of(view), self._cookie)
+        return Live(self._epoch, stub, content, sdk.id_of(view), self._cookie, key)
 
-    def _authenticate(self, content: Any) -> None:
+    def _authenticate(self, content: Any) -> str:
         options: Options = self._settings.options
         secret = self._settings.secret(options.password) if self._settings.secret else options.password
         if self._refused is not None:
@@ -186,7 +192,7 @@ class Session:
             if tried == secret and time.monotonic() - when < LOCKED_AFTER:
                 raise error
         try:
-            content.sessionManager.Login(options.username, secret, None)
+            session = content.sessionManager.Login(options.username, secret, None)
         except Fault as fault:
             if fault.kind != "InvalidLogin":
                 raise
@@ -194,6 +200,7 @@ class Session:
             self._refused = (time.monotonic(), secret, error)
             raise error from fault
         self._refused = None
+        return str(getattr(session, "key", "") or "")
 
     def close(self) -> None:
         """Log out, which takes at most a read time-out; then drop the connections."""

@@ -170,6 +170,12 @@ class Wire:
         ):
             return verdict
         what = method or "a message without a method"
+        self.refuse_if_read_only(what)
+        happened = f"{self.cluster}: {what} is not among the calls evac makes here, so it was not sent."
+        raise Refused(Problem(happened=happened, unaffected="Nothing was changed."))
+
+    def refuse_if_read_only(self, what: str) -> None:
+        """Raises ReadOnly in read-only mode; also called before the reads that go before a change."""
         if self._settings.read_only:
             raise ReadOnly(
                 Problem(
@@ -178,8 +184,6 @@ class Wire:
                     next_step="Remove read_only from the config, or start without --read-only, to allow changes.",
                 )
             )
-        happened = f"{self.cluster}: {what} is not among the calls evac makes here, so it was not sent."
-        raise Refused(Problem(happened=happened, unaffected="Nothing was changed."))
 
     # --- sending ------------------------------------------------------------------------------------------------
 
