@@ -32,6 +32,12 @@ class Cluster(ABC):
     cannot: frozenset[str] = frozenset({"move_storage", "answer", "check_migration"})
     """Kinds of action that a system of this kind does not have: its backend has no such methods, and may say why."""
 
+    counts_bytes = True
+    """False: the platform tells how far a move is as a share, and no bytes."""
+
+    one_at_a_time = True
+    """Moves to one host wait for one another in the platform's own queue."""
+
     @abstractmethod
     def build(self, *, read_only: bool = False, record: Record = None) -> Any:
         """A backend of its own; whoever asked closes it."""

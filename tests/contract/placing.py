@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from evac.backend import AnswersQuestions, ChecksMigration, MovesStorage
+from evac.backend import ChecksMigration
 from evac.errors import NotFound, Refused
 from evac.model import VM, Datastore, Outlook, VMState
+from tests.contract.changes import PROTOCOLS
 from tests.contract.cluster import Cluster
 from tests.contract.waits import Waits
 
@@ -21,11 +22,7 @@ def other_store(stores: tuple[Datastore, ...], vm: VM, host: str) -> Datastore:
     return next(one for one in stores if one.usable and host in one.hosts and one.id not in vm.datastores)
 
 
-OFFERS: dict[str, type] = {
-    "move_storage": MovesStorage,
-    "answer": AnswersQuestions,
-    "check_migration": ChecksMigration,
-}
+OFFERS: dict[str, type] = PROTOCOLS | {"check_migration": ChecksMigration}
 
 
 def lacks(cluster: Cluster, backend: Any, what: str) -> bool:

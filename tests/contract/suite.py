@@ -21,7 +21,7 @@ from evac.errors import BackendError, NotFound, ReadOnly, Refused
 from evac.model import VM, Host, HostState, Inventory, Phase, VMState
 from tests.contract.changes import CHANGES, PROTOCOLS
 from tests.contract.cluster import Cluster
-from tests.contract.placing import PlacingSuite
+from tests.contract.placing import PlacingSuite, lacks
 
 
 class Seen:
@@ -138,7 +138,7 @@ class ContractSuite(PlacingSuite):
         moving = await self._until_running(cluster, backend, seen.vm.id)
         assert (moving.source, moving.target) == (seen.source, seen.target)
         total, left = moving.memory_total or 0, moving.memory_remaining or 0
-        assert total > 1 << 20
+        assert total > 1 << 20 if cluster.counts_bytes else 0 < (moving.percent or 0) <= 100
         assert left <= total
         await self._until_on(cluster, backend, seen.vm.id, seen.target)
         ended = await self._until_phase(cluster, backend, seen.vm.id, moving.id, Phase.COMPLETED)
@@ -163,7 +163,7 @@ class ContractSuite(PlacingSuite):
         await self._until_running(cluster, backend, seen.vm.id)
         answer = await backend.inventory(seen.inventory.mark)
         moving = next(one for one in answer.migrations if one.vm == seen.vm.id and one.phase.active)
-        assert (moving.memory_total or 0) > 0
+        assert self._goes_on(cluster, moving)
         await backend.abort(seen.vm.id, moving.id)
         await self._until_phase(cluster, backend, seen.vm.id, moving.id, Phase.CANCELLED)
 
@@ -180,6 +180,8 @@ class ContractSuite(PlacingSuite):
     async def test_a_forced_migration_arrives_long_before_its_time(
         self, cluster: Cluster, backend: Any, seen: Seen
     ) -> None:
+        if lacks(cluster, backend, "force_complete"):
+            return
         await cluster.pace(4 * cluster.patience)
         await backend.live_migrate(seen.vm.id, seen.target)
         moving = await self._until_running(cluster, backend, seen.vm.id)
@@ -190,6 +192,9 @@ class ContractSuite(PlacingSuite):
     async def test_a_migration_that_waits_in_the_platforms_queue_is_seen_and_can_be_aborted(
         self, cluster: Cluster, backend: Any, seen: Seen
     ) -> None:
+        if not cluster.one_at_a_time:
+            await self._both_at_once(cluster, backend, seen)
+            return
         await cluster.pace(20)
         first, second = seen.vms[:2]
         await backend.live_migrate(first.id, seen.target)
@@ -215,6 +220,18 @@ class ContractSuite(PlacingSuite):
         await self._until_on(cluster, backend, second.id, seen.source)
         await backend.abort(first.id, moving.id)
         await self._until_on(cluster, backend, first.id, seen.source)
+
+    async def _both_at_once(self, cluster: Cluster, backend: Any, seen: Seen) -> None:
+        """A platform that does not let them wait moves both, and an abort of one leaves the other alone."""
+        await cluster.pace(10)
+        first, second = seen.vms[:2]
+        for vm in (first, second):
+            await backend.live_migrate(vm.id, seen.target)
+        moves = [await self._until_running(cluster, backend, vm.id) for vm in (first, second)]
+        await backend.abort(second.id, moves[1].id)
+        await self._until_phase(cluster, backend, second.id, moves[1].id, Phase.CANCELLED)
+        await self._until_on(cluster, backend, second.id, seen.source)
+        await self._until_on(cluster, backend, first.id, seen.target)
 
     async def test_a_live_migration_of_a_stopped_vm_is_refused(
         self, cluster: Cluster, backend: Any, seen: Seen
@@ -246,6 +263,9 @@ class ContractSuite(PlacingSuite):
     async def test_a_cold_migration_waits_for_the_admins_word(
         self, cluster: Cluster, backend: Any, seen: Seen, verdict: str
     ) -> None:
+        if lacks(cluster, backend, "confirm_move"):
+            await self._moved_cold(cluster, backend, seen)
+            return
         await backend.cold_migrate(seen.vm.id, seen.target)
         await self._until_state(cluster, backend, seen.vm.id, VMState.AWAITING_CONFIRM)
         await (backend.confirm_move if verdict == "confirm" else backend.revert_move)(seen.vm.id)
@@ -253,7 +273,20 @@ class ContractSuite(PlacingSuite):
             cluster, backend, seen.vm.id, seen.target if verdict == "confirm" else seen.source
         )
 
+    async def _moved_cold(self, cluster: Cluster, backend: Any, seen: Seen) -> None:
+        """A platform without that word to give: a VM that is off is on the target when it is there, and nothing waits."""
+        await backend.stop(seen.vm.id)
+        await self._until_state(cluster, backend, seen.vm.id, VMState.STOPPED)
+        await backend.cold_migrate(seen.vm.id, seen.target)
+        await cluster.until(
+            lambda: self._vm(backend, seen.vm.id),
+            lambda vm: vm.host == seen.target and vm.state is VMState.STOPPED and not vm.task,
+            "the VM to be off on its new host",
+        )
+
     async def test_a_state_is_overwritten_both_ways(self, cluster: Cluster, backend: Any, seen: Seen) -> None:
+        if lacks(cluster, backend, "reset_state"):
+            return
         await backend.reset_state(seen.vm.id, "error")
         await self._until_state(cluster, backend, seen.vm.id, VMState.ERROR)
         await backend.reset_state(seen.vm.id, "active")
@@ -264,11 +297,15 @@ class ContractSuite(PlacingSuite):
     ) -> None:
         await backend.enter_maintenance(seen.source, "DIMM swap, CHG-1")
         host = await self._until_host(cluster, backend, seen.source, lambda host: host.maintenance)
-        assert host.reason == "DIMM swap, CHG-1"
+        assert "DIMM swap, CHG-1" in host.reason
         await backend.leave_maintenance(seen.source)
         await self._until_host(cluster, backend, seen.source, lambda host: not host.maintenance)
 
-    async def test_a_host_that_is_up_is_not_evacuated(self, backend: Any, seen: Seen) -> None:
+    async def test_a_host_that_is_up_is_not_evacuated(
+        self, cluster: Cluster, backend: Any, seen: Seen
+    ) -> None:
+        if lacks(cluster, backend, "evacuate"):
+            return
         with pytest.raises(Refused):
             await backend.evacuate(seen.vm.id, "")
         assert (await self._vm(backend, seen.vm.id)).host == seen.source
@@ -276,6 +313,8 @@ class ContractSuite(PlacingSuite):
     async def test_the_vms_of_a_dead_host_run_elsewhere_after_evacuation(
         self, cluster: Cluster, backend: Any, seen: Seen
     ) -> None:
+        if lacks(cluster, backend, "evacuate") or lacks(cluster, backend, "force_down"):
+            return
         await cluster.kill(seen.source)
         await backend.force_down(seen.source, True)
         await self._until_host(
@@ -305,7 +344,8 @@ class ContractSuite(PlacingSuite):
         self, cluster: Cluster, backend: Any, seen: Seen
     ) -> None:
         await cluster.kill(seen.target)
-        await backend.force_down(seen.target, True)
+        if not lacks(cluster, backend, "force_down"):
+            await backend.force_down(seen.target, True)
         await self._until_host(cluster, backend, seen.target, lambda host: host.state is HostState.DOWN)
         began = time.time() - 60
         try:
@@ -325,7 +365,8 @@ class ContractSuite(PlacingSuite):
             assert found[receipt.task].message
         await self._until_on(cluster, backend, seen.vm.id, seen.source)
         await cluster.revive(seen.target)
-        await backend.force_down(seen.target, False)
+        if "force_down" not in cluster.cannot:
+            await backend.force_down(seen.target, False)
 
     # --- guards -------------------------------------------------------------------------------------------------
 
@@ -353,12 +394,13 @@ class ContractSuite(PlacingSuite):
         self, cluster: Cluster, seen: Seen
     ) -> None:
         calls: list[Call] = []
+        alone = "evacuate" in cluster.cannot
         backend = cluster.build(record=calls.append)
         try:
             await backend.enter_maintenance(seen.source, "recorded")
             await backend.leave_maintenance(seen.source)
             with pytest.raises(BackendError):
-                await backend.evacuate(seen.vm.id, "")
+                await (backend.leave_maintenance(seen.source) if alone else backend.evacuate(seen.vm.id, ""))
         finally:
             await backend.close()
         assert len(calls) == 3

@@ -25,11 +25,15 @@ class Waits:
     async def _until_running(self, cluster: Cluster, backend: Any, vm: str) -> Migration:
         found = await cluster.until(
             lambda: self._active(backend, vm),
-            lambda move: move is not None and move.phase is Phase.RUNNING and bool(move.memory_processed),
-            "a running migration with bytes",
+            lambda move: move is not None and move.phase is Phase.RUNNING and self._goes_on(cluster, move),
+            "a running migration that is seen to go on",
         )
         assert found is not None
         return found
+
+    @staticmethod
+    def _goes_on(cluster: Cluster, move: Migration) -> bool:
+        return bool(move.memory_processed if cluster.counts_bytes else move.percent)
 
     async def _until_phase(
         self, cluster: Cluster, backend: Any, vm: str, move: str, phase: Phase
