@@ -148,36 +148,28 @@ def read(reader: Reader, live: Live, vm: str, targets: Sequence[str]) -> Scene:
             )
         )
     here = guest.text("runtime.host")
-    hosts = reader.many(
-        live,
-        [("HostSystem", one) for one in dict.fromkeys([here, *targets]) if one],
-        {"HostSystem": PLACE_PATHS},
-    )
-    groups = {
-        row.id: row
-        for row in reader.walked(
-            live, "HostSystem", [row.id for row in hosts], "parent", dict.fromkeys(GROUPS, CLUSTER_PATHS)
-        )
-    }
-    luns = _luns(reader, live, guest, hosts)
-    places = {row.id: Place(row, groups.get(row.text("parent")), luns.get(row.id)) for row in hosts}
-    stores = {one for place in places.values() for one in place.ids("datastore") or ()} | set(
-        guest.node("datastore").texts()
-    )
-    nets = _nets(reader, live, vm, hosts)
+    places = _places(reader, live, guest, [one for one in dict.fromkeys([here, *targets]) if one])
+    seen = [place.ids("datastore") or () for place in places.values()]
+    stores = sorted({*guest.node("datastore").texts(), *(one for those in seen for one in those)})
+    wanted = [("Datastore", one) for one in stores]
     return Scene(
         guest=guest,
         source=places.get(here),
         places={one: places[one] for one in targets if one in places},
-        stores={
-            row.id: row
-            for row in reader.many(
-                live, [("Datastore", one) for one in sorted(stores)], {"Datastore": STORE_PATHS}
-            )
-        },
-        nets=nets,
+        stores={row.id: row for row in reader.many(live, wanted, {"Datastore": STORE_PATHS})},
+        nets=_nets(reader, live, vm, list(places)),
         api=live.api,
     )
+
+
+def _places(reader: Reader, live: Live, guest: Row, hosts: Sequence[str]) -> dict[str, Place]:
+    rows = reader.many(live, [("HostSystem", one) for one in hosts], {"HostSystem": PLACE_PATHS})
+    parents = reader.walked(
+        live, "HostSystem", [row.id for row in rows], "parent", dict.fromkeys(GROUPS, CLUSTER_PATHS)
+    )
+    groups = {row.id: row for row in parents}
+    luns = _luns(reader, live, guest, rows)
+    return {row.id: Place(row, groups.get(row.text("parent")), luns.get(row.id)) for row in rows}
 
 
 def _luns(reader: Reader, live: Live, guest: Row, hosts: Iterable[Row]) -> dict[str, frozenset[str]]:
@@ -193,9 +185,9 @@ def _luns(reader: Reader, live: Live, guest: Row, hosts: Iterable[Row]) -> dict[
     }
 
 
-def _nets(reader: Reader, live: Live, vm: str, hosts: Sequence[Row]) -> dict[str, Row]:
-    paths = dict.fromkeys(NET_TYPES, ("name",))
-    found = reader.walked(live, "HostSystem", [row.id for row in hosts], "network", paths)
+def _nets(reader: Reader, live: Live, vm: str, hosts: Sequence[str]) -> dict[str, Row]:
+    paths: dict[str, Sequence[str]] = {kind: ("name",) for kind in NET_TYPES}
+    found = reader.walked(live, "HostSystem", hosts, "network", paths)
     found += reader.walked(live, "VirtualMachine", [vm], "network", paths)
     return {row.id: row for row in found}
 
