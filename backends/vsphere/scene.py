@@ -65,7 +65,7 @@ NETWORK_PATHS = ("name", "host")
 STORE_PATHS = mapping.STORE_PATHS
 LUN_PATHS = ("config.storageDevice.scsiLun",)
 
-NET_TYPES = ("DistributedVirtualPortgroup", "OpaqueNetwork", "Network")
+NET_TYPES: tuple[str, ...] = ("DistributedVirtualPortgroup", "OpaqueNetwork", "Network")
 
 
 class Place(Struct, frozen=True):
@@ -186,7 +186,7 @@ def _luns(reader: Reader, live: Live, guest: Row, hosts: Iterable[Row]) -> dict[
 
 
 def _nets(reader: Reader, live: Live, vm: str, hosts: Sequence[str]) -> dict[str, Row]:
-    paths: dict[str, Sequence[str]] = {kind: ("name",) for kind in NET_TYPES}
+    paths = dict.fromkeys(NET_TYPES, ("name",))
     found = reader.walked(live, "HostSystem", hosts, "network", paths)
     found += reader.walked(live, "VirtualMachine", [vm], "network", paths)
     return {row.id: row for row in found}
