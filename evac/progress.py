@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from evac.model import Migration, Phase, Progress
 
@@ -29,10 +30,49 @@ GAIN = 0.95
 """A peak counts as smaller when it is below this part of the older one: a saw-tooth that creeps is no progress."""
 
 
+STANDS = 120.0
+"""Seconds without a step before a move that tells only a percentage is said to stand: a large one steps seldom."""
+
+STEPS = 6
+"""Steps of a percentage from which the time left is taken."""
+
+TIMED = 5.0
+"""Seconds that those steps must span."""
+
+MOVING = frozenset({Phase.PREPARING, Phase.RUNNING, Phase.FINISHING})
+
+
 class _Sample(Struct, frozen=True):
     at: float
     sent: int
     left: int
+
+
+class _Shares:
+    """Follows a move of which only a percentage is told: no bytes, no rate, and no time but from its own steps."""
+
+    def __init__(self) -> None:
+        self._steps: deque[tuple[float, float]] = deque()
+        self._migration = ""
+
+    def feed(self, at: float, migration: str, percent: float, bare: Progress) -> Progress:
+        """`bare` with the time left where the last steps tell one, and how long it has stood still."""
+        steps = self._steps
+        if migration != self._migration or (steps and percent < steps[-1][1]):
+            steps.clear()
+            self._migration = migration
+        if not steps or percent > steps[-1][1]:
+            steps.append((at, percent))
+        while len(steps) > STEPS:
+            steps.popleft()
+        idle = at - steps[-1][0]
+        if idle >= STANDS:
+            return replace(bare, verdict=f"stands at {percent:.0f} % for {idle:.0f} s")
+        (began, low), (last, high) = steps[0], steps[-1]
+        if last - began < TIMED:
+            return bare
+        eta = (100.0 - high) / (high - low) * (last - began) - idle
+        return replace(bare, eta=eta) if eta > 0 else bare
 
 
 class Tracker:
@@ -43,6 +83,7 @@ class Tracker:
         self._migration = ""
         self._sent_at = 0.0
         self._peaks: deque[_Sample] = deque()
+        self._shares = _Shares()
 
     def feed(self, at: float, move: Migration) -> Progress:
         """`at`: when the look was made, seconds on a steady clock."""
@@ -50,6 +91,8 @@ class Tracker:
         sent = _sum(move.memory_processed, move.disk_processed)
         left = _sum(move.memory_remaining, move.disk_remaining)
         bare = Progress(phase=move.phase, total=total, processed=sent, remaining=left, percent=move.percent)
+        if move.percent is not None and sent is None and move.phase in MOVING:
+            return self._shares.feed(at, move.id, move.percent, bare)
         if sent is None or left is None or move.phase is not Phase.RUNNING:
             self._reset(move.id)
             return bare

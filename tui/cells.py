@@ -181,10 +181,33 @@ def migration_state(move: Migration, look: Look) -> Span:
 
 
 def share_done(progress: Progress | None) -> float | None:
-    """0..1 by bytes remaining; None where the cluster does not say."""
-    if progress is None or not progress.total or progress.remaining is None:
+    """0..1 by bytes remaining, or by the platform's own percentage; None where the cluster does not say."""
+    if progress is None:
         return None
+    if not progress.total or progress.remaining is None:
+        return None if progress.percent is None else min(1.0, max(0.0, progress.percent / 100))
     return 1 - progress.remaining / progress.total
+
+
+def how_far(progress: Progress | None, *, short: bool = False) -> str:
+    """As "1.5 GiB left", or "62 % done" where the platform counts no bytes."""
+    if progress is None:
+        return ""
+    if progress.remaining is not None:
+        return f"{short_size(progress.remaining) if short else size(progress.remaining)} left"
+    return "" if progress.percent is None else f"{progress.percent:.0f} % done"
+
+
+def of_migration(move: Migration) -> Progress:
+    """What the cluster tells of a move of someone else's."""
+    memory = move.memory_remaining is not None
+    return Progress(
+        phase=move.phase,
+        total=move.memory_total if memory else move.disk_total,
+        processed=move.memory_processed if memory else move.disk_processed,
+        remaining=move.memory_remaining if memory else move.disk_remaining,
+        percent=move.percent,
+    )
 
 
 def verdict(progress: Progress | None, look: Look) -> Span:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -164,3 +165,47 @@ def test_no_history_yields_a_negative_rate_or_time(samples: list[tuple[float, in
 
 def test_speed_reads_like_a_link() -> None:
     assert [speed(rate) for rate in (1.2e9, 610e6, 5000.0)] == ["1.2 GB/s", "610 MB/s", "5 kB/s"]
+
+
+# --- percentages ---------------------------------------------------------------------------------
+
+
+def shares(*samples: tuple[float, float], phase: Phase = Phase.RUNNING) -> Progress:
+    """Samples of (second, percent)."""
+    tracker, progress = Tracker(), Progress()
+    for at, percent in samples:
+        move = Migration(cluster="c", id="1", vm="v", kind=MigrationKind.LIVE, phase=phase, percent=percent)
+        progress = tracker.feed(at, move)
+    return progress
+
+
+def test_a_percentage_tells_no_bytes_and_no_rate_and_its_time_comes_from_its_own_steps() -> None:
+    progress = shares(*((2.0 * n, 10.0 + 5 * n) for n in range(5)))
+    assert (progress.percent, progress.total, progress.remaining, progress.rate) == (30.0, None, None, None)
+    assert progress.eta == pytest.approx(70 / 2.5)
+    assert progress.verdict == ""
+
+
+def test_one_percentage_or_steps_too_close_tell_no_time() -> None:
+    assert shares((0.0, 10.0)).eta is None
+    assert shares((0.0, 10.0), (1.0, 12.0)).eta is None
+    assert shares((0.0, 10.0), (10.0, 10.0)).eta is None
+
+
+def test_a_step_that_is_late_takes_its_lateness_from_the_time_left_and_never_below_nothing() -> None:
+    steps = [(0.0, 50.0), (10.0, 90.0)]
+    assert shares(*steps, (11.0, 90.0)).eta == pytest.approx(1.5)
+    assert shares(*steps, (20.0, 90.0)).eta is None
+
+
+def test_a_percentage_that_stands_still_says_so_and_a_new_move_begins_anew() -> None:
+    stands = shares((0.0, 10.0), (10.0, 62.0), (140.0, 62.0))
+    assert stands.verdict == "stands at 62 % for 130 s"
+    assert stands.eta is None
+    assert shares((0.0, 10.0), (10.0, 62.0), (140.0, 3.0)).verdict == "", "it fell back: another pass"
+
+
+def test_bytes_win_over_a_percentage() -> None:
+    tracker = Tracker()
+    move = msgspec.structs.replace(told(600 * MB, 3400 * MB), percent=99.0)
+    assert tracker.feed(0.0, move).remaining == 3400 * MB

@@ -238,3 +238,19 @@ def test_hypervisors_named_by_address_are_not_taken_for_one_machine() -> None:
     assert {cluster: [osd.id for osd in osds] for cluster, osds in store.osds_on("10.0.0.7").items()} == {
         "ceph": [7]
     }
+
+
+def test_a_move_that_tells_only_a_percentage_is_told_in_percent_and_never_in_bytes() -> None:
+    from evac.model import Migration, Progress
+    from tui import cells
+
+    told = Progress(percent=62.4)
+    assert cells.how_far(told) == "62 % done"
+    assert cells.share_done(told) == pytest.approx(0.624)
+    assert cells.how_far(Progress(remaining=3 * 1024**3, percent=62.0)) == "3.0 GiB left"
+    assert cells.how_far(None) == cells.how_far(Progress()) == ""
+    assert (
+        cells.how_far(cells.of_migration(Migration(cluster="c", id="1", vm="v", percent=5.0))) == "5 % done"
+    )
+    disks = Migration(cluster="c", id="1", vm="v", disk_total=10, disk_remaining=5)
+    assert cells.share_done(cells.of_migration(disks)) == pytest.approx(0.5)

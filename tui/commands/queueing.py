@@ -11,6 +11,7 @@ import msgspec
 from evac.actions import describe
 from evac.client import EngineClient
 from evac.jobs import Job, Limits, QueueState
+from tui import cells
 from tui.commands import show
 from tui.commands.acting import How, ended
 from tui.commands.exits import Code, Stop
@@ -178,9 +179,8 @@ def queue_line(queue: QueueState) -> str:
 
 
 def how_far(job: Job) -> str:
-    """Bytes left while it moves, else why it is where it is."""
-    moving = job.progress is not None and job.progress.remaining is not None and job.state.in_flight
-    if moving:
+    """What is left while it moves, else why it is where it is."""
+    if cells.how_far(job.progress) and job.state.in_flight:
         return moving_words(job).partition(" ")[2]
     return (
         job.reason if job.felt_words in job.reason else f"{job.reason}; {job.felt_words}".removeprefix("; ")

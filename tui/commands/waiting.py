@@ -18,6 +18,7 @@ from evac.client import EngineClient, EngineGone
 from evac.jobs import Job, JobState, Order, OrderState
 from evac.lifecycle import EngineTrouble, ensure_engine
 from evac.probe import FeltVerdict
+from tui import cells
 from tui.commands import show
 from tui.commands.exits import Code, Stop
 from tui.commands.session import View
@@ -214,9 +215,9 @@ def status_line(jobs: Sequence[Job]) -> str:
 def moving_words(job: Job) -> str:
     """One job under way: bytes left, rate, time left, or why not."""
     progress = job.progress
-    if progress is None or progress.remaining is None:
+    if progress is None or not (far := cells.how_far(progress)):
         return f"{job.action.name} {job.state.value}"
-    words = [f"{job.action.name} {show.size(progress.remaining)} left"]
+    words = [f"{job.action.name} {far}"]
     if progress.rate:
         words.append(f"{show.size(int(progress.rate))}/s")
     if progress.verdict:

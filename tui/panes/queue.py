@@ -118,6 +118,7 @@ def _job_detail(job: Job, context: Context) -> list[Line]:
             (
                 *facts(
                     ("left", cells.size(progress.remaining)),
+                    ("done", "" if progress.percent is None else f"{progress.percent:.0f} %"),
                     ("of", cells.size(progress.total)),
                     ("sent", cells.size(progress.processed)),
                     ("rate", cells.rate(progress.rate)),

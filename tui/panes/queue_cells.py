@@ -53,7 +53,8 @@ def now(row: Row, context: Context) -> Span:
     words = why(row, context)
     if isinstance(row, Order) or progress is None or (isinstance(row, Job) and cells.aborting(row)):
         return words
-    figures = " ".join(text for text in (left(row, context).text, rate(row, context).text) if text)
+    first = cells.how_far(progress) if progress.remaining is None else left(row, context).text
+    figures = " ".join(text for text in (first, rate(row, context).text) if text)
     time = eta(row, context)
     if time.text == "never":
         return Span(f"{figures} never: {cells.plain(progress.verdict, context.look).text}", "warn")
@@ -88,18 +89,15 @@ def progress_of(row: Row) -> Progress | None:
     if isinstance(row, Job):
         return row.progress if not row.state.ended else None
     if isinstance(row, Migration):
-        return Progress(
-            phase=row.phase,
-            total=row.memory_total,
-            processed=row.memory_processed,
-            remaining=row.memory_remaining,
-        )
+        return cells.of_migration(row)
     return None
 
 
 def left(row: Row, _: Context) -> Span:
-    """Bytes still to be copied."""
+    """What is still to be copied: bytes, or percent where no bytes are told."""
     progress = progress_of(row)
+    if progress is not None and progress.remaining is None and progress.percent is not None:
+        return Span(f"{100 - progress.percent:.0f} %")
     return Span(cells.short_size(progress.remaining) if progress else "")
 
 

@@ -43,7 +43,7 @@ def doing(vm: VM, context: Context) -> Span:
     move = context.store.migration_of(vm.key)
     if move is None:
         return Span("no migration reported" if vm.state is VMState.MIGRATING else "", "dim")
-    left = f" {cells.size(move.memory_remaining)} left" if move.memory_remaining is not None else ""
+    left = f" {far}" if (far := cells.how_far(cells.of_migration(move))) else ""
     where = cells.plain(move.target, look).text or "?"
     return Span(f"{look.glyph('arrow')} {where} {move.phase.value}{left}", "busy")
 
@@ -59,7 +59,7 @@ def _job(job: Job, context: Context) -> Span:
     target = job.target or getattr(job.action, "to", "")
     where = f" {look.glyph('arrow')} {cells.plain(target, look).text}" if target else ""
     progress = job.progress
-    left = f" {cells.size(progress.remaining)} left" if progress and progress.remaining is not None else ""
+    left = f" {far}" if (far := cells.how_far(progress)) else ""
     return Span(f"{state.text}{where}{left} ({job.id})", state.tone)
 
 
