@@ -1,7 +1,8 @@
 """The filter's grammar: `host:cmp-07 state:error !tag:db web`.
 
 Words are separated by spaces and must all match; `!` before a word inverts it; `host:`, `state:`, `cluster:`, `tag:`,
-`name:`, `id:`, `rack:`, `class:` and `pool:` look in one field, everything else in the whole row. Ids are searched by words of eight
+`name:`, `id:`, `question:` (what a platform asks about a VM), `container:` (yes or no), `rack:`, `class:` and `pool:` look in
+one field, everything else in the whole row. Ids are searched by words of eight
 letters and more, such as a pasted UUID: short ones ("db", "fe") occur in too many of them. Quotes keep spaces, and a
 field's value in quotes is matched whole: `host:"cmp-1"` does not find cmp-10. Nothing is an error: a half-typed filter is
 what a person looks at while typing.
@@ -15,7 +16,9 @@ from functools import lru_cache
 
 from msgspec import Struct
 
-FIELDS = ("host", "state", "cluster", "tag", "name", "id", "rack", "class", "pool")
+FIELDS = (
+    "host", "state", "cluster", "tag", "name", "id", "question", "container", "rack", "class", "pool",
+)  # fmt: skip
 
 _NAMES = {"class": "device_class"}
 """Fields whose word is none that Python allows for a name."""
@@ -36,6 +39,8 @@ class Haystack(Struct, frozen=True):
     rack: str = ""
     device_class: str = ""
     pool: str = ""
+    question: str = ""
+    container: str = ""
     deep: str = ""
     """Hexadecimal ids: searched by long words only."""
 

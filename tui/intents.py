@@ -34,7 +34,7 @@ from evac.model import VM, Host, HostState, VMState
 from tui import cells
 from tui.board import Context
 from tui.look import Line, Span
-from tui.panes.common import label_of
+from tui.panes.common import label_of, stores_of
 from tui.sheet import Answers, Field, Run, Sheet
 from tui.source import Source
 from tui.store import Store
@@ -280,13 +280,6 @@ def _vm_line(vm: VM, action: Action, context: Context) -> Line:
         Span(f"  {clean(vm.cluster, look.ascii_only)}  {where}  "),
         cells.vm_state(vm, look),
     )
-
-
-def stores_of(vm: VM, context: Context) -> str:
-    """The datastores of a VM's disks by name; "" where the platform has none."""
-    stores = context.store.datastores
-    names = (stores[key].name if (key := f"{vm.cluster}/{one}") in stores else one for one in vm.datastores)
-    return clean(", ".join(names), context.look.ascii_only)
 
 
 def left_out_lines(left_out: Sequence[Refusal], ghosts: int, context: Context) -> list[Line]:

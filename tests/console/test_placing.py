@@ -413,3 +413,53 @@ async def test_a_container_is_not_live_migrated_and_a_drain_asks_how_many_restar
         assert "RESTARTS there" in run.text()
         await run.press(*"1", "enter", *"cmp-02", "enter", "tab", "enter")
         await until(lambda: bool(source.orders), f"no order: {run.text()}")
+
+
+# --- what is shown -------------------------------------------------------------------------------
+
+
+async def test_details_tell_of_questions_containers_high_availability_baselines_and_datastores() -> None:
+    fleet = fleet_with_disks()
+    host = fleet.table("hosts")["prod/cmp-02"]
+    fleet.publish(
+        hosts=[
+            msgspec.structs.replace(host, cpu_baseline="intel-broadwell", cpu_baseline_max="intel-icelake")
+        ]
+    )
+    async with running(fleet, size=(120, 50)) as run:
+        await on_vm(run, question=ASKED, container=True, ha="started")
+        assert "asks: Was it" in run.text()
+        await run.press("enter")
+        await until(lambda: isinstance(run.console.screen, Reader), "the detail opens")
+        for words in (
+            "ASKS Was it",
+            "(Cancel, I moved it)",
+            "w answers it",
+            "moves with a restart",
+            "HA started",
+            "on fast",
+        ):
+            assert words in run.text(), words
+        await run.press("escape")
+        run.console.show_pane("hosts")
+        assert run.console.board.go_to("prod/cmp-02")
+        run.console.main.redraw()
+        await run.press("enter")
+        await until(lambda: isinstance(run.console.screen, Reader), "the detail opens")
+        for words in (
+            "guests held to intel-broadwell",
+            "could offer",
+            "datastores broken, fast (400 GiB free)",
+        ):
+            assert words in run.text(), words
+
+
+async def test_questions_and_containers_are_found_by_a_filter() -> None:
+    async with running(fleet_with_disks()) as run:
+        asking = await on_vm(run, question=ASKED)
+        board = run.console.board
+        for text in ("question:copied", "question", "!container:yes question:moved"):
+            board.set_filter(text)
+            assert board.order == [asking.key], text
+        board.set_filter("container:yes")
+        assert board.order == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+from evac.model import VM
 from tui import cells
 from tui.board import Board, Context
 from tui.look import Line, Span
@@ -34,6 +35,13 @@ def cluster_cell(cluster: str, context: Context) -> Span:
     if context.store.stale(cluster):
         return Span(f"{context.look.glyph('warn')} {name}", "warn")
     return Span(name)
+
+
+def stores_of(vm: VM, context: Context) -> str:
+    """The datastores of a VM's disks by name; "" where the platform has none."""
+    stores = context.store.datastores
+    names = (stores[key].name if (key := f"{vm.cluster}/{one}") in stores else one for one in vm.datastores)
+    return clean(", ".join(names), context.look.ascii_only)
 
 
 def age_line(cluster: str, context: Context) -> Line:

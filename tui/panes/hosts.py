@@ -62,28 +62,52 @@ def _detail(host: Host, context: Context) -> list[Line]:
     lines = [head, age_line(host.cluster, context)]
     if host.reason:
         lines.append(facts(("reason", host.reason), look_ascii=look.ascii_only))
+    lines += _properties(host, look.ascii_only)
+    lines.append(_osds(host, context))
+    lines.append(_datastores(host, context))
+    names = [vm.name for vm in store.vms_on(host.key)]
+    lines.append(facts(("VMs", ", ".join(names)), look_ascii=look.ascii_only))
+    return [line for line in lines if line]
+
+
+def _properties(host: Host, plain: bool) -> list[Line]:
     used = f"{cells.size(host.memory_used)} of {cells.size(host.memory)}" if host.memory else ""
     vcpus = f"{host.vcpus_used} of {host.vcpus}" if host.vcpus is not None else ""
-    lines += [
-        facts(("memory", used), ("vCPU", vcpus), ("cpu", host.cpu_model), look_ascii=look.ascii_only),
+    return [
+        facts(
+            ("memory", used),
+            ("vCPU", vcpus),
+            ("cpu", host.cpu_model),
+            ("guests held to", host.cpu_baseline),
+            ("could offer", host.cpu_baseline_max if host.cpu_baseline_max != host.cpu_baseline else ""),
+            look_ascii=plain,
+        ),
         facts(
             ("hypervisor", host.hypervisor),
             ("address", host.address),
             ("zone", host.zone),
             ("aggregates", ", ".join(host.aggregates)),
-            look_ascii=look.ascii_only,
+            look_ascii=plain,
         ),
         facts(
             ("id", host.id),
             ("uuid", host.uuid),
             ("agent last seen", cells.clock_time(host.seen, date=True)),
-            look_ascii=look.ascii_only,
+            look_ascii=plain,
         ),
     ]
-    lines.append(_osds(host, context))
-    names = [vm.name for vm in store.vms_on(host.key)]
-    lines.append(facts(("VMs", ", ".join(names)), look_ascii=look.ascii_only))
-    return [line for line in lines if line]
+
+
+def _datastores(host: Host, context: Context) -> Line:
+    """Those it sees, with the room on each."""
+    seen = [
+        one
+        for one in context.store.datastores.values()
+        if one.cluster == host.cluster and host.id in one.hosts
+    ]
+    seen.sort(key=lambda one: one.name)
+    told = (f"{one.name} ({cells.size(one.free)} free)" if one.free is not None else one.name for one in seen)
+    return facts(("datastores", ", ".join(told)), look_ascii=context.look.ascii_only)
 
 
 def _osds(host: Host, context: Context) -> Line:

@@ -8,7 +8,7 @@ from tui import cells
 from tui.board import Column, Context, Pane
 from tui.filter import Haystack
 from tui.look import Line, Span
-from tui.panes.common import age_line, cluster_cell, facts, natural
+from tui.panes.common import age_line, cluster_cell, facts, natural, stores_of
 from tui.store import Changes, Store
 
 _RANKS = {
@@ -30,7 +30,11 @@ HALF_A_DAY = 43_200.0
 
 
 def doing(vm: VM, context: Context) -> Span:
-    """The move or job under way: ours with its bytes, or one the cluster reports."""
+    """The move or job under way: ours with its bytes, or one the cluster reports; before all, that it asks something."""
+    if vm.question is not None:
+        return Span(
+            f"{context.look.glyph('warn')} asks: {cells.plain(vm.question.text, context.look).text}", "warn"
+        )
     job = context.store.job_on(vm.key)
     if job is not None:
         return _job(job, context)
@@ -69,7 +73,9 @@ def _hay(vm: VM, context: Context) -> Haystack:
     tag = " ".join(vm.tags).lower()
     if context.store.stuck(vm.key) is not None:
         state += " stuck"
-    whole = " ".join((name, state, host, cluster, tag, vm.flavor.lower(), *vm.addresses))
+    asks = f"question {vm.question.text.lower()}" if vm.question is not None else ""
+    kind = "container" if vm.container else ""
+    whole = " ".join((name, state, host, cluster, tag, vm.flavor.lower(), asks, kind, *vm.addresses))
     return Haystack(
         whole=whole,
         host=host,
@@ -79,6 +85,8 @@ def _hay(vm: VM, context: Context) -> Haystack:
         name=name,
         id=ident,
         deep=f"{ident} {vm.tenant.lower()}",
+        question=asks,
+        container="yes" if vm.container else "no",
     )
 
 
@@ -107,13 +115,23 @@ def _detail(vm: VM, context: Context) -> list[Line]:
         words = f"{late.word} since {since(late.since, context).rstrip('Z')} UTC ({age}), and nothing is at work on it"
         lines.append((Span("STUCK ", "warn"), cells.plain(words, look)))
         lines.append((Span("next: ", "dim"), cells.plain(late.problem.next_step, look)))
+    if vm.question is not None:
+        choices = ", ".join(choice.label for choice in vm.question.choices)
+        asked = f"{vm.question.text}" + (f" ({choices})" if choices else "")
+        lines.append(
+            (
+                Span(f"{look.glyph('warn')} ASKS ", "warn"),
+                cells.plain(asked, look),
+                Span("  w answers it", "key"),
+            )
+        )
     if vm.fault:
         lines.append((Span("fault ", "dim"), Span(cells.plain(vm.fault, look).text, "bad")))
-    lines += _properties(vm, plain)
+    lines += _properties(vm, plain, stores_of(vm, context))
     return [line for line in lines if line]
 
 
-def _properties(vm: VM, plain: bool) -> list[Line]:
+def _properties(vm: VM, plain: bool, stores: str) -> list[Line]:
     disk = {True: "local disk (a live migration copies it)", False: "shared storage", None: ""}[vm.local_disk]
     return [
         facts(
@@ -121,6 +139,7 @@ def _properties(vm: VM, plain: bool) -> list[Line]:
             ("vCPU", "" if vm.vcpus is None else str(vm.vcpus)),
             ("disk", cells.size(vm.disk)),
             ("", disk),
+            ("on", stores),
             ("addresses", ", ".join(vm.addresses)),
             look_ascii=plain,
         ),
@@ -130,6 +149,9 @@ def _properties(vm: VM, plain: bool) -> list[Line]:
             ("zone", vm.zone),
             ("tags", ", ".join(vm.tags)),
             ("locked", "yes" if vm.locked else ""),
+            ("", "container (moves with a restart)" if vm.container else ""),
+            ("HA", vm.ha),
+            ("", vm.stays),
             look_ascii=plain,
         ),
         facts(
