@@ -448,7 +448,7 @@ async def test_details_tell_of_questions_containers_high_availability_baselines_
         await until(lambda: isinstance(run.console.screen, Reader), "the detail opens")
         for words in (
             "guests held to intel-broadwell",
-            "could offer",
+            "intel-icelake",
             "datastores broken, fast (400 GiB free)",
         ):
             assert words in run.text(), words

@@ -99,7 +99,9 @@ class TestProxmoxBackend(ContractSuite):
         with pytest.raises(Refused, match="not locked"):
             await backend.reset_state(seen.vm.id, "active")
 
-    async def test_a_host_that_is_up_is_not_evacuated(self, backend: Any, seen: Seen) -> None:
+    async def test_a_host_that_is_up_is_not_evacuated(
+        self, cluster: Cluster, backend: Any, seen: Seen
+    ) -> None:
         """Neither is one that is down: HA does it, or a human, and what each can do is told."""
         told = {one.action: one.why_not for one in await backend.capabilities() if not one.able}
         assert "HA restarts" in told["evacuate"]
