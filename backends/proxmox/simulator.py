@@ -111,14 +111,6 @@ class PveSimulator:
         """What PVE's config says of a VM of the world; may be changed."""
         return self.site.guest(vm_id)
 
-    def crm_command(self, line: str) -> None:
-        """What a node's shell does with `ha-manager crm-command node-maintenance enable|disable NODE`. Raises Wrong."""
-        words = line.split()
-        if words[:2] != ["ha-manager", "crm-command"]:
-            raise Wrong(127, f"{line}: command not found")
-        self.world.advance()
-        self.manager.command(*words[2:])
-
     @asynccontextmanager
     async def serve(
         self, *, host: str = "127.0.0.1", port: int = 0, nodes: Sequence[str] = ()

@@ -7,7 +7,6 @@ from typing import Any
 
 from backends.proxmox.simulator_site import Guest, Site
 from backends.proxmox.simulator_wire import Answer, Ask, Route, Wrong, wrong_parameter
-from backends.simulation.things import SimVM
 from evac.model import VMState
 
 ROOT_ONLY = "Only root may use this option."
@@ -25,7 +24,9 @@ class Guests:
         found = []
         for kind in ("qemu", "lxc"):
             one = f"/nodes/{{node}}/{kind}/{{vmid}}"
-            change = ("delete", "skiplock:bool", "digest", "tags", "description", "onboot:bool", "force:bool")
+            change = ("delete", "digest", "tags", "description", "onboot:bool")
+            if kind == "qemu":  # a container's lock is taken away in a shell alone
+                change += ("skiplock:bool", "force:bool")
             found += [
                 Route(
                     "GET",
@@ -194,17 +195,11 @@ class Guests:
         if ask.text("digest") and ask.text("digest") != self.config(guest)["digest"]:
             raise Wrong(500, "detected modified configuration - file changed by other user? Try again.")
         if "lock" in ask.text("delete").replace(";", ",").split(","):
-            guest.lock = ""
-            if not self._moving(guest.vm):
-                guest.vm.task = ""
+            self._site.unlock(guest)
         if "tags" in ask.given:
             guest.vm.tags = tuple(word for word in ask.text("tags").replace(";", ",").split(",") if word)
         self._world.touch(guest.vm)
         return Answer(None)
-
-    def _moving(self, vm: SimVM) -> bool:
-        moves = [*self._world.live.open_moves(), *self._world.cold.open_moves()]
-        return any(move.vm == vm.id for move in moves)
 
     # --- addresses -------------------------------------------------------------------------------
 

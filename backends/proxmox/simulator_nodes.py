@@ -69,7 +69,7 @@ class Nodes:
 
     def _options(self, ask: Ask) -> Answer:
         ask.want("/", "Sys.Audit")
-        return Answer({"migration": {"type": "secure"}, "keyboard": "en-us"})
+        return Answer({"keyboard": "en-us", "allowed-tags": []})
 
     def _seen(self, ask: Ask) -> list[SimHost]:
         return [

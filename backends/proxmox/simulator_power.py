@@ -14,9 +14,23 @@ from backends.simulation.things import Denied
 from evac.model import VMState
 
 LOOK = 0.1
-START = ("skiplock:bool", "timeout:int", "debug:bool")
-STOP = ("skiplock:bool", "timeout:int", "keepActive:bool", "overrule-shutdown:bool")
-SHUTDOWN = ("skiplock:bool", "timeout:int", "forceStop:bool", "keepActive:bool")
+TAKES = {
+    "qemu": {
+        "start": ("skiplock:bool", "timeout:int"),
+        "stop": ("skiplock:bool", "timeout:int", "keepActive:bool", "overrule-shutdown:bool"),
+        "shutdown": ("skiplock:bool", "timeout:int", "forceStop:bool", "keepActive:bool"),
+        "suspend": ("skiplock:bool", "todisk:bool"),
+        "resume": ("skiplock:bool", "nocheck:bool"),
+    },
+    "lxc": {
+        "start": ("skiplock:bool", "debug:bool"),
+        "stop": ("skiplock:bool", "overrule-shutdown:bool"),
+        "shutdown": ("timeout:int", "forceStop:bool"),
+        "suspend": (),
+        "resume": (),
+    },
+}
+"""Kind and verb → parameters."""
 
 
 class Power:
@@ -32,14 +46,14 @@ class Power:
     def routes(self) -> list[Route]:
         """What is served."""
         found = []
-        for kind in ("qemu", "lxc"):
+        for kind, verbs in TAKES.items():
             one = f"/nodes/{{node}}/{kind}/{{vmid}}/status"
             found += [
-                Route("POST", f"{one}/start", "start", self._verb("start", on=True), START),
-                Route("POST", f"{one}/stop", "stop", self._verb("stop", on=False), STOP),
-                Route("POST", f"{one}/shutdown", "stop", self._verb("shutdown", on=False), SHUTDOWN),
-                Route("POST", f"{one}/suspend", "suspend", self._pause, ("skiplock:bool", "todisk:bool")),
-                Route("POST", f"{one}/resume", "resume", self._pause, ("skiplock:bool", "nocheck:bool")),
+                Route("POST", f"{one}/start", "start", self._verb("start", on=True), verbs["start"]),
+                Route("POST", f"{one}/stop", "stop", self._verb("stop", on=False), verbs["stop"]),
+                Route("POST", f"{one}/shutdown", "stop", self._verb("shutdown", on=False), verbs["shutdown"]),
+                Route("POST", f"{one}/suspend", "suspend", self._pause, verbs["suspend"]),
+                Route("POST", f"{one}/resume", "resume", self._pause, verbs["resume"]),
             ]
         return found
 

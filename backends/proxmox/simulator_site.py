@@ -178,6 +178,14 @@ class Site:
             raise Wrong(500, f"Configuration file 'nodes/{node}/{folder}/{vmid}.conf' does not exist")
         return guest
 
+    def unlock(self, guest: Guest) -> None:
+        """Take its lock away; what still works on it is not stopped."""
+        guest.lock = ""
+        moves = [*self.world.live.open_moves(), *self.world.cold.open_moves()]
+        if not any(move.vm == guest.vm.id for move in moves):
+            guest.vm.task = ""
+        self.world.touch(guest.vm)
+
     def _add(self, vm: SimVM) -> None:
         chance, mix = self._chance, self._mix
         guest = Guest(vmid=self._next, vm=vm)
