@@ -59,22 +59,26 @@ class Power:
 
     def _verb(self, word: str, *, on: bool) -> Callable[[Ask], Answer]:
         def act(ask: Ask) -> Answer:
-            guest = self._admit(ask)
+            guest = self._admit(ask, locked=on)
             user = ask.account.name
             if self._site.ha_state(guest) and word != "shutdown":
                 return self._through_ha(guest, user, on=on)
             task = self._tasks.begin(guest.vm.host, _type(guest, word), str(guest.vmid), user)
-            self._run(task, guest, on=on)
+            if guest.lock and not ask.flag("skiplock"):
+                self._tasks.end(task, f"{guest.word} is locked ({guest.lock})")
+            else:
+                self._run(task, guest, on=on)
             return Answer(task.upid)
 
         return act
 
-    def _admit(self, ask: Ask) -> Guest:
+    def _admit(self, ask: Ask, *, locked: bool = False) -> Guest:
+        """`locked`: a lock is found by the worker only, whose task then fails."""
         guest = self._guests.find(ask)
         ask.want(f"/vms/{guest.vmid}", "VM.PowerMgmt")
         if ask.flag("skiplock") and not ask.account.root:
             raise wrong_parameter("skiplock", "Only root may use this option.")
-        if guest.lock and not ask.flag("skiplock"):
+        if guest.lock and not locked and not ask.flag("skiplock"):
             raise Wrong(500, f"{guest.word} is locked ({guest.lock})")
         return guest
 

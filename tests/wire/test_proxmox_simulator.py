@@ -328,6 +328,15 @@ async def test_only_root_himself_takes_a_lock_away(site: Site, api: Any) -> None
     assert "lock" not in (await site.rows(api))[100]
 
 
+async def test_a_locked_guest_is_not_stopped_and_its_start_fails_in_the_task(site: Site, api: Any) -> None:
+    node = api.nodes("pve1").qemu(100)
+    site.guest(100).lock = "backup"
+    with pytest.raises(ResourceException, match=r"VM is locked \(backup\)"):
+        await site.call(node.status.stop.post)
+    upid = await site.call(node.status.start.post)
+    assert await site.ended(api, upid) == "VM is locked (backup)"
+
+
 # --- what goes wrong -------------------------------------------------------------------------------------------
 
 
