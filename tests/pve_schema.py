@@ -81,7 +81,7 @@ def _scalar(spec: Mapping[str, Any], kind: str, value: object, where: str) -> It
         "string": isinstance(value, str | int | float),  # Perl hands numbers out where a string is documented
         "integer": isinstance(value, int) and not isinstance(value, bool),
         "number": isinstance(value, int | float) and not isinstance(value, bool),
-        "boolean": value in (0, 1, "0", "1", ""),  # noqa: PLR6201 - a table is not hashable
+        "boolean": value in (0, 1, "0", "1", ""),
     }[kind]
     if not fits:
         yield f"{where} is {value!r}, not {kind}"
