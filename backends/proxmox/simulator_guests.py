@@ -24,7 +24,7 @@ class Guests:
         found = []
         for kind in ("qemu", "lxc"):
             one = f"/nodes/{{node}}/{kind}/{{vmid}}"
-            change = ("delete", "digest", "tags", "description", "onboot:bool")
+            change: tuple[str, ...] = ("delete", "digest", "tags", "description", "onboot:bool")
             if kind == "qemu":  # a container's lock is taken away in a shell alone
                 change += ("skiplock:bool", "force:bool")
             found += [
