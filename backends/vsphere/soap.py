@@ -290,7 +290,8 @@ def _tree_builder(decoder: Decoder) -> Tree:
         del tag
         name, node = stack.pop()
         if stack:
-            stack[-1][1].append((name, node or "".join(texts)))
+            # An empty element may say all by its type: <fault xsi:type="RequestCanceled"/>.
+            stack[-1][1].append((name, node if node or (node.type and not texts) else "".join(texts)))
             clear()
         else:
             done(node)

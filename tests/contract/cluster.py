@@ -62,6 +62,10 @@ class Cluster(ABC):
         """The platform asks something about the VM; only where `answer` is not in `cannot`."""
         raise NotImplementedError
 
+    async def refused(self, backend: Any, vm: str) -> None:
+        """A changing call that reaches the platform, which says no to it."""
+        await backend.evacuate(vm, "")
+
     async def ready_to_force(self) -> None:
         """Called between the start of an endless migration and force-complete."""
         return
@@ -117,6 +121,10 @@ class WorldCluster(Cluster):
 
     async def revive(self, host: str) -> None:
         deeds.revive(self.world, host)
+
+    async def refused(self, backend: Any, vm: str) -> None:
+        """A changing call that reaches the platform, which says no to it."""
+        await backend.evacuate(vm, "")
 
     async def ready_to_force(self) -> None:
         """Forcing pauses the guest and sends the rest, which the link must carry in time."""

@@ -227,9 +227,13 @@ class ContractSuite(PlacingSuite):
         first, second = seen.vms[:2]
         for vm in (first, second):
             await backend.live_migrate(vm.id, seen.target)
-        moves = [await self._until_running(cluster, backend, vm.id) for vm in (first, second)]
-        await backend.abort(second.id, moves[1].id)
-        await self._until_phase(cluster, backend, second.id, moves[1].id, Phase.CANCELLED)
+        await self._until_running(cluster, backend, first.id)
+        other = await cluster.until(
+            lambda: self._active(backend, second.id), lambda move: move is not None, "the second move"
+        )
+        assert other is not None
+        await backend.abort(second.id, other.id)
+        await self._until_phase(cluster, backend, second.id, other.id, Phase.CANCELLED)
         await self._until_on(cluster, backend, second.id, seen.source)
         await self._until_on(cluster, backend, first.id, seen.target)
 
@@ -394,13 +398,12 @@ class ContractSuite(PlacingSuite):
         self, cluster: Cluster, seen: Seen
     ) -> None:
         calls: list[Call] = []
-        alone = "evacuate" in cluster.cannot
         backend = cluster.build(record=calls.append)
         try:
             await backend.enter_maintenance(seen.source, "recorded")
             await backend.leave_maintenance(seen.source)
             with pytest.raises(BackendError):
-                await (backend.leave_maintenance(seen.source) if alone else backend.evacuate(seen.vm.id, ""))
+                await cluster.refused(backend, seen.vm.id)
         finally:
             await backend.close()
         assert len(calls) == 3
