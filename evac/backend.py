@@ -21,6 +21,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from msgspec import Struct
 
+from evac.across import Credential, Crossing, Destination
 from evac.model import Capability, Finding, Host, Inventory, MoveCheck, Sighting, TaskRecord
 from evac.storage import PG, StopVerdict
 
@@ -160,6 +161,24 @@ class AnswersQuestions(Protocol):
 
     async def answer(self, vm: str, question: str, choice: str) -> Receipt:
         """`question` is the Question.id that was shown, `choice` one of its keys. Raises Refused when it asks another by now."""
+        ...
+
+
+@runtime_checkable
+class ReceivesMoves(Protocol):
+    """Can be the target of a move from another cluster of its kind."""
+
+    async def destination(self) -> Destination:
+        """How a source reaches it, with the certificate that this backend itself has verified. May ask the cluster."""
+        ...
+
+
+@runtime_checkable
+class MovesAcross(Protocol):
+    """Can move a VM to another cluster of its kind."""
+
+    async def move_across(self, vm: str, going: Crossing, credential: Credential) -> Receipt:
+        """The credential is for this one call: it is kept nowhere, and is in no record and no error."""
         ...
 
 

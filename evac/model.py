@@ -150,6 +150,8 @@ class VM(Noun, frozen=True, kw_only=True):
     cluster: str
     id: str
     name: str
+    uuid: str = ""
+    """A second identity that goes with it to another cluster, where it has one (vSphere: instance UUID)."""
     host: str = ""
     """Host.id; "" when the cluster says it is on no host."""
     state: VMState = VMState.UNKNOWN

@@ -1,0 +1,96 @@
+"""Moves from one cluster to another: where to, and with whose rights. The credential lives in memory only."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from evac import clock
+from evac.noun import Noun
+from evac.secret import REDACTOR
+
+LIFE = 3600.0
+"""Seconds for which a credential is kept: an order may wait in the queue for its turn."""
+
+MOST = 100
+"""Credentials kept at once; the oldest goes."""
+
+
+class Destination(Noun, frozen=True, kw_only=True):
+    """What the platform a VM leaves must know of the one it goes to. Made by the target's own backend."""
+
+    cluster: str
+    """The target cluster's name in evac."""
+    kind: str
+    """The target's kind of backend: a platform moves VMs to its own kind only."""
+    host: str
+    """Name or address that the *source* connects to."""
+    port: int
+    certificate: str = ""
+    """The server's certificate as PEM, pinned: the one that evac itself talks to; "" where it is not known."""
+    fingerprint: str = ""
+    """Its SHA-256 in hexadecimal, upper case, with colons."""
+    fingerprint_sha1: str = ""
+    """The same by SHA-1, which vSphere's ServiceLocator wants."""
+    instance: str = ""
+    """The target's own identity (vSphere: about.instanceUuid)."""
+
+
+class Crossing(Noun, frozen=True, kw_only=True):
+    """Where a VM goes in another cluster. The ids are those of the target."""
+
+    destination: Destination
+    host: str
+    """Host.id there"""
+    storage: str = ""
+    """Datastore.id there; "": the platform's choice, where it has one."""
+    networks: tuple[tuple[str, str], ...] = ()
+    """(network of the VM now, network there), by name or id as the platform names them; what is not named keeps its name."""
+
+
+class Credential(Struct, frozen=True, kw_only=True):
+    """What the source logs in to the target with. Shown nowhere: its repr and str name the user only."""
+
+    user: str
+    """vSphere: user name. Proxmox VE: the API token's id."""
+    secret: str
+
+    def __repr__(self) -> str:
+        """Without the secret."""
+        return f"Credential(user={self.user!r})"
+
+    __str__ = __repr__
+
+
+class Vault:
+    """Credentials by handle, for a while. Nothing of it is ever written, and a new engine begins with none."""
+
+    def __init__(self, *, now: Callable[[], float] = clock.stamp) -> None:
+        self._now = now
+        self._held: dict[str, tuple[float, Credential]] = {}
+
+    def put(self, credential: Credential) -> tuple[str, float]:
+        """Keep it; its handle, and for how many seconds it is kept. No log keeps the secret from now on."""
+        REDACTOR.add(credential.secret)
+        self._sweep()
+        while len(self._held) >= MOST:
+            del self._held[next(iter(self._held))]
+        handle = secrets.token_urlsafe(16)
+        self._held[handle] = (self._now() + LIFE, credential)
+        return handle, LIFE
+
+    def get(self, handle: str) -> Credential | None:
+        """None: it never was, it has expired, or the engine was started anew."""
+        self._sweep()
+        held = self._held.get(handle)
+        return held[1] if held is not None else None
+
+    def drop(self, handle: str) -> None:
+        """It is needed no more."""
+        self._held.pop(handle, None)
+
+    def _sweep(self) -> None:
+        at = self._now()
+        self._held = {handle: held for handle, held in self._held.items() if held[0] > at}
