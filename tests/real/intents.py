@@ -7,6 +7,7 @@ from typing import get_args
 from evac.actions import (
     Abort,
     Action,
+    AnswerQuestion,
     ColdMigrate,
     ConfirmMove,
     EnterMaintenance,
@@ -15,6 +16,7 @@ from evac.actions import (
     ForceDown,
     LeaveMaintenance,
     LiveMigrate,
+    MoveStorage,
     ResetState,
     RevertMove,
     SetNoout,
@@ -34,6 +36,8 @@ def every_action(vm: VM, host: Host, migration: str) -> list[Action]:
     actions: list[Action] = [
         LiveMigrate(**on_vm),
         ColdMigrate(**on_vm),
+        MoveStorage(**on_vm, storage="nfs-1"),
+        AnswerQuestion(**on_vm, question="1", choice="0"),
         ConfirmMove(**on_vm),
         RevertMove(**on_vm),
         Evacuate(**on_vm, fenced=FENCED),
@@ -64,6 +68,8 @@ def every_verb(vm: str, moving: str, host: str) -> list[list[str]]:
         ["migrate", vm],
         ["migrate", vm, "--to", "cmp04"],
         ["migrate", vm, "--cold"],
+        ["move-storage", vm, "--to", "nfs-1"],
+        ["answer", vm, "0"],
         ["confirm", vm],
         ["revert", vm],
         ["reset-state", vm, "--to", "error"],

@@ -14,7 +14,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
 
 from backends.openstack import PLUGIN
@@ -29,7 +28,6 @@ from tests.real.openstack.layout import REPO
 from tests.real.recorder import Recorder
 from tests.real.rig import CLUSTER, Rig, host_identity, named
 from tests.real.world import World
-from tui.cli import cli as evac_command
 
 NOBODY, NOGROUP = pwd.getpwnam("nobody").pw_uid, grp.getgrnam("nogroup").gr_gid
 DAEMON = pwd.getpwnam("daemon").pw_uid
@@ -170,25 +168,6 @@ async def test_a_read_only_backend_refuses_below_the_sdk(
         assert proxy.changes() == []
     finally:
         await backend.close()
-
-
-def test_every_verb_that_changes_something_is_tried_above() -> None:
-    """A new verb with --yes must be added to the list, or this fails."""
-    found = {" ".join(path) for path in _changing(evac_command, ())}
-    tried = {" ".join(words) for words in every_verb("VM", "VM", "HOST")}
-    missing = {verb for verb in found if not any(words.startswith(f"{verb} ") for words in tried)}
-    assert not missing
-
-
-def _changing(command: click.Command, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    if isinstance(command, click.Group):
-        context = click.Context(command)
-        for name in command.list_commands(context):
-            below = command.get_command(context, name)
-            assert below is not None
-            yield from _changing(below, (*path, name))
-    elif any("--yes" in option.opts for option in command.params):
-        yield path
 
 
 async def _code(asked: Awaitable[object]) -> str:
