@@ -13,6 +13,7 @@ from tui.checks import Checks, told
 from tui.dialogs.pick import Option
 from tui.intents import Caution
 from tui.look import Span
+from tui.panes.common import natural
 from tui.source import Refused
 from tui.text import clean
 from tui.verbs import VERBS
@@ -123,7 +124,15 @@ class PlacingDoing:
         if not stores:
             console.say(f"{fit[0].cluster} has told of no datastore.", "warn")
             return
-        stores.sort(key=lambda store: (bool(self._why_not(store, fit)), -(store.free or 0), store.name))
+        here = {vm.host for vm in fit}
+        stores.sort(
+            key=lambda store: (
+                bool(self._why_not(store, fit)),
+                not here <= set(store.hosts),
+                -(store.free or 0),
+                natural(" ".join((store.name, *store.hosts))),
+            )
+        )
         options = [self._store_option(store, fit) for store in stores]
 
         def confirm(store: Datastore, to: str) -> None:
@@ -150,7 +159,8 @@ class PlacingDoing:
         short = store.free is not None and need > store.free
         look = self.console.palette.look
         room = f"{cells.size(store.free) or '?'} free of {cells.size(store.capacity) or '?'}"
-        words = f"{store.name}  {store.kind}  {room}"
+        only = f" of {store.hosts[0]}" if len(store.hosts) == 1 else ""
+        words = f"{store.name}{only}  {store.kind}  {room}"
         mark = Span(f"{look.glyph('warn')} needs {cells.size(need)}", "warn") if short else Span("")
         return Option(value=store.id, words=words, why_not=self._why_not(store, vms), mark=mark)
 

@@ -22,7 +22,10 @@ MODELS = {
 FLAGS = {"sse4.2": "sse4_2", "sha-ni": "sha_ni", "avx512vnni": "avx512_vnni"}
 """libvirt's names for CPU features that Linux spells otherwise."""
 
-BASE_FLAGS = "fpu vme de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat clflush mmx fxsr sse sse2 ht syscall nx rdtscp lm"
+BASE_FLAGS = (
+    "fpu vme de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat clflush mmx fxsr sse sse2 ht syscall nx rdtscp lm"
+    " pni ssse3 cx16 sse4_1 popcnt aes"
+)
 
 
 class Nodes:

@@ -40,8 +40,8 @@ def move_storage_command(ctx: click.Context, /, datastore: str, host: str, **opt
     """Move the disks of VMs, running or not, to another datastore."""
 
     def step(view: View, vm: VM) -> Action:
-        store = datastore_of(view, vm, datastore)
         to = find(view.hosts.values(), host, kind="host", cluster=vm.cluster).id if host else ""
+        store = datastore_of(view, vm, datastore, host=to or vm.host)
         return MoveStorage(
             **identity(vm), storage=store.id, storage_name=store.name, to="" if to == vm.host else to
         )
@@ -49,10 +49,15 @@ def move_storage_command(ctx: click.Context, /, datastore: str, host: str, **opt
     carry_out(ctx, "move the disks of", step, options)
 
 
-def datastore_of(view: View, vm: VM, text: str) -> Datastore:
-    """The datastore of the VM's cluster that is meant: by its exact name, or by its id."""
+def datastore_of(view: View, vm: VM, text: str, *, host: str) -> Datastore:
+    """The datastore of the VM's cluster that is meant: by its exact name, or by its id.
+
+    Of several of one name, such as each host's own "local-lvm", it is the one that the VM's host sees.
+    """
     stores = [store for store in view.datastores.values() if store.cluster == vm.cluster]
     found = [store for store in stores if text in (store.id, store.name, store.key)]
+    if len(found) > 1:
+        found = [store for store in found if host in store.hosts] or found
     if len(found) == 1:
         return found[0]
     names = ", ".join(sorted(store.name for store in stores)) or "none"

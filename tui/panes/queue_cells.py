@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from evac.actions import LiveMigrate, Move
+from evac.actions import LiveMigrate, Move, MoveStorage
 from evac.jobs import Job, JobState, Order
 from evac.model import Migration, MigrationKind, Progress
 from tui import cells, ping_cells
@@ -31,8 +31,10 @@ def brief(job: Job) -> str:
 
 
 def to(row: Row, context: Context) -> Span:
-    """Where a move goes, by its short name: a host's domain tells nothing within one cluster."""
+    """Where a move goes, a host by its short name (its domain tells nothing within one cluster), disks to their datastore."""
     if isinstance(row, Job):
+        if isinstance(row.action, MoveStorage):
+            return cells.plain(row.action.storage_name or row.action.storage, context.look)
         host = row.target or getattr(row.action, "to", "")
         if not host and isinstance(row.action, Move) and not row.state.ended:
             return Span("scheduler", "dim")

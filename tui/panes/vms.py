@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from evac.actions import MoveStorage
 from evac.jobs import Job
 from evac.model import VM, HostState, VMState
 from tui import cells
@@ -60,7 +61,11 @@ def since(at: float, context: Context) -> str:
 def _job(job: Job, context: Context) -> Span:
     look = context.look
     state = cells.job_state(job, look)
-    target = job.target or getattr(job.action, "to", "")
+    target = (
+        job.action.storage_name
+        if isinstance(job.action, MoveStorage)
+        else job.target or getattr(job.action, "to", "")
+    )
     where = f" {look.glyph('arrow')} {cells.plain(target, look).text}" if target else ""
     progress = job.progress
     left = f" {far}" if (far := cells.how_far(progress)) else ""
