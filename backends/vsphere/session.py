@@ -137,7 +137,10 @@ class Session:
                 raise words.status(reply.status, self.cluster, "a read")
             for piece in reply:
                 decoder.feed(piece)
-                yield from decoder.rows
+                for row in decoder.rows:
+                    if row.missing:
+                        _refuse_if_lost(row)
+                    yield row
                 decoder.rows.clear()
         decoder.close()
         fields.update(decoder.fields)
@@ -213,6 +216,13 @@ class Session:
             pass  # the server ends it after half an hour
         finally:
             self.wire.close()
+
+
+def _refuse_if_lost(row: Row) -> None:
+    """A lost session may be told property by property: nothing of such an answer is a fact about the object."""
+    lost = LOST & set(row.missing.values())
+    if lost:
+        raise Fault(min(lost), "told of each property")
 
 
 def version_of(text: str) -> tuple[int, ...]:
