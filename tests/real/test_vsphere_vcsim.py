@@ -15,6 +15,7 @@ from backends.vsphere.options import Options
 from evac.backend import Call, Settings
 from evac.errors import AuthFailed, NotFound, Unreachable
 from evac.model import VM, HostState, Inventory, Outlook, Phase, VMState
+from tests.vcsim.sdk import WaitForTask, vim, vmodl
 from tests.vcsim.server import PASSWORD, USER, VCSim, plain, vcsim
 
 T = TypeVar("T")
@@ -54,8 +55,6 @@ async def until(read: Callable[[], Awaitable[T]], good: Callable[[T], bool], wha
 
 def started(client: Any) -> set[str]:
     """Ids of the tasks that powered something on, by pyvmomi (whose `task.info` does not bear vcsim's oddest tasks)."""
-    from pyVmomi import vim, vmodl
-
     collect = vmodl.query.PropertyCollector
     walk = collect.TraversalSpec(type=vim.TaskManager, path="recentTask")
     spec = collect.FilterSpec(
@@ -77,8 +76,6 @@ async def test_the_inventory_is_what_plain_pyvmomi_reads(site: VCSim, backend: A
     """Every attribute of every object a round trip of pyvmomi's own: slow, and nobody's idea but VMware's."""
     inventory = await backend.inventory()
     with plain(site) as client:
-        from pyVmomi import vim
-
         content = client.RetrieveContent()
 
         def those(kind: Any) -> list[Any]:
@@ -116,8 +113,6 @@ async def test_what_others_do_is_told_by_the_next_incremental_inventory(site: VC
     vm = called(first, "DC0_C0_RP0_VM1")
     mark = first.mark
     with plain(site) as client:
-        from pyVim.task import WaitForTask
-        from pyVmomi import vim
 
         async def news() -> Inventory:
             nonlocal mark
@@ -167,14 +162,16 @@ async def test_a_wrong_password_is_told_and_not_tried_again_so_that_no_account_i
 
 
 async def test_a_certificate_is_known_by_its_ca_or_its_fingerprint_and_by_nothing_else(site: VCSim) -> None:
-    for good in ({"cacert": str(site.ca)}, {"fingerprint": site.fingerprint.upper()}):
+    goods: tuple[dict[str, Any], ...] = ({"cacert": str(site.ca)}, {"fingerprint": site.fingerprint.upper()})
+    for good in goods:
         made = backend_at(site, **good)
         assert (await made.inventory()).vms
         await made.close()
-    for bad, words in (
+    bads: tuple[tuple[dict[str, Any], str], ...] = (
         ({"cacert": ""}, "not trusted"),
         ({"fingerprint": "00" * 32}, "not the one in the config"),
-    ):
+    )
+    for bad, words in bads:
         made = backend_at(site, **bad)
         with pytest.raises(Unreachable, match=words):
             await made.inventory()

@@ -22,6 +22,7 @@ from msgspec import Struct
 from platformdirs import user_cache_path
 
 from tests.real import debs
+from tests.vcsim.sdk import Disconnect, SmartConnect
 from tests.wire.certificates import authority
 
 MAIN = Path(__file__).with_name("main.go")
@@ -129,8 +130,6 @@ def _passed_on(stream: Any, lines: queue.Queue[str]) -> None:
 @contextlib.contextmanager
 def plain(server: VCSim) -> Iterator[Any]:
     """A pyvmomi client as its documentation has it, for a witness: its ServiceInstance."""
-    from pyVim.connect import Disconnect, SmartConnect
-
     host, _, port = server.address.partition(":")
     trusted = ssl.create_default_context(cafile=str(server.ca))
     client = SmartConnect(
