@@ -8,7 +8,7 @@ from typing import Any
 
 from backends.vsphere.simulator_read import Paths, Rows, matching
 from backends.vsphere.simulator_schema import Data, Raw, Ref, is_a, many, typed
-from backends.vsphere.simulator_site import Site
+from backends.vsphere.simulator_site import DATACENTER, FOLDERS, Site
 from backends.vsphere.simulator_vms import Getter
 from backends.vsphere.simulator_wire import Ask, Handler, Objects, Refusal, Session, refuse
 
@@ -53,6 +53,18 @@ class Selection:
         for prop in self.props:
             for path in prop.get("pathSet", ()):
                 paths.check(prop.fields["type"], path)
+
+    def roams(self, session: Session | None) -> bool:
+        """True when the set of its objects may change because something moved or a task began."""
+        for one in self.objects:
+            start = session.objects.get(one.fields["obj"]) if session is not None else None
+            select = many(one.get("selectSet"))
+            if isinstance(start, View) and len(select) == 1 and not select[0].get("selectSet"):
+                if start.container not in FOLDERS and start.container != DATACENTER:
+                    return True
+            elif select:
+                return True
+        return False
 
     def paths(self, type_: str) -> tuple[str, ...] | None:
         """What is asked of such an object; None: nothing, it is not reported."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from backends.simulation.things import SimVM
 from backends.vsphere.simulator_hosts import ACTUAL
-from backends.vsphere.simulator_schema import Data, Kind, Ref, element, fields_of, is_a, typed
+from backends.vsphere.simulator_schema import Data, Kind, Ref, element, fields_of, is_a, value_writer
 from backends.vsphere.simulator_site import Site
 from backends.vsphere.simulator_vms import Getter
 from backends.vsphere.simulator_wire import Objects, Session, refuse
@@ -140,7 +140,7 @@ class Rows:
         found: list[str] = []
         for path, kind, reader in self._paths.readers(ref.type, paths):
             value = None if (ref.id, path) in self.withheld else reader(site, thing)
-            found.append("" if value is None else typed("val", value, _of(kind, value)))
+            found.append("" if value is None else value_writer(kind)(value))
         return found
 
     def missing(self, ref: Ref, paths: tuple[str, ...]) -> list[Data]:
@@ -163,13 +163,6 @@ class Rows:
 
 
 _MISSING = Kind("MissingProperty", "data")
-
-
-def _of(kind: Kind, value: Any) -> Kind:
-    """The declared kind, or for an object the one that is there."""
-    if kind.sort == "data" and not kind.many and isinstance(value, Data):
-        return Kind(value.type, "data")
-    return kind
 
 
 def matching(type_: str, specs: Sequence[Data], paths: Paths) -> tuple[str, ...] | None:

@@ -35,6 +35,8 @@ class _Row:
     values: list[str]
     changed: list[int]
     entered: int
+    last: int
+    """The highest of `changed`."""
 
 
 @dataclass(slots=True)
@@ -198,7 +200,9 @@ class Updates:
     def _refresh(self, one: Filter, watch: Watch, session: Session | None) -> None:
         """Look at what may have changed; when something has, that is a new version."""
         world = self._objects.world
-        shape = (world.population, len(world.hosts), len(world.log), len(self._objects.kept))
+        shape: tuple[int, ...] = (world.population, len(world.hosts))
+        if one.selection.roams(session):
+            shape = (*shape, len(world.log), len(self._objects.kept))
         fresh = watch.version + 1
         touched = False
         if shape != one.shape:
@@ -222,7 +226,7 @@ class Updates:
         for ref in new:
             paths = one.selection.paths(ref.type) or ()
             values = self._rows.row(ref, paths, session)
-            one.rows[ref] = _Row(paths, list(values), [fresh] * len(values), fresh)
+            one.rows[ref] = _Row(paths, list(values), [fresh] * len(values), fresh, fresh)
             one.left.pop(ref, None)
         return bool(gone or new)
 
@@ -256,7 +260,7 @@ class Updates:
         for index, value in enumerate(values):
             if value != row.values[index]:
                 row.values[index] = value
-                row.changed[index] = fresh
+                row.changed[index] = row.last = fresh
         return True
 
     def _entries(self, ref: Ref, one: Filter, since: int) -> Iterable[str]:
@@ -265,7 +269,7 @@ class Updates:
         for target, row in one.rows.items():
             if row.entered > since:
                 yield head + self._entry(target, "enter", row, -1)
-            elif max(row.changed, default=0) > since:
+            elif row.last > since:
                 yield head + self._entry(target, "modify", row, since)
         for target, version in one.left.items():
             if version > since >= 0:
