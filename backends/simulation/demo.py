@@ -1,4 +1,4 @@
-"""The demo's clusters as a process of their own: OpenStack and Proxmox VE on loopback, Ceph on UNIX sockets.
+"""The demo's clusters as a process of their own: OpenStack, Proxmox VE and vSphere on loopback, Ceph on UNIX sockets.
 
     python -m backends.simulation.demo --dir DIR [--seed N] [--scale SERVERS [--platform NAME]] [--churn SHARE]
         [--ceph-osds N] [--ceph-pools N] [--ceph-pgs N]
@@ -26,7 +26,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from backends.simulation import demo_openstack, demo_proxmox, demo_storage
+from backends.simulation import demo_openstack, demo_proxmox, demo_storage, demo_vsphere
 from backends.simulation.demo_stage import Platform, Stage, write
 from backends.simulation.listener import Listeners
 from backends.simulation.world import World
@@ -50,12 +50,17 @@ port = {port}
 PORTS_TRIED = 5
 """A port that is free at one address may be taken at all others, by whoever listens everywhere."""
 
-SCALES = ("openstack", "proxmox")
+SCALES = ("openstack", "proxmox", "vsphere")
 
 FILES = 8_192
 """Open files wanted: one socket for each guest, and two for each that does not run."""
 
-PLATFORMS: tuple[Platform, ...] = (demo_openstack.serve, demo_proxmox.serve, demo_storage.serve)
+PLATFORMS: tuple[Platform, ...] = (
+    demo_openstack.serve,
+    demo_proxmox.serve,
+    demo_vsphere.serve,
+    demo_storage.serve,
+)
 """In this order: storage lies on hosts of those before it."""
 
 

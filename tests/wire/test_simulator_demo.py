@@ -74,11 +74,11 @@ def test_it_serves_three_clouds_and_ends_when_its_input_closes(demo: Demo) -> No
 
 
 def test_its_files_are_for_their_owner_only_and_the_config_names_every_cloud(demo: Demo) -> None:
-    for name in ("clouds.yaml", "config.toml", "muc-pve.secret"):
+    for name in ("clouds.yaml", "config.toml", "muc-pve.secret", "ber-vc.secret"):
         assert (demo.folder / name).stat().st_mode & 0o777 == 0o600
     clusters = tomllib.loads((demo.folder / "config.toml").read_text())["clusters"]
     kinds = {name: table["kind"] for name, table in clusters.items()}
-    others = {"fra-ceph": "ceph", "muc-pve": "proxmox", "muc-ceph": "ceph"}
+    others = {"fra-ceph": "ceph", "muc-pve": "proxmox", "muc-ceph": "ceph", "ber-vc": "vsphere"}
     assert kinds == {**dict.fromkeys(demo.clouds, "openstack"), **others}
     path = Path(clusters["fra-ceph"]["socket"])
     assert path.stat().st_mode & 0o777 == 0o600

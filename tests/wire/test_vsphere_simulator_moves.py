@@ -7,13 +7,12 @@ import time
 from typing import Any
 
 import pytest
-from pyVmomi import vim, vmodl
 
 from backends.simulation import deeds
 from backends.simulation.faults import Fault, Kind
 from backends.simulation.world import World
 from backends.vsphere.simulator_site import ClusterPlan, Net, Traits
-from tests.wire.vsphere_site import MEMORY, VIM, Client, small_world, vcenter
+from tests.wire.vsphere_site import MEMORY, VIM, VMODL, Client, small_world, vcenter
 
 
 def slow(world: World, seconds: float = 3.0) -> None:
@@ -101,7 +100,7 @@ async def test_a_cancelled_vmotion_ends_as_such_and_the_vm_stays() -> None:
             task.CancelTask()
             client.watch(task)
             assert client.vm(0).runtime.host == client.host("cmp01")
-            with pytest.raises(vim.fault.InvalidState):
+            with pytest.raises(VIM.fault.InvalidState):
                 task.CancelTask()
             return task.info
 
@@ -109,7 +108,7 @@ async def test_a_cancelled_vmotion_ends_as_such_and_the_vm_stays() -> None:
         assert (info.state, info.cancelled, type(info.error)) == (
             "error",
             True,
-            vmodl.fault.RequestCanceled,
+            VMODL.fault.RequestCanceled,
         )
 
 
@@ -136,7 +135,7 @@ async def test_a_second_move_of_the_same_vm_fails_by_the_name_of_the_first() -> 
             return first, client.vm(0).RelocateVM_Task(to(client, "cmp04")).info.error
 
         first, error = await client.run(work)
-        assert isinstance(error, vim.fault.TaskInProgress)
+        assert isinstance(error, VIM.fault.TaskInProgress)
         assert error.task == first
 
 
@@ -147,11 +146,11 @@ async def test_migrate_vm_takes_a_host_or_a_pool_and_nothing_else() -> None:
             vm = client.vm(0)
             client.watch(vm.MigrateVM_Task(None, client.host("cmp04"), "defaultPriority", None))
             assert vm.runtime.host == client.host("cmp04")
-            with pytest.raises(vmodl.fault.InvalidArgument):
+            with pytest.raises(VMODL.fault.InvalidArgument):
                 vm.MigrateVM_Task(None, None, "defaultPriority", None)
-            with pytest.raises(vmodl.fault.ManagedObjectNotFound):
+            with pytest.raises(VMODL.fault.ManagedObjectNotFound):
                 vm.MigrateVM_Task(None, VIM.HostSystem("host-999"), "defaultPriority", None)
-            with pytest.raises(vim.fault.InvalidPowerState):
+            with pytest.raises(VIM.fault.InvalidPowerState):
                 vm.MigrateVM_Task(None, client.host("cmp02"), "defaultPriority", "poweredOff")
 
         await client.run(work)
@@ -181,7 +180,7 @@ async def test_a_vm_goes_with_its_disk_to_a_host_that_does_not_see_its_datastore
     async with vcenter(world) as client:
         assert await verdicts(client, to(client, "cmp03")) == ["CannotAccessVmDisk"]
         info = await relocated(client, to(client, "cmp03"))
-        assert isinstance(info.error, vim.fault.CannotAccessVmDisk)
+        assert isinstance(info.error, VIM.fault.CannotAccessVmDisk)
         store = VIM.Datastore(client.simulator.site.store_ref(shared.id).id)
         assert (await relocated(client, to(client, "cmp03", datastore=store))).state == "success"
         assert await client.run(lambda: client.vm(0).runtime.host) == client.host("cmp03")
@@ -203,7 +202,7 @@ async def test_another_cluster_wants_its_pool_and_gets_the_vm() -> None:
         world.placing.put(vm_id, store.id)
     async with vcenter(world) as client:
         pool = VIM.ResourcePool(client.simulator.site.pool_ref("far").id)
-        with pytest.raises(vmodl.fault.InvalidArgument) as wrong:
+        with pytest.raises(VMODL.fault.InvalidArgument) as wrong:
             await relocated(client, to(client, "far01"))
         assert wrong.value.invalidProperty == "spec.pool"
         assert (await relocated(client, to(client, "far01", pool=pool))).state == "success"
@@ -253,7 +252,7 @@ async def test_a_card_that_is_connected_to_another_network_in_the_same_call_is_n
             card = next(
                 one
                 for one in client.vm(0).config.hardware.device
-                if isinstance(one, vim.vm.device.VirtualEthernetCard)
+                if isinstance(one, VIM.vm.device.VirtualEthernetCard)
             )
             card.backing = VIM.vm.device.VirtualEthernetCard.NetworkBackingInfo(deviceName="VM Network")
             return VIM.vm.device.VirtualDeviceSpec(operation="edit", device=card)
@@ -338,7 +337,7 @@ async def test_the_compatibility_of_many_vms_with_many_hosts_is_told_pair_by_pai
             hosts = [client.host(name) for name in ("cmp02", "cmp03")]
             info = checker.QueryVMotionCompatibilityEx_Task([client.vm(0), client.vm(1)], hosts).info
             migrate = checker.CheckMigrate_Task(client.vm(0), hosts[1], None, None, None).info
-            assert [type(one) for one in migrate.result[0].error] == [vim.fault.FeatureRequirementsNotMet]
+            assert [type(one) for one in migrate.result[0].error] == [VIM.fault.FeatureRequirementsNotMet]
             return {
                 (one.vm._moId, one.host._moId): [type(error).__name__ for error in one.error]
                 for one in info.result
@@ -393,7 +392,7 @@ async def test_a_move_that_fails_on_its_way_says_why_and_the_vm_goes_on_where_it
         slow(client.simulator.world, 60)
         client.simulator.world.faults.order(Fault(kind=Kind.FAILS, on="live_migrate"))
         info = await relocated(client, to(client, "cmp03"))
-        assert isinstance(info.error, vim.fault.GenericVmConfigFault)
+        assert isinstance(info.error, VIM.fault.GenericVmConfigFault)
         assert "hypervisor gave up" in info.error.msg
         assert await client.run(lambda: client.vm(0).runtime.host) == client.host("cmp01")
 
@@ -419,7 +418,7 @@ async def test_entering_maintenance_waits_for_the_last_running_vm_and_takes_agen
             client.watch(task)
             assert host.runtime.inMaintenanceMode
             refused = client.vm(0).RelocateVM_Task(to(client, "cmp01"))
-            assert isinstance(refused.info.error, vim.fault.InvalidHostState)
+            assert isinstance(refused.info.error, VIM.fault.InvalidHostState)
             client.watch(host.ExitMaintenanceMode_Task(0))
             client.until(lambda: client.vm(2).runtime.powerState == "poweredOn")
             return host.runtime.inMaintenanceMode, task.info.error
@@ -441,7 +440,7 @@ async def test_fully_automated_drs_empties_the_host_by_tasks_that_everybody_sees
         moves = await client.run(work)
         assert {one.descriptionId for one in moves} == {"Drm.ExecuteVMotionLRO"}
         assert len({one.entity._moId for one in moves}) == 4
-        assert all(isinstance(one.reason, vim.TaskReasonSystem) for one in moves)
+        assert all(isinstance(one.reason, VIM.TaskReasonSystem) for one in moves)
 
 
 async def test_entering_maintenance_can_be_cancelled_and_runs_out_of_time() -> None:
@@ -456,7 +455,7 @@ async def test_entering_maintenance_can_be_cancelled_and_runs_out_of_time() -> N
             assert not host.runtime.inMaintenanceMode
             return [type(task.info.error) for task in (cancelled, late)]
 
-        assert await client.run(work) == [vmodl.fault.RequestCanceled, vim.fault.Timedout]
+        assert await client.run(work) == [VMODL.fault.RequestCanceled, VIM.fault.Timedout]
         assert not client.simulator.world.hosts["cmp01"].maintenance
 
 
@@ -511,9 +510,9 @@ async def test_a_vm_with_a_question_stands_still_until_exactly_that_question_is_
             question = vm.runtime.question
             assert question.text == "The disk is full."
             assert [one.label for one in question.choice.choiceInfo] == ["Retry", "Cancel"]
-            with pytest.raises(vim.fault.ConcurrentAccess):
+            with pytest.raises(VIM.fault.ConcurrentAccess):
                 vm.AnswerVM("999", "0")
-            with pytest.raises(vmodl.fault.InvalidArgument):
+            with pytest.raises(VMODL.fault.InvalidArgument):
                 vm.AnswerVM(question.id, "7")
             vm.AnswerVM(question.id, "0")
             return vm.runtime.question, question.id

@@ -23,7 +23,8 @@ VIM: Any = vim
 """pyvmomi's types without their stubs, which call most of them untyped."""
 
 CONNECT: Any = connect
-COLLECTOR: Any = vmodl.query.PropertyCollector
+VMODL: Any = vmodl
+COLLECTOR: Any = VMODL.query.PropertyCollector
 FASTER = 30.0
 MEMORY = 2 << 30
 ENDED = ("success", "error")

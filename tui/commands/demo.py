@@ -42,7 +42,7 @@ ENDING = (signal.SIGHUP, signal.SIGTERM)
 def demo_command(ctx: click.Context, /, keep: bool, headless: bool) -> None:
     """Open the console on a simulated fleet.
 
-    Three clouds, a Proxmox VE, their Ceph: 48 hosts and 1,380 VMs, and one bad night. Nothing outside this machine is touched, and everything is ended and removed on quit.
+    Three clouds, a Proxmox VE, a vCenter, their Ceph: 56 hosts and 1,580 VMs, and one bad night. Nothing outside this machine is touched, and everything is ended and removed on quit.
     """
     ctx.exit(run_demo(ctx.obj, keep=keep, headless=headless))
 
