@@ -144,8 +144,9 @@ class Knowledge:
     def _of_container(self, row: Resource) -> tuple[str, ...]:
         where = path("nodes", row.node, "lxc", row.vmid, "interfaces")
         rows = self._client.read(list[ContainerInterface], where, what=f"the interfaces of {row.vmid}")
-        texts = [text.partition("/")[0] for one in rows for text in (one.inet, one.inet6) if text]
-        return usable(texts)
+        return usable(
+            (one.name, text.partition("/")[0]) for one in rows for text in (one.inet, one.inet6) if text
+        )
 
     # --- tasks of the loop ---------------------------------------------------------------------------------------
 
@@ -168,16 +169,18 @@ class Knowledge:
 
 def addresses(interfaces: Iterable[AgentInterface]) -> tuple[str, ...]:
     """Those others could reach, in the order of the interfaces."""
-    return usable(one.address for interface in interfaces for one in interface.addresses)
+    return usable((interface.name, one.address) for interface in interfaces for one in interface.addresses)
 
 
-def usable(texts: Iterable[str]) -> tuple[str, ...]:
-    """Without loopback, link-local and nonsense."""
+def usable(named: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+    """Of (interface, address) those that are not a loopback interface's own, link-local or nonsense."""
     found: list[str] = []
-    for text in texts:
+    for name, text in named:
         with suppress(ValueError):
             address = ipaddress.ip_address(text)
-            if not (address.is_loopback or address.is_link_local) and str(address) not in found:
+            # a loopback address of another interface is one that somebody gave: guests of a lab on one machine
+            own = address.is_loopback and name.lower().startswith("lo")
+            if not (own or address.is_link_local) and str(address) not in found:
                 found.append(str(address))
     return tuple(found)
 
