@@ -7,8 +7,9 @@ loop. `run(main)` runs a coroutine function on such a loop; `clock()` is the loo
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import selectors
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Executor
 from typing import Any, TypeVar, TypeVarTuple, Unpack
 
@@ -49,6 +50,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._virtual.time
 
+    def hold(self, count: int) -> None:
+        """So many more wait for threads."""
+        self._virtual.busy += count
+
     def run_in_executor(
         self, executor: Executor | None, func: Callable[[Unpack[Ts]], T], *args: *Ts
     ) -> asyncio.Future[T]:
@@ -59,6 +64,18 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def _idle(self, _: asyncio.Future[Any]) -> None:
         self._virtual.busy -= 1
+
+
+@contextlib.contextmanager
+def held() -> Iterator[None]:
+    """The running virtual loop's clock stands still inside: somebody waits for a thread that no executor knows of."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualLoop), "not in virtual time"
+    loop.hold(1)
+    try:
+        yield
+    finally:
+        loop.hold(-1)
 
 
 def now() -> float:

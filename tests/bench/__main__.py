@@ -19,12 +19,16 @@ BENCHES: dict[str, tuple[list[str], list[str]]] = {
     "heatmap": ([], ["--quick"]),
     "pgs": ([], ["--quick"]),
     "drain": (["--runs", "3"], ["--runs", "1", "--vms", "200"]),
+    "drain-proxmox": (
+        ["--platform", "proxmox", "--runs", "1"],
+        ["--platform", "proxmox", "--runs", "1", "--vms", "20"],
+    ),
     "torture": (["--kills", "200"], ["--kills", "10"]),
     "ping": ([], ["--quick"]),
     "pgs_stall": ([], ["100000", "2000", "30"]),
     "ceph_poll": ([], ["1000", "20"]),
 }
-"""Name of the module → its arguments in full, and in a hurry."""
+"""Name of the module, up to a hyphen → its arguments in full, and in a hurry."""
 
 
 def main() -> None:
@@ -37,7 +41,7 @@ def main() -> None:
     for name in arguments.names or BENCHES:
         began = time.monotonic()
         words = BENCHES[name][arguments.quick]
-        done = subprocess.run([sys.executable, "-m", f"tests.bench.{name}", *words], check=False)
+        done = subprocess.run([sys.executable, "-m", f"tests.bench.{name.partition('-')[0]}", *words], check=False)
         print(f"  ({name}: {time.monotonic() - began:.0f} s)")
         if done.returncode:
             failed.append(name)
