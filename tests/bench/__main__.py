@@ -41,7 +41,9 @@ def main() -> None:
     for name in arguments.names or BENCHES:
         began = time.monotonic()
         words = BENCHES[name][arguments.quick]
-        done = subprocess.run([sys.executable, "-m", f"tests.bench.{name.partition('-')[0]}", *words], check=False)
+        done = subprocess.run(
+            [sys.executable, "-m", f"tests.bench.{name.partition('-')[0]}", *words], check=False
+        )
         print(f"  ({name}: {time.monotonic() - began:.0f} s)")
         if done.returncode:
             failed.append(name)
