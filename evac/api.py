@@ -152,6 +152,26 @@ class Preflight(Noun, frozen=True, kw_only=True):
     """When it was true, Unix seconds."""
 
 
+class TypeRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """POST /v1/probes: an address at which a VM is asked too, or no longer."""
+
+    cluster: str
+    vm: str
+    """VM.id"""
+    address: str
+    """An address (ICMP) or address:port (TCP; IPv6 in brackets)."""
+    remove: bool = False
+
+
+class TypedAddresses(Struct, frozen=True, kw_only=True):
+    """Its answer."""
+
+    cluster: str
+    vm: str
+    addresses: tuple[str, ...]
+    """All that were typed for it and not taken back."""
+
+
 class Refusal(Struct, frozen=True, kw_only=True):
     """Body of every answer that is not 2xx."""
 

@@ -68,12 +68,13 @@ class Engine:
         self._pollers: dict[str, Poller] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         probe = config.probe
+        self.probing = Probing(probe, self.fleet, lambda on_rows: Prober(rate=probe.rate, on_rows=on_rows))
         self.queue = Queue(
             journal=journal,
             fleet=self.fleet,
             backends=self._backends,
             rules=_limit_rules(config),
-            measure=Probing(probe, self.fleet, lambda on_rows: Prober(rate=probe.rate, on_rows=on_rows)),
+            measure=self.probing,
         )
         self.server = Server(self)
 

@@ -25,6 +25,8 @@ from evac.api import (
     PlanRequest,
     Preflight,
     Refusal,
+    TypedAddresses,
+    TypeRequest,
 )
 from evac.jobs import Job, Limits, QueueState
 from evac.model import Problem
@@ -196,6 +198,13 @@ class EngineClient:
     async def set_limits(self, limits: Limits) -> QueueState:
         """How many moves may be in flight."""
         return await self._send("PUT", "queue/limits", QueueState, LimitsRequest(limits=limits))
+
+    async def type_address(
+        self, cluster: str, vm: str, address: str, *, remove: bool = False
+    ) -> TypedAddresses:
+        """Have a VM (VM.id) asked at this address too, or no longer."""
+        wanted = TypeRequest(cluster=cluster, vm=vm, address=address, remove=remove)
+        return await self._send("POST", "probes", TypedAddresses, wanted)
 
     async def poll(self, cluster: str) -> None:
         """Read a cluster now."""

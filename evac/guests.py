@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -13,6 +15,9 @@ from evac.model import VM
 from evac.probe import Method, Probe, ProbeRow, Target
 from evac.probe_rules import Place, ProbeRules, places, shared_addresses
 from evac.prober.client import Prober
+from evac.typed import Typed
+
+log = logging.getLogger(__name__)
 
 LINGER = 600.0
 """Seconds for which a VM is still asked after its last job has ended."""
@@ -31,6 +36,8 @@ class _Guest:
     vm: VM
     places: dict[Place, str]
     """Where it is or was asked → the target's id."""
+    asked: int = 0
+    """Targets it has had."""
     left: float | None = None
     """When its last job was seen to have ended."""
 
@@ -49,6 +56,7 @@ class Guests:
         """`prober`: makes the prober's client, given what to call with changed rows."""
         self.prober = prober(self._rows)
         self._rules, self._fleet, self._now = rules, fleet, now
+        self.typed: Typed = {}
         self._started = False
         self._guests: dict[str, _Guest] = {}
         self._probes: dict[str, Probe] = {}
@@ -97,12 +105,27 @@ class Guests:
         guest, vm = self._guests.get(key), self._fleet.table("vms").get(key)
         if guest is None or vm is None or vm.addresses == guest.vm.addresses:
             return iter(())
-        known, guest.vm = set(places(guest.vm, self._rules)[0]), vm
+        known, guest.vm = {*places(guest.vm, self._rules)[0], *self.typed.get(key, ())}, vm
         now = set(self._places(vm)[0])
         await self._ask(guest, [place for place in now - known if place not in guest.places])
         gone = [(guest.places[place], f"{place.address} went away") for place in known - now]
         came = [(guest.places[place], f"{place.address} appeared") for place in now - known]
         return iter([*gone, *came])
+
+    async def retype(self, key: str) -> tuple[str, ...]:
+        """What was typed for a VM is another now: ask it so at once. The targets that came."""
+        if why := await self.watch(key):
+            log.info("%s is not asked: %s", key, why)
+            return ()
+        guest = self._guests[key]
+        wanted = self._places(guest.vm)[0]
+        gone = [place for place in guest.places if place not in wanted]
+        await self._drop([guest.places.pop(place) for place in gone])
+        known = set(guest.places)
+        await self._ask(guest, [place for place in wanted if place not in known])
+        for place, target in guest.places.items():
+            self.show(target, typed=place in self.typed.get(key, ()))
+        return tuple(target for place, target in guest.places.items() if place not in known)
 
     def targets(self, key: str) -> tuple[str, ...]:
         """What is asked of a VM."""
@@ -113,7 +136,9 @@ class Guests:
         now = self._now()
         if now - self._shared_at > FRESH:
             self._shared, self._shared_at = shared_addresses(self._fleet.table("vms").values()), now
-        return places(vm, self._rules, shared=self._shared)
+        found, why = places(vm, self._rules, shared=self._shared)
+        typed = self.typed.get(vm.key, ()) if self._rules.enabled else ()
+        return tuple(dict.fromkeys((*found, *typed))), "" if typed else why
 
     async def _ask(self, guest: _Guest, found: Iterable[Place]) -> None:
         if not self._started:
@@ -121,9 +146,11 @@ class Guests:
             await self.prober.start()
         fresh: list[Target] = []
         for place in found:
-            key = guest.places[place] = f"{guest.vm.key}#{len(guest.places)}"
+            key = guest.places[place] = f"{guest.vm.key}#{guest.asked}"
+            guest.asked += 1
             fresh.append(place.target(key, self._rules))
-        self._probes.update((target.id, _probe(guest.vm, target)) for target in fresh)
+            typed = place in self.typed.get(guest.vm.key, ())
+            self._probes[key] = _probe(guest.vm, fresh[-1], typed=typed)
         self._fleet.publish(probes=[self._probes[target.id] for target in fresh])
         await self.prober.watch(fresh)
 
@@ -140,11 +167,11 @@ class Guests:
         row = self.prober.rows.get(target)
         return row.state if row is not None else "waiting"
 
-    def show(self, target: str, **changes: str) -> None:
-        """Change what the table says of a target: `job`, `note`."""
+    def show(self, target: str, **changes: Any) -> None:
+        """Change what the table says of a target: `job`, `note`, `typed`."""
         probe = self._probes.get(target)
-        if probe is not None:
-            self._probes[target] = replace(probe, **changes)
+        if probe is not None and (fresh := replace(probe, **changes)) != probe:
+            self._probes[target] = fresh
             self._fleet.publish(probes=(self._probes[target],))
 
     def _rows(self, rows: Sequence[ProbeRow]) -> None:
@@ -154,7 +181,7 @@ class Guests:
         self._fleet.publish(probes=fresh)
 
 
-def _probe(vm: VM, target: Target) -> Probe:
+def _probe(vm: VM, target: Target, *, typed: bool) -> Probe:
     return Probe(
         id=target.id,
         cluster=vm.cluster,
@@ -163,5 +190,6 @@ def _probe(vm: VM, target: Target) -> Probe:
         method=Method(target.method),
         address=target.address,
         port=target.port,
+        typed=typed,
         row=ProbeRow(id=target.id, interval=target.interval),
     )

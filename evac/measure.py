@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple, Protocol
 
 from evac.board import Board
@@ -25,8 +25,8 @@ class Say(NamedTuple):
 class Measure(Protocol):
     """Nothing here may ever raise into the queue, nor hold up a move for more than a second or so."""
 
-    def attach(self, board: Board, halt: Halt) -> None:
-        """The queue is there; its board is loaded."""
+    def attach(self, board: Board, halt: Halt, kept: Mapping[str, str]) -> None:
+        """The queue is there; its board is loaded. `kept`: what the journal has by name."""
 
     async def before(self, job: Job) -> None:
         """A job is about to be checked and submitted."""
@@ -42,7 +42,7 @@ class Measure(Protocol):
 class Unmeasured:
     """Nobody measures, nothing is said."""
 
-    def attach(self, board: Board, halt: Halt) -> None:
+    def attach(self, board: Board, halt: Halt, kept: Mapping[str, str]) -> None:
         """Nothing to do."""
 
     async def before(self, job: Job) -> None:

@@ -147,6 +147,8 @@ class Probe(Noun, frozen=True, kw_only=True):
     address: str
     """"" for a command."""
     port: int = 0
+    typed: bool = False
+    """An admin typed it for this VM."""
     job: str = ""
     """The job that moves it now; "" when none does."""
     note: str = ""

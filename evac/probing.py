@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from msgspec.structs import replace
 
-from evac import clock
+from evac import clock, typed
 from evac.actions import VMAction, describe
 from evac.board import Board
 from evac.felt import Ruling, judge
@@ -89,9 +89,10 @@ class Probing:
 
     # --- what the queue asks ---------------------------------------------------------------------
 
-    def attach(self, board: Board, halt: Halt) -> None:
+    def attach(self, board: Board, halt: Halt, kept: Mapping[str, str]) -> None:
         """Begin to follow the board."""
         self._board, self._halt = board, halt
+        self._guests.typed = typed.load(kept.get(typed.KEY, "{}"))
         for job in board.flying.values():
             if is_move(job) and job.felt_verdict is None:
                 self._moves[job.id] = _move(job, RESTARTED)
@@ -141,6 +142,27 @@ class Probing:
         if ruling.failed:
             return Say(over=True, failed=True, reason=ruling.words, next_step=ruling.next_step)
         return Say(over=True)
+
+    # --- what admins type ------------------------------------------------------------------------
+
+    def typed(self, vm: str) -> tuple[str, ...]:
+        """Of a VM, by its key."""
+        return tuple(typed.words(place) for place in self._guests.typed.get(vm, ()))
+
+    async def type_address(self, vm: str, text: str, *, remove: bool = False) -> None:
+        """Ask a VM there too, or no longer; kept until it is taken back. Raises ValueError, in words."""
+        place = typed.read(text)
+        change = typed.removed if remove else typed.added
+        self._guests.typed = change(self._guests.typed, vm, place)
+        if self._board is not None:
+            self._board.journal.save(meta={typed.KEY: typed.dump(self._guests.typed)})
+        if not self._rules.enabled:
+            return
+        fresh = await self._guests.retype(vm)
+        for job, move in list(self._moves.items()):
+            for target in fresh if move.guest == vm and not move.why and move.ended is None else ():
+                move.notes.append(f"{place.address} was typed during the move")
+                await self._open(job, move, target)
 
     async def close(self) -> None:
         """End the prober; open windows end with it."""

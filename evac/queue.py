@@ -101,7 +101,7 @@ class Queue:
         self._journal.watch(self._show_refusing)
         self._show_refusing()
         self._readopt()
-        self._measure.attach(board, self._halt)
+        self._measure.attach(board, self._halt, saved.meta)
         self._pump = asyncio.get_running_loop().create_task(self._run())
 
     async def stop(self) -> None:

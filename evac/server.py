@@ -21,6 +21,8 @@ from evac.api import (
     OrderRequest,
     PlanRequest,
     Refusal,
+    TypedAddresses,
+    TypeRequest,
 )
 from evac.feed import Feed
 from evac.jobs import Actor
@@ -102,6 +104,7 @@ class Server:
             ("queue/pause", self._pause),
             ("queue/resume", self._resume),
             ("clusters/{name}/poll", self._poll),
+            ("probes", self._type),
             ("engine/stop", self._stop),
         ]
         return [
@@ -316,6 +319,25 @@ class Server:
         if not self._engine.poll(name, eager=request[ACTOR].role == access.ADMIN):
             raise Refuse("not-found", f"There is no cluster {name[:40]}.", "GET /v1/clusters lists them.")
         return reply.answer(request, {"polling": name}, status=202)
+
+    async def _type(self, request: web.Request) -> web.StreamResponse:
+        actor = self._admin(request)
+        wanted = await reply.body(request, TypeRequest)
+        vm = self._engine.fleet.vm(wanted.cluster, wanted.vm)
+        if vm is None:
+            raise Refuse(
+                "not-found", f"{wanted.cluster[:40]} has no VM {wanted.vm[:60]}.", "GET /v1/vms lists them."
+            )
+        try:
+            await self._engine.probing.type_address(vm.key, wanted.address, remove=wanted.remove)
+        except ValueError as error:
+            raise Refuse("bad-request", f"{vm.name}: {error}.") from None
+        word = "taken back" if wanted.remove else "typed"
+        self._engine.record(
+            "probe", {"vm": vm.key, "address": wanted.address[:60], "what": word, "by": actor}
+        )
+        addresses = self._engine.probing.typed(vm.key)
+        return reply.answer(request, TypedAddresses(cluster=vm.cluster, vm=vm.id, addresses=addresses))
 
     async def _stop(self, request: web.Request) -> web.StreamResponse:
         actor = self._admin(request)

@@ -22,6 +22,8 @@ WRITES: dict[str, frozenset[str]] = {
     "abort": frozenset({"vms", "queue"}),
     "force_complete": frozenset({"vms", "queue"}),
     "retry": frozenset({"queue"}),
+    "type_address": frozenset({"ping"}),
+    "forget_address": frozenset({"ping"}),
     "pause": frozenset({"hosts", "vms", "queue", "events", "problems", "ceph", "ping"}),
     "noout": frozenset({"ceph"}),
 }

@@ -27,6 +27,7 @@ from tui.commandline import completions, run_command
 from tui.dialogs.reader import Reader
 from tui.doing import Doing
 from tui.doing_ceph import CephDoing
+from tui.doing_ping import PingDoing
 from tui.doing_placing import PlacingDoing
 from tui.grid import Grid
 from tui.look import Look, Span
@@ -90,6 +91,7 @@ class Console(App[int], inherit_bindings=False):
         self.board = self.boards["hosts"]
         self.notice: Span | None = None
         self.doing, self.ceph, self.placing = Doing(self), CephDoing(self), PlacingDoing(self)
+        self.pinging = PingDoing(self)
         self.monotonic = monotonic
         self.deaf = deaf
         self.copies_dir = (state_dir or Path.home()) / "copies"

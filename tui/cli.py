@@ -27,6 +27,7 @@ SECTIONS = {
         "preflight": "preflighting",
         "queue": "queueing",
         "ping": "ping",
+        "address": "addressing",
         "doctor": "doctor",
     },
     "Act (nothing is done without --yes)": {

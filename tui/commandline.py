@@ -26,6 +26,8 @@ HOST_VERBS = ("drain", "evacuate", "maintenance", "force-down")
 VM_VERBS = ("migrate", "cold-migrate", "reset-state", "move-storage", "answer")
 LOOKS = ("preflight",)
 """Verbs on a VM that change nothing."""
+ADDRESS_VERBS = ("address", "forget-address")
+"""Of the VM under the cursor, in the VMs pane or the ping pane."""
 PLAIN = ("quit", "help", "pause", "resume", "audit", "theme", "filter", "sort")
 
 
@@ -39,7 +41,7 @@ def completions(console: Console) -> list[str]:
     if console.store.may_write:
         hosts = sorted({host.name for host in console.store.hosts.values()})
         words += [f"{verb} {host}" for verb in HOST_VERBS for host in hosts]
-        words += [f"{verb} " for verb in VM_VERBS]
+        words += [f"{verb} " for verb in (*VM_VERBS, *ADDRESS_VERBS)]
     words += [f"{verb} " for verb in LOOKS]
     return words
 
@@ -58,6 +60,8 @@ def run_command(console: Console, line: str) -> None:
             console.main.redraw()
     elif verb in HOST_VERBS or verb in VM_VERBS or verb in LOOKS:
         _verb(console, verb, rest)
+    elif verb in ADDRESS_VERBS:
+        _address(console, verb, rest)
     elif verb in {"q", "quit", "exit"}:
         console.exit(0)
     else:
@@ -97,6 +101,15 @@ def _theme(console: Console, name: str) -> None:
         console.say(complaint or f"Themes: {', '.join(THEMES)}.", "warn")
         return
     console.use_look(Look(ascii_only=console.palette.look.ascii_only, theme=theme))
+
+
+def _address(console: Console, verb: str, address: str) -> None:
+    if not console.store.may_write:
+        console.say("This console is read-only; nothing can be changed from it.", "warn")
+    elif verb == "address":
+        console.pinging.type_address(address)
+    else:
+        console.pinging.forget_address(address)
 
 
 def _verb(console: Console, verb: str, name: str) -> None:

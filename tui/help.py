@@ -63,7 +63,7 @@ def help_lines(console: Console) -> list[Line]:
         (Span("Command line:", "title"),),
         (
             Span(
-                "  :hosts :vms :queue :events :problems :ceph NAME :ping :drain HOST :sort COLUMN :theme NAME :q   Tab completes"
+                "  :hosts :vms :queue :events :problems :ceph NAME :ping :address ADDRESS :drain HOST :sort COLUMN :theme NAME :q   Tab completes"
             ),
         ),
     ]

@@ -83,7 +83,8 @@ def where(probe: Probe, look: Look) -> str:
         return "command"
     place = f"[{probe.address}]" if probe.port and ":" in probe.address else probe.address
     port = f":{probe.port}" if probe.port else ""
-    return clean(f"{place}{port} {probe.method.value.upper()}", look.ascii_only)
+    typed = " typed" if probe.typed else ""
+    return clean(f"{place}{port} {probe.method.value.upper()}{typed}", look.ascii_only)
 
 
 def felt(job: Job, look: Look) -> Span:

@@ -105,6 +105,10 @@ class Source(Protocol):
         """What is expected of moving a VM to these hosts; the cluster is asked now."""
         ...
 
+    async def type_address(self, cluster: str, vm: str, address: str, *, remove: bool) -> None:
+        """Have a VM asked there too, or no longer."""
+        ...
+
     async def close(self) -> None:
         """Let go."""
         ...
@@ -229,6 +233,10 @@ class EngineSource:
         """See the protocol."""
         answer: Preflight = await self._call("preflight", cluster, vm, targets)
         return answer
+
+    async def type_address(self, cluster: str, vm: str, address: str, *, remove: bool) -> None:
+        """See the protocol."""
+        await self._call("type_address", cluster, vm, address, remove=remove)
 
     async def close(self) -> None:
         """See the protocol."""

@@ -18,7 +18,7 @@ from backends.libvirt.options import Options, entries
 from backends.libvirt.process import Answer, worker
 from evac.backend import Call, Receipt, Settings
 from evac.errors import BackendError, Uncertain, Unreachable
-from evac.model import Capability, Finding, Host, Inventory, Problem, Sighting, TaskRecord
+from evac.model import Capability, Finding, Host, Inventory, MoveCheck, Problem, Sighting, TaskRecord
 from evac.workers import WorkerDied
 
 T = TypeVar("T")
@@ -67,6 +67,10 @@ class LibvirtBackend:
     async def tasks(self, vm: str, since: float) -> Sequence[TaskRecord]:
         """From evac's own ledger: libvirt keeps no log. What others did is not in it."""
         return _decode((await self._ask("tasks", [vm, since]))[0], list[TaskRecord])
+
+    async def check_migration(self, vm: str, targets: Sequence[str]) -> Sequence[MoveCheck]:
+        """Each target is asked whether the guest's CPU fits (compareHypervisorCPU) and whether its name is free there."""
+        return _decode((await self._ask("check_migration", [vm, list(targets)]))[0], list[MoveCheck])
 
     async def capabilities(self) -> Sequence[Capability]:
         """As the contract says."""

@@ -82,16 +82,26 @@ def _no_place(herd: Herd, host: Host, one: Seen) -> str:
 async def obstacle(herd: Herd, site: Site, vm: str, one: Seen) -> str:
     """Why a guest cannot be on a host, in words; "": nothing is known against it."""
     try:
-        there = await site.glance([vm])
-        if vm in there and there[vm].active:
-            return f"it is there already, {there[vm].native}"
-        namesake = await site.ask("looking for its name", lambda conn: _named_so(conn, one.definition.name))
-        if namesake not in {"", vm}:
-            return f"another guest there is called {one.definition.name} already ({namesake})"
+        if why := await standing(site, vm, one):
+            return why
         if herd.setup.cpu_check:
-            return await site.ask("comparing its CPU", lambda conn: cpu_trouble(conn, one))
+            fits, why = await site.ask("comparing its CPU", lambda conn: compared(conn, one))
+            return (
+                why if fits is False else ""
+            )  # what cannot be compared, libvirt checks when it starts there
     except BackendError as error:
         return error.problem.happened.rstrip(".")
+    return ""
+
+
+async def standing(site: Site, vm: str, one: Seen) -> str:
+    """What stands in its place on a host already; "": nothing. Raises BackendError."""
+    there = await site.glance([vm])
+    if vm in there and there[vm].active:
+        return f"it is there already, {there[vm].native}"
+    namesake = await site.ask("looking for its name", lambda conn: _named_so(conn, one.definition.name))
+    if namesake not in {"", vm}:
+        return f"another guest there is called {one.definition.name} already ({namesake})"
     return ""
 
 
@@ -104,11 +114,13 @@ def _named_so(conn: Any, name: str) -> str:
         raise
 
 
-def cpu_trouble(conn: Any, one: Seen) -> str:
-    """What the guest's CPU has and this host cannot give, as libvirt compares them; "" if it fits or cannot be told."""
+def compared(conn: Any, one: Seen) -> tuple[bool | None, str]:
+    """Whether this host can give the guest's CPU, as libvirt compares them, and why not; None: it cannot be told, and why."""
     definition = one.definition
-    if not definition.cpu or definition.cpu_mode == "host-passthrough":
-        return ""  # libvirt cannot compare these; the migration itself checks what can be checked
+    if not definition.cpu:
+        return None, "it names no CPU model, so there is nothing to compare"
+    if definition.cpu_mode == "host-passthrough":
+        return None, "its CPU is its host's own (host-passthrough), which libvirt cannot compare"
     flags = lv.VIR_CONNECT_COMPARE_CPU_FAIL_INCOMPATIBLE
     try:
         result = conn.compareHypervisorCPU(
@@ -122,9 +134,7 @@ def cpu_trouble(conn: Any, one: Seen) -> str:
     except lv.libvirtError as error:
         failure = words.failure_of(error)
         if failure.code != lv.VIR_ERR_CPU_INCOMPATIBLE:
-            return (
-                ""  # a driver or a CPU without comparison: libvirt checks again when the guest starts there
-            )
+            return None, f'libvirt could not compare its CPU: "{failure.message}"'
         missing = words.missing_features(failure.message)
-        return f"its CPU lacks {missing}" if missing else f'its CPU does not fit: "{failure.message}"'
-    return "" if result in FITS else "its CPU lacks features this guest was started with"
+        return False, f"its CPU lacks {missing}" if missing else f'its CPU does not fit: "{failure.message}"'
+    return (True, "") if result in FITS else (False, "its CPU lacks features this guest was started with")

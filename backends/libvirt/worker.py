@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from backends.libvirt import frames, hostxml
+from backends.libvirt.checking import checks
 from backends.libvirt.cold import ColdMoves
 from backends.libvirt.herd import Herd
 from backends.libvirt.keeping import Mark
@@ -28,7 +29,7 @@ from backends.libvirt.site import read_only
 from evac.backend import Call, Receipt
 from evac.errors import BackendError, NotFound
 from evac.framing import FrameError, pack
-from evac.model import Capability, Inventory, Phase, Problem, TaskRecord
+from evac.model import Capability, Inventory, MoveCheck, Phase, Problem, TaskRecord
 from evac.worker_main import Inbox, run
 from evac.workers import Cancel, Ready
 
@@ -67,6 +68,7 @@ class Worker:
             "host": self.herd.host,
             "tasks": self._log_of,
             "capabilities": self._capabilities,
+            "check_migration": self._check,
             "examine": self._examine,
             "live_migrate": self._live.start,
             "abort": self._live.abort,
@@ -152,6 +154,9 @@ class Worker:
 
     async def _look(self, vms: list[str]) -> Any:
         return await self.herd.look(vms)
+
+    async def _check(self, vm: str, targets: list[str]) -> list[MoveCheck]:
+        return await checks(self.herd, vm, targets)
 
     async def _log_of(self, vm: str, since: float) -> list[TaskRecord]:
         return [

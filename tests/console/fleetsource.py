@@ -160,6 +160,10 @@ class FleetSource:
         self._check()
         self.calls.append(("pause" if paused else "resume", ""))
 
+    async def type_address(self, cluster: str, vm: str, address: str, *, remove: bool) -> None:
+        self._check()
+        self.calls.append(("take back" if remove else "type", f"{cluster}/{vm} {address}"))
+
     async def poll(self, cluster: str) -> None:
         self.calls.append(("poll", cluster))
 

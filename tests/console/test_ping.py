@@ -162,6 +162,46 @@ async def test_a_viewer_may_look_and_freeze() -> None:
         assert "frozen" in d.text()
 
 
+async def test_an_address_is_typed_for_the_vm_under_the_cursor_and_taken_back() -> None:
+    mine = msgspec.structs.replace(
+        probe(1), id="prod/vm1#1", address="2001:db8::7", port=22, method=Method.TCP, typed=True
+    )
+    source = site([probe(1), mine])
+    async with running(source) as d:
+        await d.press("7", "slash", *"typed", "enter")
+        assert "[2001:db8::7]:22 TCP typed" in d.text()
+        await d.press("n")
+        await d.dialog()
+        await d.press(*"192.0.2.9:5432", "tab", "tab")
+        assert source.calls == []
+        await d.press("enter")
+        await until(lambda: source.calls == [("type", "prod/vm1 192.0.2.9:5432")], "it is not asked for")
+        await d.press("x")
+        await d.dialog()
+        await d.press("y")
+        await until(lambda: source.calls[1:] == [("take back", "prod/vm1 [2001:db8::7]:22")], "it stays")
+
+
+async def test_by_command_and_only_what_was_typed_can_be_taken_back() -> None:
+    source = site()
+    async with running(source) as d:
+        await d.press("2", "colon", *"address 192.0.2.9", "enter")
+        await d.dialog()
+        assert "at another address?" in d.text()
+        await d.press("escape", "7", "x")
+        assert "Only a typed address can be taken back" in d.text()
+        assert source.calls == []
+
+
+async def test_a_viewer_has_no_key_to_type_an_address_with() -> None:
+    source = site(role="viewer")
+    async with running(source) as d:
+        await d.press("7", "n")
+        assert "another address" not in d.text()
+        await d.press("colon", *"address 192.0.2.9", "enter")
+        assert "read-only" in d.text()
+
+
 async def test_a_probe_that_ends_leaves_the_pane() -> None:
     source = site()
     async with running(source) as d:

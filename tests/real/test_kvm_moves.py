@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from evac import preflight
 from evac.actions import Abort, LiveMigrate
 from evac.jobs import Job, JobState
+from evac.model import Outlook
 from evac.probe import FeltVerdict
 from tests.real.libvirt import hosts, wires
 from tests.real.libvirt.guest import HOST_MODEL
@@ -13,7 +15,7 @@ from tests.real.libvirt.layout import OLD, guest_uuid
 from tests.real.libvirt.pinger import Pinger, agrees
 from tests.real.libvirt.rig import KVMRig, felt, measured, vm
 from tests.real.libvirt.witness import HOME, Witness
-from tests.real.rig import vm_identity
+from tests.real.rig import CLUSTER, vm_identity
 
 WEB = [name for name, host in HOME.items() if host == "kvm01"]
 """The three guests of the host that is drained."""
@@ -114,6 +116,9 @@ async def test_a_guest_whose_cpu_the_target_lacks_is_refused_in_words_before_any
     assert "CPU" in job.reason
     assert "rdseed" in job.reason, "the features that are missing are named"
     assert job.next_step
+    told = await _foretold(kvm_rig, vm(delta, "odd1").id)
+    assert told["kvm03"] == (Outlook.FAIL, "cpu")
+    assert told["kvm02"][0] is Outlook.OK
     portable = vm(delta, "web1")
     (job,) = await kvm_rig.ended(await kvm_rig.order(LiveMigrate(**vm_identity(portable), to="kvm03")))
     assert job.state is JobState.DONE, f"another guest may go there: {job.reason}"
@@ -141,6 +146,16 @@ async def test_a_guest_that_answers_no_more_has_not_been_moved_well_whatever_lib
         wires.hear("kvm03", "web1")
         rig.stop()
     kvm.until("it answers again", lambda: kvm.answers("web1"))
+
+
+async def _foretold(rig: KVMRig, guest: str) -> dict[str, tuple[Outlook, str]]:
+    """Host → the worst that is said of a move there, and by which rule: libvirt is asked, nothing is moved."""
+    async with rig.client() as client:
+        answer = await client.preflight(CLUSTER, guest, [])
+    said = {target: preflight.about(answer.checks, target)[0] for target in answer.targets}
+    assert {one.why for one in said.values() if one.outlook is Outlook.FAIL} <= {said["kvm03"].why}
+    assert "rdseed" in said["kvm03"].why
+    return {target: (one.outlook, one.rule) for target, one in said.items()}
 
 
 def has_bytes(job: Job) -> bool:

@@ -101,6 +101,20 @@ async def test_datastores_are_listed_for_people_and_for_scripts(lab: Bench) -> N
     assert {row["name"]: row["hosts"] for row in rows}["scratch"] == ["h3"]
 
 
+async def test_an_address_is_typed_for_a_vm_and_taken_back_by_whoever_may_change_things(lab: Bench) -> None:
+    typed = await lab.evac("address", "db", "[2001:db8::7]:22", "--json")
+    assert json.loads(typed.out)["addresses"] == ["[2001:db8::7]:22"]
+    again = await lab.evac("address", "db", "[2001:db8::7]:22")
+    assert again.code != 0
+    assert "already" in again.err
+    wrong = await lab.evac("address", "db", "db.example.org")
+    assert "is no address" in wrong.err
+    gone = await lab.evac("address", "db", "[2001:DB8::7]:22", "--remove")
+    assert "no typed address" in gone.out
+    records = [one for one in await lab.here.engine.audit(0, 500) if one.kind == "probe"]
+    assert [one.body["what"] for one in records] == ["typed", "taken back"]
+
+
 async def test_preflight_ends_with_a_code_for_each_outlook(lab: Bench) -> None:
     good = await lab.evac("preflight", "db")
     assert good.code == 0, good.err

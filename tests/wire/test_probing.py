@@ -57,13 +57,14 @@ class Site:
         self.fleet = Fleet()
         self.journal = await Journal.open(self.path / "journal.db")
         self.probers: list[Prober] = []
+        self.probing = Probing(self.rules, self.fleet, self._prober)
         self.queue = Queue(
             journal=self.journal,
             fleet=self.fleet,
             backends={"sim": self.direct},
             rules=LimitRules(),
             pace=Pace(tick_min=0.05, tick=0.05, tick_max=0.1, hold=0.2),
-            measure=Probing(self.rules, self.fleet, self._prober),
+            measure=self.probing,
         )
         await self.poll()
         await self.queue.start()
@@ -106,6 +107,10 @@ class Site:
         found = self.fleet.job(job)
         assert found is not None
         return found
+
+    def states(self, *, typed: bool) -> list[str]:
+        """How the addresses that were typed, or the others, stand."""
+        return [one.row.state for one in self.fleet.table("probes").values() if one.typed is typed]
 
     def stood_still(self, vm: str) -> float:
         """Seconds, by the world's own log."""
@@ -300,6 +305,45 @@ async def test_an_address_that_appears_during_the_move_is_asked_too_and_said(tmp
         assert [felt.address for felt in ended.felt] == [address, "127.0.0.77"]
         assert f"{address} went away during the move" in ended.felt_words
         assert "127.0.0.77 appeared during the move" in ended.felt_words
+
+
+async def test_a_typed_address_is_asked_at_once_and_in_every_move_until_it_is_taken_back(
+    tmp_path: Path,
+) -> None:
+    """It is kept over a restart of the engine, and told from the others."""
+    async with one_guest(tmp_path) as (here, vm):
+        key, text = f"sim/{vm}", "127.0.0.9:9"  # refused there, which is an answer
+        with pytest.raises(ValueError, match="is no address"):
+            await here.probing.type_address(key, "web-1")
+        await here.probing.type_address(key, text)
+        await here.until(lambda: here.states(typed=True) == ["answers"], "it is not asked")
+        await here.stop()
+        await here.start()
+        assert here.probing.typed(key) == (text,)
+        job = await here.ended(await here.move(vm, "db-1"))
+        assert [felt.port == 9 for felt in job.felt] == [False, True]
+        await here.probing.type_address(key, text, remove=True)
+        assert here.states(typed=True) == []
+        assert len(here.states(typed=False)) == 1
+        await here.probing.type_address(key, text)
+        await here.until(lambda: here.states(typed=True) == ["answers"], "it is not asked again")
+
+
+async def test_an_address_typed_or_taken_back_during_a_move_is_measured_as_far_as_it_goes(
+    tmp_path: Path,
+) -> None:
+    async with one_guest(tmp_path, msgspec.structs.replace(RULES, grace=2.0)) as (here, vm):
+        await here.probing.type_address(f"sim/{vm}", "127.0.0.8:9")
+        job = await here.move(vm, "db-1")
+        await here.until(lambda: here.job(job).state.in_flight, "it never began")
+        await here.probing.type_address(f"sim/{vm}", "127.0.0.9:9")
+        await here.probing.type_address(f"sim/{vm}", "127.0.0.8:9", remove=True)
+        ended = await here.ended(job)
+        assert ended.state is JobState.DONE
+        told = {felt.address: felt for felt in ended.felt}
+        assert told["127.0.0.8"].unmeasured
+        assert told["127.0.0.9"].answers_now
+        assert "127.0.0.9 was typed during the move" in ended.felt_words
 
 
 async def test_a_move_that_is_refused_leaves_nothing_being_measured(tmp_path: Path) -> None:

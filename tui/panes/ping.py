@@ -28,6 +28,7 @@ def _hay(probe: Probe, context: Context) -> Haystack:
     name, cluster = probe.name.lower(), probe.cluster.lower()
     state, ident = probe.row.state, f"{probe.id} {probe.address}".lower()
     whole = f"{name} {ident} {probe.method.value} {state} {host} {cluster} {probe.job.lower()} {probe.note.lower()}"
+    whole += " typed" if probe.typed else ""
     return Haystack(whole=whole, host=host, state=state, cluster=cluster, name=name, id=ident)
 
 

@@ -97,6 +97,14 @@ class KeyActions:
         """Let the pane stand still, or go on."""
         self.console.freeze()
 
+    def action_type_address(self) -> None:
+        """Ask the VM at another address, too."""
+        self.console.pinging.type_address()
+
+    def action_forget_address(self) -> None:
+        """Take a typed address back."""
+        self.console.pinging.forget_address()
+
     def action_poll(self) -> None:
         """Look at this cluster now."""
         self.console.doing.poll()
