@@ -8,14 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
-from backends import trouble
+from backends import closing
 from backends.openstack.client import READ, Client
 from backends.openstack.inventory import ASK_AGAIN, Poll
 from backends.openstack.login import OLDEST, Version
 from backends.openstack.options import Options
 from backends.openstack.reading import Reader
 from evac.backend import Receipt, Settings
-from evac.errors import BackendError, BadAnswer, Forbidden, NotFound, Refused, Uncertain, Unreachable
+from evac.errors import BackendError, BadAnswer, Forbidden, NotFound
 from evac.lanes import Lane
 from evac.model import (
     VM,
@@ -72,9 +72,9 @@ class OpenStackBackend:
         self.client = Client(settings)
         self._reader = Reader(self.client)
         name = f"evac-{settings.name}"
-        self._polls = Lane(f"{name}-poll", 4, self._closed)
-        self._looks = Lane(f"{name}-look", 6, self._closed)
-        self._changes = Lane(f"{name}-change", 4, self._closed_change)
+        self._polls = Lane(f"{name}-poll", 4, closing.reads(self.name))
+        self._looks = Lane(f"{name}-look", 6, closing.reads(self.name))
+        self._changes = Lane(f"{name}-change", 4, closing.changes(self.name))
         self._poll = Poll(self.client, self._reader, self._polls)
         self._one_poll = asyncio.Lock()
         self._forbidden: dict[str, tuple[float, str]] = {}
@@ -311,25 +311,6 @@ class OpenStackBackend:
         for lane in (self._polls, self._looks, self._changes):
             lane.close()
         self.client.close()
-
-    def _closed(self, started: bool) -> BackendError:
-        del started
-        return Unreachable(
-            Problem(happened=f"{self.name} is being closed.", unaffected=trouble.unaffected(self.name))
-        )
-
-    def _closed_change(self, started: bool) -> BackendError:
-        if not started:
-            return Refused(
-                Problem(happened=f"{self.name} is being closed.", unaffected="Nothing was changed.")
-            )
-        return Uncertain(
-            Problem(
-                happened=f"{self.name} was closed while a call was under way.",
-                unaffected="Whether it was carried out is not known.",
-                next_step="evac looks at the VM before anything else is done to it.",
-            )
-        )
 
 
 def _bind(work: Callable[[str], T], vm: str) -> Callable[[], T]:

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import socket
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
-from backends import tls, trouble
+from backends import route, trouble
 from backends.openstack import clouds
 from backends.openstack.client import Client
 from backends.openstack.login import Api
 from backends.openstack.manners import HINTS
 from backends.openstack.options import Options
 from backends.openstack.reading import Reader
+from backends.route import failed
 from evac.backend import Settings
 from evac.errors import BackendError
 from evac.lanes import Lane
-from evac.model import Finding
+from evac.model import Finding, Problem
 
 SKEW = 5.0
 """Seconds two clocks may differ before tokens and ages start to look wrong."""
-
-EXPIRES_SOON = 30
-"""Days before a certificate's end at which it is reported."""
 
 PROBES = 5
 """Calls whose median is the latency."""
@@ -49,7 +46,7 @@ async def examine(client: Client, reader: Reader, settings: Settings, lane: Lane
     try:
         return await lane.run(lambda: list(_examine(client, reader, settings)))
     except BackendError as error:
-        return [_failed("login", error)]
+        return [failed("login", error)]
 
 
 def _examine(client: Client, reader: Reader, settings: Settings) -> Iterator[Finding]:
@@ -57,13 +54,13 @@ def _examine(client: Client, reader: Reader, settings: Settings) -> Iterator[Fin
     try:
         login = client.connection.config.config.get("auth") or {}
     except BackendError as error:
-        yield _failed("login", error)
+        yield failed("login", error)
         return
     yield from _route("identity", str(login.get("auth_url") or ""), settings)
     try:
         api = client.api
     except BackendError as error:
-        yield _failed("login", error)
+        yield failed("login", error)
         return
     yield from _token(client)
     yield Finding(
@@ -76,10 +73,6 @@ def _examine(client: Client, reader: Reader, settings: Settings) -> Iterator[Fin
     yield from _rights_to_read(reader)
     yield _rights_to_migrate(client, settings)
     yield _latency(client)
-
-
-def _failed(check: str, error: BackendError) -> Finding:
-    return Finding(check=check, ok=False, detail=error.problem.happened, fix=error.problem.next_step)
 
 
 def _file(settings: Settings) -> Iterator[Finding]:
@@ -102,31 +95,24 @@ def _route(check: str, url: str, settings: Settings) -> Iterator[Finding]:
     """Name, TCP and TLS of an endpoint."""
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except OSError as error:
-        yield Finding(
-            check=f"{check}: name",
-            ok=False,
-            detail=f"{host}: {error.strerror}",
-            fix=f"Check DNS: getent hosts {host}",
-        )
+    timeout = settings.connect_timeout
+
+    def told(error: OSError) -> Problem:
+        return trouble.transport(error, url, settings.name, waited=f"within {timeout:g} s", hints=HINTS)
+
+    way = list(route.reached(host, port, timeout=timeout, trouble=told, prefix=f"{check}: "))
+    yield from way
+    if not way[-1].ok:
         return
-    addresses = sorted({str(one[4][0]) for one in found})
-    yield Finding(check=f"{check}: name", ok=True, detail=f"{host} is {', '.join(addresses)}")
-    began = time.monotonic()
-    try:
-        with socket.create_connection((host, port), timeout=settings.connect_timeout):
-            took = time.monotonic() - began
-    except OSError as error:
-        problem = trouble.transport(
-            error, url, settings.name, waited=f"within {settings.connect_timeout:g} s", hints=HINTS
-        )
-        yield Finding(check=f"{check}: TCP", ok=False, detail=problem.happened, fix=problem.next_step)
-        return
-    yield Finding(check=f"{check}: TCP", ok=True, detail=f"{host}:{port} answers in {took * 1000:.0f} ms")
     if parts.scheme == "https":
-        yield _certificate(check, host, port, settings)
+        yield route.certificate(
+            host,
+            port,
+            timeout=timeout,
+            plain="Is it an https endpoint?",
+            renew="Have the certificate renewed.",
+            prefix=f"{check}: ",
+        )
     else:
         yield Finding(
             check=f"{check}: TLS",
@@ -134,25 +120,6 @@ def _route(check: str, url: str, settings: Settings) -> Iterator[Finding]:
             detail=f"{host}:{port} is plain http: passwords and tokens can be read on the way",
             fix="Use an https endpoint if the cloud has one.",
         )
-
-
-def _certificate(check: str, host: str, port: int, settings: Settings) -> Finding:
-    """Issuer and end. Whether it is trusted shows at the login, through the same code as every call."""
-    try:
-        shown = tls.certificate(host, port, timeout=settings.connect_timeout)
-    except (OSError, ValueError) as error:
-        return Finding(
-            check=f"{check}: TLS",
-            ok=False,
-            detail=f"no TLS at {host}:{port}: {error}",
-            fix="Is it an https endpoint?",
-        )
-    days = (shown.expires - datetime.now(UTC)).days
-    detail = f"issued by {shown.issuer}, ends {shown.expires:%Y-%m-%d} (in {days} days)"
-    fix = "" if days > EXPIRES_SOON else "Have the certificate renewed."
-    return Finding(
-        check=f"{check}: TLS", ok=days >= 0 and (days > EXPIRES_SOON or None), detail=detail, fix=fix
-    )
 
 
 def _token(client: Client) -> Iterator[Finding]:
@@ -207,7 +174,7 @@ def _rights_to_read(reader: Reader) -> Iterator[Finding]:
         try:
             probe()
         except BackendError as error:
-            yield _failed(f"may read {what}", error)
+            yield failed(f"may read {what}", error)
         else:
             yield Finding(check=f"may read {what}", ok=True, detail="yes")
 
@@ -239,7 +206,7 @@ def _latency(client: Client) -> Finding:
             client.get("/servers", {"limit": 1}, what="one server")
             took.append(time.monotonic() - began)
     except BackendError as error:
-        return _failed("latency", error)
+        return failed("latency", error)
     middle = statistics.median(took)
     slow = middle > SLOW
     return Finding(

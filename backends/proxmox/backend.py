@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
+from backends import closing
 from backends.proxmox.changing import Changes
 from backends.proxmox.client import Client
 from backends.proxmox.disks import Chains
@@ -19,9 +20,8 @@ from backends.proxmox.memory import Memory
 from backends.proxmox.options import Options
 from backends.proxmox.preflight import Preflight
 from backends.proxmox.reading import Reader
-from backends.trouble import unaffected
 from evac.backend import Receipt, Settings
-from evac.errors import BackendError, Forbidden, ReadOnly, Refused, Uncertain, Unreachable
+from evac.errors import Forbidden, ReadOnly
 from evac.lanes import Lane
 from evac.model import Capability, Finding, Host, Inventory, MoveCheck, Problem, Sighting, TaskRecord
 
@@ -64,12 +64,12 @@ class ProxmoxBackend:
         self.client = Client(settings)
         self._reader = Reader(self.client)
         name = f"evac-{settings.name}"
-        self._polls = Lane(f"{name}-poll", 4, self._closed)
-        self._sights = Lane(f"{name}-look", 6, self._closed)
-        self._changes = Lane(f"{name}-change", 4, self._closed_change)
+        self._polls = Lane(f"{name}-poll", 4, closing.reads(self.name))
+        self._sights = Lane(f"{name}-look", 6, closing.reads(self.name))
+        self._changes = Lane(f"{name}-change", 4, closing.changes(self.name))
         self._memory = Memory()
         self._marks = Marks(settings.state_dir, settings.name)
-        self._facts = Lane(f"{name}-facts", 2, self._closed)
+        self._facts = Lane(f"{name}-facts", 2, closing.reads(self.name))
         options: Options = settings.options
         self._knowledge = Knowledge(
             self.client, self._reader, self._memory, self._facts, agents=options.guest_agent
@@ -236,25 +236,6 @@ class ProxmoxBackend:
         for lane in (self._polls, self._sights, self._changes, self._facts):
             lane.close()
         self.client.close()
-
-    def _closed(self, started: bool) -> BackendError:
-        del started
-        return Unreachable(
-            Problem(happened=f"{self.name} is being closed.", unaffected=unaffected(self.name))
-        )
-
-    def _closed_change(self, started: bool) -> BackendError:
-        if not started:
-            return Refused(
-                Problem(happened=f"{self.name} is being closed.", unaffected="Nothing was changed.")
-            )
-        return Uncertain(
-            Problem(
-                happened=f"{self.name} was closed while a call was under way.",
-                unaffected="Whether it was carried out is not known.",
-                next_step="evac looks at the guest before anything else is done to it.",
-            )
-        )
 
 
 def _bind(work: Callable[[str], T], vm: str) -> Callable[[], T]:

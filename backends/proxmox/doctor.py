@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import socket
 import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 import msgspec
 
-from backends import tls, trouble
+from backends import route, trouble
 from backends.proxmox.client import Client, path
 from backends.proxmox.manners import HINTS
 from backends.proxmox.options import Options
 from backends.proxmox.reading import Reader
+from backends.route import EXPIRES_SOON, failed
 from evac.backend import Settings
 from evac.errors import BackendError
 from evac.lanes import Lane
-from evac.model import Finding
+from evac.model import Finding, Problem
 
 SKEW = 5.0
 """Seconds two clocks may differ before tickets and ages start to look wrong."""
-
-EXPIRES_SOON = 30
-"""Days before an end at which it is reported."""
 
 PROBES = 5
 """Calls whose median is the latency."""
@@ -52,7 +48,7 @@ async def examine(client: Client, reader: Reader, settings: Settings, lane: Lane
     try:
         return await lane.run(lambda: list(_examine(client, reader, settings)))
     except BackendError as error:
-        return [_failed("login", error)]
+        return [failed("login", error)]
 
 
 def _examine(client: Client, reader: Reader, settings: Settings) -> Iterator[Finding]:
@@ -61,7 +57,7 @@ def _examine(client: Client, reader: Reader, settings: Settings) -> Iterator[Fin
     try:
         version = reader.version()
     except BackendError as error:
-        yield _failed("login", error)
+        yield failed("login", error)
         return
     yield Finding(check="login", ok=True, detail=f"{client.who} at {client.endpoint}")
     yield from _token(client, settings)
@@ -73,53 +69,26 @@ def _examine(client: Client, reader: Reader, settings: Settings) -> Iterator[Fin
     yield _latency(client)
 
 
-def _failed(check: str, error: BackendError) -> Finding:
-    return Finding(check=check, ok=False, detail=error.problem.happened, fix=error.problem.next_step)
-
-
 def _route(url: str, settings: Settings) -> Iterator[Finding]:
     """Name, TCP and TLS of an endpoint."""
     parts = urlsplit(url)
-    host, port = parts.hostname or "", parts.port or 8006
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except OSError as error:
-        yield Finding(
-            check=f"{host}: name",
-            ok=False,
-            detail=f"{host}: {error.strerror}",
-            fix=f"Check DNS: getent hosts {host}",
-        )
-        return
-    addresses = sorted({str(one[4][0]) for one in found})
-    yield Finding(check=f"{host}: name", ok=True, detail=f"{host} is {', '.join(addresses)}")
-    began = time.monotonic()
-    try:
-        with socket.create_connection((host, port), timeout=settings.connect_timeout):
-            took = time.monotonic() - began
-    except OSError as error:
-        waited = f"within {settings.connect_timeout:g} s"
-        problem = trouble.transport(error, url, settings.name, waited=waited, hints=HINTS)
-        yield Finding(check=f"{host}: TCP", ok=False, detail=problem.happened, fix=problem.next_step)
-        return
-    yield Finding(check=f"{host}: TCP", ok=True, detail=f"{host}:{port} answers in {took * 1000:.0f} ms")
-    yield _certificate(host, port, settings)
+    host, port, timeout = parts.hostname or "", parts.port or 8006, settings.connect_timeout
 
+    def told(error: OSError) -> Problem:
+        return trouble.transport(error, url, settings.name, waited=f"within {timeout:g} s", hints=HINTS)
 
-def _certificate(host: str, port: int, settings: Settings) -> Finding:
-    """Issuer, end and fingerprint. Whether it is trusted shows at the login, through the same code as every call."""
-    try:
-        shown = tls.certificate(host, port, timeout=settings.connect_timeout)
-    except (OSError, ValueError) as error:
-        return Finding(
-            check=f"{host}: TLS", ok=False, detail=f"no TLS at {host}:{port}: {error}", fix=HINTS.plain
+    way = list(route.reached(host, port, timeout=timeout, trouble=told, prefix=f"{host}: "))
+    yield from way
+    if way[-1].ok:
+        yield route.certificate(
+            host,
+            port,
+            timeout=timeout,
+            plain=HINTS.plain,
+            renew="Renew it: pvecm updatecerts on the node.",
+            prefix=f"{host}: ",
+            more=lambda shown: f", SHA-256 {shown.fingerprint}",
         )
-    days = (shown.expires - datetime.now(UTC)).days
-    detail = f"issued by {shown.issuer}, ends {shown.expires:%Y-%m-%d} (in {days} days), SHA-256 {shown.fingerprint}"
-    fix = "" if days > EXPIRES_SOON else "Renew it: pvecm updatecerts on the node."
-    return Finding(
-        check=f"{host}: TLS", ok=days >= 0 and (days > EXPIRES_SOON or None), detail=detail, fix=fix
-    )
 
 
 class _Token(msgspec.Struct):
@@ -186,7 +155,7 @@ def _quorum(reader: Reader) -> Iterator[Finding]:
     try:
         rows = reader.status()
     except BackendError as error:
-        yield _failed("quorum", error)
+        yield failed("quorum", error)
         return
     away = sorted(row.name for row in rows if row.type == "node" and not row.online)
     cluster = next((row for row in rows if row.type == "cluster"), None)
@@ -211,7 +180,7 @@ def _rights(client: Client, settings: Settings) -> Iterator[Finding]:
     try:
         told = client.read(dict[str, dict[str, int]], "/access/permissions", what="our own privileges")
     except BackendError as error:
-        yield _failed("may read", error)
+        yield failed("may read", error)
         return
     held = told.get("/", {})
     anywhere = {right for rights in told.values() for right in rights}
@@ -258,7 +227,7 @@ def _latency(client: Client) -> Finding:
             client.get("/version", what="the version")
             took.append(time.monotonic() - began)
     except BackendError as error:
-        return _failed("latency", error)
+        return failed("latency", error)
     middle = statistics.median(took)
     slow = middle > SLOW
     return Finding(

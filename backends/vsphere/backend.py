@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
-from backends.trouble import unaffected
+from backends import closing
 from backends.vsphere.acting import Actor
 from backends.vsphere.checks import Checker
 from backends.vsphere.inventory import Poll
@@ -19,9 +19,9 @@ from backends.vsphere.placing import Places
 from backends.vsphere.reading import Reader
 from backends.vsphere.session import Session
 from evac.backend import Receipt, Settings
-from evac.errors import BackendError, Forbidden, Refused, Uncertain, Unreachable
+from evac.errors import BackendError, Forbidden
 from evac.lanes import Lane
-from evac.model import Capability, Finding, Host, Inventory, MoveCheck, Problem, Sighting, TaskRecord
+from evac.model import Capability, Finding, Host, Inventory, MoveCheck, Sighting, TaskRecord
 
 PARTING = 0.5
 """Seconds `close` waits for the logout."""
@@ -72,10 +72,10 @@ class VSphereBackend:
         self._checker = Checker(self.session, self.reader, places)
         self._forbidden: dict[str, tuple[float, str]] = {}
         name = f"evac-{settings.name}"
-        self._polls = Lane(f"{name}-poll", 1, self._closed)
-        self._looks = Lane(f"{name}-look", 4, self._closed)
-        self._changes = Lane(f"{name}-change", 4, self._closed_change)
-        self._parting = Lane(f"{name}-parting", 1, self._closed)
+        self._polls = Lane(f"{name}-poll", 1, closing.reads(self.name))
+        self._looks = Lane(f"{name}-look", 4, closing.reads(self.name))
+        self._changes = Lane(f"{name}-change", 4, closing.changes(self.name))
+        self._parting = Lane(f"{name}-parting", 1, closing.reads(self.name))
 
     # --- reading ------------------------------------------------------------------------------------------------
 
@@ -195,22 +195,3 @@ class VSphereBackend:
         leaving.cancel()
         self._parting.close()
         self.session.wire.close()
-
-    def _closed(self, started: bool) -> BackendError:
-        del started
-        return Unreachable(
-            Problem(happened=f"{self.name} is being closed.", unaffected=unaffected(self.name))
-        )
-
-    def _closed_change(self, started: bool) -> BackendError:
-        if not started:
-            return Refused(
-                Problem(happened=f"{self.name} is being closed.", unaffected="Nothing was changed.")
-            )
-        return Uncertain(
-            Problem(
-                happened=f"{self.name} was closed while a call was under way.",
-                unaffected="Whether it was carried out is not known.",
-                next_step="evac looks at the VM before anything else is done to it.",
-            )
-        )

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 import statistics
 import time
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 
-from backends import tls
-from backends.vsphere import pin, sdk, words
+from backends import route
+from backends.route import failed
+from backends.vsphere import sdk, words
 from backends.vsphere.options import Options
 from backends.vsphere.reading import Reader
 from backends.vsphere.session import Live, Session
@@ -20,9 +19,6 @@ from evac.model import Finding
 
 SKEW = 5.0
 """Seconds two clocks may differ before ages and audit records become hard to compare."""
-
-EXPIRES_SOON = 30
-"""Days before a certificate's end at which it is reported."""
 
 PROBES = 5
 """Calls whose median is the latency."""
@@ -54,21 +50,28 @@ async def examine(session: Session, reader: Reader, settings: Settings, lane: La
     try:
         return await lane.run(lambda: list(_examine(session, reader, settings)))
     except BackendError as error:
-        return [_failed("login", error)]
+        return [failed("login", error)]
 
 
 def _examine(session: Session, reader: Reader, settings: Settings) -> Iterator[Finding]:
     options: Options = settings.options
     host, port = options.address
-    route = list(_route(host, port, settings))
-    yield from route
-    if any(one.ok is False for one in route):
+    way = list(
+        route.reached(
+            host,
+            port,
+            timeout=settings.connect_timeout,
+            trouble=lambda error: words.transport(error, settings, None),
+        )
+    )
+    yield from way
+    if not way[-1].ok:
         return
     yield _certificate(host, port, settings)
     try:
         live = session.live()
     except BackendError as error:
-        yield _failed("login", error)
+        yield failed("login", error)
         return
     yield Finding(check="login", ok=True, detail=f"{options.username} at {live.content.about.fullName}")
     yield _version(live)
@@ -78,52 +81,17 @@ def _examine(session: Session, reader: Reader, settings: Settings) -> Iterator[F
     yield _latency(session)
 
 
-def _failed(check: str, error: BackendError) -> Finding:
-    return Finding(check=check, ok=False, detail=error.problem.happened, fix=error.problem.next_step)
-
-
-def _route(host: str, port: int, settings: Settings) -> Iterator[Finding]:
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except OSError as error:
-        yield Finding(
-            check="name", ok=False, detail=f"{host}: {error.strerror}", fix=f"Check DNS: getent hosts {host}"
-        )
-        return
-    addresses = ", ".join(sorted({str(one[4][0]) for one in found}))
-    yield Finding(check="name", ok=True, detail=f"{host} is {addresses}")
-    began = time.monotonic()
-    try:
-        words.connected((host, port), settings.connect_timeout).close()
-    except OSError as error:
-        problem = words.transport(error, settings, None)
-        yield Finding(check="TCP", ok=False, detail=problem.happened, fix=problem.next_step)
-        return
-    took = (time.monotonic() - began) * 1000
-    yield Finding(check="TCP", ok=True, detail=f"{host}:{port} answers in {took:.0f} ms")
-
-
 def _certificate(host: str, port: int, settings: Settings) -> Finding:
-    """Issuer, end and fingerprint. Whether it is trusted shows at the login, through the same code as every call."""
     options: Options = settings.options
-    try:
-        shown = tls.certificate(host, port, timeout=settings.connect_timeout)
-        digest = pin.fingerprint(pin.shown(settings))
-    except (OSError, ValueError) as error:
-        return Finding(
-            check="TLS", ok=False, detail=f"no TLS at {host}:{port}: {error}", fix=words.HINTS.plain
-        )
-    days = (shown.expires - datetime.now(UTC)).days
-    how = (
-        "known by its fingerprint"
-        if options.pin
-        else f"known by {options.cacert or 'the CAs of this machine'}"
+    known = "its fingerprint" if options.pin else options.cacert or "the CAs of this machine"
+    return route.certificate(
+        host,
+        port,
+        timeout=settings.connect_timeout,
+        plain=words.HINTS.plain,
+        renew="Have the certificate renewed; a new one has a new fingerprint.",
+        more=lambda shown: f", known by {known}; SHA-256 {shown.fingerprint}",
     )
-    detail = (
-        f"issued by {shown.issuer}, ends {shown.expires:%Y-%m-%d} (in {days} days), {how}; SHA-256 {digest}"
-    )
-    fix = "" if days > EXPIRES_SOON else "Have the certificate renewed; a new one has a new fingerprint."
-    return Finding(check="TLS", ok=days >= 0 and (days > EXPIRES_SOON or None), detail=detail, fix=fix)
 
 
 def _version(live: Live) -> Finding:
@@ -164,7 +132,7 @@ def _reads(session: Session, reader: Reader) -> Finding:
             lambda live: reader.viewed(live, "HostSystem", "Datastore"), "the list of hosts and datastores"
         )
     except BackendError as error:
-        return _failed("may read the inventory", error)
+        return failed("may read the inventory", error)
     hidden = [row for row in rows if "NoPermission" in row.missing.values()]
     hosts = sum(row.type == "HostSystem" for row in rows)
     if hidden or not hosts:
@@ -214,7 +182,7 @@ def _latency(session: Session) -> Finding:
             )
             took.append(time.monotonic() - began)
     except BackendError as error:
-        return _failed("latency", error)
+        return failed("latency", error)
     middle = statistics.median(took)
     slow = middle > SLOW
     return Finding(
