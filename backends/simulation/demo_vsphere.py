@@ -68,7 +68,7 @@ async def serve(stage: Stage) -> None:
 def vcenter(*, seed: int, now: Callable[[], float]) -> VCenterSimulator:
     """The demo's, with what stands in the way of a drain."""
     from backends.vsphere.simulator import VCenterSimulator  # noqa: PLC0415 - needs pyvmomi, which is an extra
-    from backends.vsphere.simulator_site import ClusterPlan, Traits  # noqa: PLC0415
+    from backends.vsphere.simulator_facts import ClusterPlan, Traits  # noqa: PLC0415
 
     world = build(PLAN, seed=seed + 40, now=now)
     for host in list(world.hosts.values())[4:]:

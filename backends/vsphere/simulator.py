@@ -33,13 +33,15 @@ from backends.simulation.things import Denied
 from backends.simulation.world import World
 from backends.vsphere.simulator_collector import Retrieval
 from backends.vsphere.simulator_duty import Duty
-from backends.vsphere.simulator_hosts import PROPERTIES
+from backends.vsphere.simulator_facts import NETWORKS, ClusterPlan, Net, Traits, power_state
 from backends.vsphere.simulator_moves import Moves
+from backends.vsphere.simulator_places import PROPERTIES
 from backends.vsphere.simulator_power import Power
+from backends.vsphere.simulator_preflight import Preflight
 from backends.vsphere.simulator_read import Paths, Rows
 from backends.vsphere.simulator_schema import Data, Raw, typed
 from backends.vsphere.simulator_service import OPEN, VERSIONS, Service, kept_of_hosts
-from backends.vsphere.simulator_site import NETWORKS, ClusterPlan, Net, Site, Traits, power_state
+from backends.vsphere.simulator_site import Site
 from backends.vsphere.simulator_tasks import Tasks
 from backends.vsphere.simulator_updates import Updates
 from backends.vsphere.simulator_wire import (
@@ -127,8 +129,9 @@ class VCenterSimulator:
         moves = Moves(self.objects, self.tasks)
         power = Power(self.objects, self.tasks, moves)
         rooms = (self.service, self.retrieval, self.updates, self.tasks, moves, power)
+        asked = Preflight(self.objects, self.tasks, moves)
         self._handlers: dict[str, Handler] = {}
-        for room in (*rooms, Duty(self.objects, self.tasks, moves, power)):
+        for room in (*rooms, asked, Duty(self.objects, self.tasks, moves, power)):
             self._handlers |= room.methods()
         for name, writes in ((ADMIN, True), (AUDITOR, False)):
             self.add_account(Account(name, PASSWORD, writes))

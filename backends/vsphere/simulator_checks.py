@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from backends.simulation import scheduler
 from backends.simulation.placing import SimDatastore
 from backends.simulation.things import SimHost, SimVM
+from backends.vsphere.simulator_facts import Net, power_state
 from backends.vsphere.simulator_schema import Data
-from backends.vsphere.simulator_site import Net, Site, power_state
+from backends.vsphere.simulator_site import Site
 from backends.vsphere.simulator_vms import feature_key
 
 ECX1 = frozenset({"sse3", "pclmulqdq", "ssse3", "sse4.1", "sse4.2", "aes"})

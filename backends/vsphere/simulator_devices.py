@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from backends.simulation.things import SimVM
+from backends.vsphere.simulator_facts import Traits, bios_uuid, mac, power_state, shown
 from backends.vsphere.simulator_schema import Data
-from backends.vsphere.simulator_site import Site, Traits, bios_uuid, mac, power_state, shown
+from backends.vsphere.simulator_site import Site
 
 
 def devices(site: Site, vm: SimVM) -> list[Data]:

@@ -8,10 +8,11 @@ from functools import partial
 from backends.simulation import deeds, scheduler
 from backends.simulation.things import Denied, SimHost, SimVM
 from backends.vsphere.simulator_checks import Wish
+from backends.vsphere.simulator_facts import power_state
 from backends.vsphere.simulator_moves import DRS, Moves
 from backends.vsphere.simulator_power import Power
 from backends.vsphere.simulator_schema import Data, Ref
-from backends.vsphere.simulator_site import Site, power_state
+from backends.vsphere.simulator_site import Site
 from backends.vsphere.simulator_tasks import SimTask, Tasks
 from backends.vsphere.simulator_wire import Ask, Handler, Objects, gone
 from evac.model import VMState

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 from backends.simulation import deeds
 from backends.simulation.things import Denied, SimAction, SimVM
+from backends.vsphere.simulator_facts import power_state
 from backends.vsphere.simulator_moves import Moves, power_fault
 from backends.vsphere.simulator_schema import Data, Ref
-from backends.vsphere.simulator_site import Site, power_state
+from backends.vsphere.simulator_site import Site
 from backends.vsphere.simulator_tasks import SimTask, Tasks
 from backends.vsphere.simulator_wire import Ask, Handler, Objects, refuse
 

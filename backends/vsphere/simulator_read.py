@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from backends.simulation.things import SimVM
-from backends.vsphere.simulator_hosts import ACTUAL
+from backends.vsphere.simulator_places import ACTUAL
 from backends.vsphere.simulator_schema import Data, Kind, Ref, element, fields_of, is_a, value_writer
 from backends.vsphere.simulator_site import Site
 from backends.vsphere.simulator_vms import Getter

@@ -9,10 +9,12 @@ from typing import Any
 
 from backends.simulation.things import SimHost
 from backends.vsphere.simulator_collector import MAIN, VIEWS
-from backends.vsphere.simulator_hosts import evc_state, net_config
-from backends.vsphere.simulator_moves import CHECKER
+from backends.vsphere.simulator_facts import bios_uuid
+from backends.vsphere.simulator_hosts import net_config
+from backends.vsphere.simulator_places import evc_state
+from backends.vsphere.simulator_preflight import CHECKER
 from backends.vsphere.simulator_schema import Data, Ref
-from backends.vsphere.simulator_site import ROOT, Site, bios_uuid
+from backends.vsphere.simulator_site import ROOT, Site
 from backends.vsphere.simulator_tasks import MANAGER
 from backends.vsphere.simulator_wire import Account, Ask, Handler, Objects, Session, gone, refuse
 

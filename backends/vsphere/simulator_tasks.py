@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 
+from backends.vsphere.simulator_facts import shown
 from backends.vsphere.simulator_schema import Data, Ref
-from backends.vsphere.simulator_site import DATACENTER, FOLDERS, Site, shown
+from backends.vsphere.simulator_site import DATACENTER, FOLDERS, Site
 from backends.vsphere.simulator_wire import Ask, Handler, Objects, refuse
 
 MANAGER = Ref("TaskManager", "TaskManager")

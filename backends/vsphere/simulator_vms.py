@@ -9,8 +9,9 @@ from typing import Any
 
 from backends.simulation.things import SimVM
 from backends.vsphere.simulator_devices import devices
+from backends.vsphere.simulator_facts import bios_uuid, mac, power_state, shown
 from backends.vsphere.simulator_schema import Data, Ref
-from backends.vsphere.simulator_site import VM_FOLDER, Site, bios_uuid, mac, power_state, shown
+from backends.vsphere.simulator_site import VM_FOLDER, Site
 from evac.model import VMState
 
 Getter = Callable[[Site, Any], Any]

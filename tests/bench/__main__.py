@@ -23,6 +23,10 @@ BENCHES: dict[str, tuple[list[str], list[str]]] = {
         ["--platform", "proxmox", "--runs", "1"],
         ["--platform", "proxmox", "--runs", "1", "--vms", "20"],
     ),
+    "drain-vsphere": (
+        ["--platform", "vsphere", "--runs", "1"],
+        ["--platform", "vsphere", "--runs", "1", "--vms", "20"],
+    ),
     "torture": (["--kills", "200"], ["--kills", "10"]),
     "ping": ([], ["--quick"]),
     "pgs_stall": ([], ["100000", "2000", "30"]),

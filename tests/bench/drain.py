@@ -4,8 +4,8 @@ Both run on the same simulated world, seed and physics, in virtual time: the que
 and its second looks, against an oracle that knows the moment a place is free and refills it at once, verifying nothing.
 Real CPU seconds of the queue's run are shown beside it.
 
-`--platform proxmox`: the queue works through the real backend (proxmoxer, TLS, loopback) on the simulated Proxmox VE,
-which runs in the same virtual time. While a worker thread waits for the wire, the virtual clock stands still.
+`--platform proxmox` or `vsphere`: the queue works through the real backend (proxmoxer or pyvmomi, TLS, loopback) on the
+simulated Proxmox VE or vCenter, which runs in the same virtual time. While a worker thread waits for the wire, the virtual clock stands still.
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ from backends.proxmox.options import Options
 from backends.proxmox.simulator import PveSimulator
 from backends.simulation.things import GIB, Timing
 from backends.simulation.world import World
+from backends.vsphere import PLUGIN as VSPHERE
+from backends.vsphere.options import Options as VSphereOptions
+from backends.vsphere.simulator import ADMIN, PASSWORD, VCenterSimulator
 from evac.actions import EnterMaintenance, LiveMigrate
 from evac.backend import Settings
 from evac.jobs import Limits, OrderState
@@ -99,29 +102,42 @@ async def by_the_queue_on_proxmox(seed: int, vms: int, folder: Path) -> tuple[fl
     world = build(seed, vms)
     simulator = PveSimulator(world, seed=seed)
     async with simulator.serve():
-        backend = proxmox(simulator, folder)
-        rig = Rig(folder, {CLUSTER: world}, limits=LIMITS, wrap=lambda _: backend)
-        rig.direct = rig.backends
-        try:
-            async with rig:
-                began, cpu = now(), time.process_time()
-                moves = [
-                    LiveMigrate(cluster=CLUSTER, vm=vm.id, name=vm.name, host=vm.host, to="")
-                    for vm in rig.fleet.vms_on(CLUSTER, "h00")
-                ]
-                assert len(moves) == vms
-                enter = EnterMaintenance(cluster=CLUSTER, host="h00", name="h00", reason="window")
-                reply = await rig.order(enter, *moves, title="drain h00", empties=f"{CLUSTER}/h00")
-                await rig.until(
-                    lambda: rig.the_order(reply.order.id).state is not OrderState.OPEN,
-                    "the drain ends",
-                    within=1e6,
-                )
-                spent = time.process_time() - cpu
-                order = rig.the_order(reply.order.id)
-                assert order.state is OrderState.DONE, order.reason
-        finally:
-            await backend.close()
+        return await over_a_wire(world, proxmox(simulator, folder), "h00", folder)
+
+
+async def by_the_queue_on_vsphere(seed: int, vms: int, folder: Path) -> tuple[float, float]:
+    """As `by_the_queue`, over the wire of a simulated vCenter."""
+    world = build(seed, vms)
+    simulator = VCenterSimulator(world)
+    async with simulator.serve():
+        host = simulator.site.host_ref("h00").id
+        return await over_a_wire(world, vsphere(simulator, folder), host, folder)
+
+
+async def over_a_wire(world: World, backend: Any, host: str, folder: Path) -> tuple[float, float]:
+    """The drain of a host through a backend; virtual seconds and CPU seconds."""
+    rig = Rig(folder, {CLUSTER: world}, limits=LIMITS, wrap=lambda _: backend)
+    rig.direct = rig.backends
+    try:
+        async with rig:
+            began, cpu = now(), time.process_time()
+            moves = [
+                LiveMigrate(cluster=CLUSTER, vm=vm.id, name=vm.name, host=vm.host, to="")
+                for vm in rig.fleet.vms_on(CLUSTER, host)
+            ]
+            assert len(moves) == len(world.vms)
+            enter = EnterMaintenance(cluster=CLUSTER, host=host, name="h00", reason="window")
+            reply = await rig.order(enter, *moves, title="drain h00", empties=f"{CLUSTER}/{host}")
+            await rig.until(
+                lambda: rig.the_order(reply.order.id).state is not OrderState.OPEN,
+                "the drain ends",
+                within=1e6,
+            )
+            spent = time.process_time() - cpu
+            order = rig.the_order(reply.order.id)
+            assert order.state is OrderState.DONE, order.reason
+    finally:
+        await backend.close()
     assert Counter(entry.vm for entry in world.log if entry.kind == "moved").most_common(1)[0][1] == 1
     return last_arrival(world) - began, spent
 
@@ -135,6 +151,14 @@ def proxmox(simulator: PveSimulator, folder: Path) -> Any:
         token_secret=simulator.token,
     )
     return PLUGIN.build(Settings(name=CLUSTER, options=options, read_only=False, state_dir=folder))
+
+
+def vsphere(simulator: VCenterSimulator, folder: Path) -> Any:
+    """The same for vSphere."""
+    options = VSphereOptions(
+        server=simulator.endpoint, username=ADMIN, password=PASSWORD, fingerprint=simulator.fingerprint
+    )
+    return VSPHERE.build(Settings(name=CLUSTER, options=options, read_only=False, state_dir=folder))
 
 
 @contextlib.contextmanager
@@ -154,16 +178,23 @@ def last_arrival(world: World) -> float:
     return max(entry.at for entry in world.log if entry.kind == "moved")
 
 
+QUEUES = {
+    "direct": by_the_queue,
+    "proxmox": by_the_queue_on_proxmox,
+    "vsphere": by_the_queue_on_vsphere,
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--platform", choices=("direct", "proxmox"), default="direct")
+    parser.add_argument("--platform", choices=tuple(QUEUES), default="direct")
     parser.add_argument("--vms", type=int, default=0, help="default: 1,000, or 200 over a wire")
     parser.add_argument("--runs", type=int, default=3)
     arguments = parser.parse_args()
     arguments.vms = arguments.vms or (1000 if arguments.platform == "direct" else 200)
     figures: list[tuple[float, float, float, float]] = []
     proxmox_too = arguments.platform == "proxmox"
-    queue = by_the_queue_on_proxmox if proxmox_too else by_the_queue
+    queue = QUEUES[arguments.platform]
     for seed in range(arguments.runs):
         with tempfile.TemporaryDirectory() as folder, still_clock():
             ours, cpu = run(partial(queue, seed, arguments.vms, Path(folder)))

@@ -11,7 +11,7 @@ import pytest
 from backends.simulation import deeds
 from backends.simulation.faults import Fault, Kind
 from backends.simulation.world import World
-from backends.vsphere.simulator_site import ClusterPlan, Net, Traits
+from backends.vsphere.simulator_facts import ClusterPlan, Net, Traits
 from tests.wire.vsphere_site import MEMORY, VIM, VMODL, Client, small_world, vcenter
 
 
