@@ -108,7 +108,11 @@ class Knowledge:
     def _fill_one(self, row: Resource) -> None:
         self._config_at[row.vmid] = time.monotonic()
         with suppress(BackendError):
-            self.config(row)
+            found = self.config(row)
+            # an outage is measured only where the address was known before the move
+            if self._agents and row.status == "running" and (found.agent or row.type == "lxc"):
+                self._asked_at[row.vmid] = time.monotonic()
+                self._ask(row)
 
     # --- addresses -----------------------------------------------------------------------------------------------
 

@@ -309,8 +309,9 @@ def _kind(run: Run) -> MigrationKind:
         return MigrationKind.STORAGE
     if kind != "qmigrate" or run.story.live:
         return MOVES.get(kind, MigrationKind.UNKNOWN)
-    # Its first lines do not say yet whether the guest runs; once it has ended without them, it did not.
-    return MigrationKind.UNKNOWN if run.running else MigrationKind.COLD
+    # Its first lines do not say whether the guest runs, nor do those of one that failed at once; once a guest has
+    # moved without them, it did not run.
+    return MigrationKind.COLD if run.story.finished else MigrationKind.UNKNOWN
 
 
 ACTIONS = {

@@ -99,6 +99,10 @@ def size(text: str) -> int:
     return round(float(found[1]) * UNITS[found[2].upper()])
 
 
+LIVE = ("starting online/live migration", "conntrack state migration", " on remote node '")
+"""What only the log of a running VM's migration says; the latter two also where it fails before memory is sent."""
+
+
 def read(story: Story, lines: Iterable[str]) -> Story:
     """The story with these lines, which follow those it was made of."""
     for line in lines:
@@ -112,7 +116,7 @@ def _line(story: Story, text: str) -> Story:
     for pattern, told in _RULES:
         if found := pattern.search(text):
             return told(story, found)
-    if "starting online/live migration" in text:
+    if any(sign in text for sign in LIVE):
         return replace(story, live=True)
     if text.startswith("migration status: completed"):
         return replace(story, carried=True)
