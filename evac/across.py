@@ -69,23 +69,23 @@ class Vault:
 
     def __init__(self, *, now: Callable[[], float] = clock.stamp) -> None:
         self._now = now
-        self._held: dict[str, tuple[float, Credential]] = {}
+        self._held: dict[str, tuple[float, int, Credential]] = {}
 
-    def put(self, credential: Credential) -> tuple[str, float]:
-        """Keep it; its handle, and for how many seconds it is kept. No log keeps the secret from now on."""
+    def put(self, credential: Credential, uid: int) -> tuple[str, float]:
+        """Keep it for a user; its handle, and for how many seconds it is kept. No log keeps the secret from now on."""
         REDACTOR.add(credential.secret)
         self._sweep()
         while len(self._held) >= MOST:
             del self._held[next(iter(self._held))]
         handle = secrets.token_urlsafe(16)
-        self._held[handle] = (self._now() + LIFE, credential)
+        self._held[handle] = (self._now() + LIFE, uid, credential)
         return handle, LIFE
 
-    def get(self, handle: str) -> Credential | None:
-        """None: it never was, it has expired, or the engine was started anew."""
+    def get(self, handle: str, uid: int) -> Credential | None:
+        """None: it is not this user's, it has expired, or the engine was started anew."""
         self._sweep()
         held = self._held.get(handle)
-        return held[1] if held is not None else None
+        return held[2] if held is not None and held[1] == uid else None
 
     def drop(self, handle: str) -> None:
         """It is needed no more."""

@@ -69,6 +69,23 @@ class MoveStorage(VMAction, frozen=True, kw_only=True, tag="move_storage"):
     """Host.id; "": it stays on its host."""
 
 
+class MoveAcross(VMAction, frozen=True, kw_only=True, tag="move_across"):
+    """Move a VM, with its disks, to a host of another cluster of the same kind."""
+
+    verb: ClassVar[str] = "move to another cluster"
+    uuid: str = ""
+    """VM.uuid when it was confirmed; by it the VM is known again over there, else by its name."""
+    to_cluster: str
+    to: str
+    """Host.id there"""
+    storage: str = ""
+    """Datastore.id there; "": the platform's choice."""
+    networks: tuple[tuple[str, str], ...] = ()
+    """(network of the VM now, network there)"""
+    credential: str
+    """Handle of a credential in the engine's memory (POST /v1/credentials). The credential itself is written nowhere."""
+
+
 class AnswerQuestion(VMAction, frozen=True, kw_only=True, tag="answer"):
     """Answer what the platform asks about a VM that stands still."""
 
@@ -175,6 +192,7 @@ Action = (
     LiveMigrate
     | ColdMigrate
     | MoveStorage
+    | MoveAcross
     | AnswerQuestion
     | ConfirmMove
     | RevertMove
@@ -193,9 +211,12 @@ Action = (
 """Any intent; msgspec decodes the union by its `kind`."""
 
 Move = LiveMigrate | ColdMigrate | Evacuate | MoveStorage
-"""Actions that carry a VM or its disks somewhere else and count against the limits."""
+"""Actions that carry a VM or its disks somewhere else within its cluster."""
 
-ABORTABLE = (LiveMigrate, MoveStorage)
+Carrying = Move | MoveAcross
+"""Actions that carry a VM or its disks somewhere else: they count against the limits."""
+
+ABORTABLE = (LiveMigrate, MoveStorage, MoveAcross)
 """Actions whose move a platform can be asked to abort once it has begun."""
 
 
@@ -203,6 +224,11 @@ def kind_of(action: Action) -> str:
     """The tag on the wire, also the capability's name: "live_migrate"."""
     tag = action.__struct_config__.tag
     return str(tag)
+
+
+def clusters_of(action: Action) -> tuple[str, ...]:
+    """The clusters that it changes."""
+    return (action.cluster, action.to_cluster) if isinstance(action, MoveAcross) else (action.cluster,)
 
 
 def subject_of(action: Action) -> str:
@@ -215,15 +241,21 @@ def subject_of(action: Action) -> str:
 def describe(action: Action) -> str:
     """One line: verb, name, from→to. For queue rows, audit and messages."""
     head = f"{action.verb} {action.name}"
-    if isinstance(action, MoveStorage):
-        along = f", {action.host}→{action.to}" if action.to else ""
-        return f"{head} to {action.storage_name or action.storage}{along}"
+    if isinstance(action, Carrying):
+        return _carried(head, action)
     if isinstance(action, AnswerQuestion):
         return f'{head} with "{action.label or action.choice}"'
-    if isinstance(action, Move):
-        return f"{head} {action.host}→{action.to or '(scheduler)'}"
     if isinstance(action, ResetState):
         return f"{head} to {action.to}"
     if isinstance(action, ForceDown) and not action.down:
         return f"take back force-down of {action.name}"
     return head
+
+
+def _carried(head: str, action: Carrying) -> str:
+    if isinstance(action, MoveAcross):
+        return f"move {action.name} to {action.to_cluster}: {action.host}→{action.to}"
+    if isinstance(action, MoveStorage):
+        along = f", {action.host}→{action.to}" if action.to else ""
+        return f"{head} to {action.storage_name or action.storage}{along}"
+    return f"{head} {action.host}→{action.to or '(scheduler)'}"

@@ -10,6 +10,7 @@ from evac.actions import (
     Abort,
     Action,
     AnswerQuestion,
+    Carrying,
     ColdMigrate,
     ConfirmMove,
     Evacuate,
@@ -18,6 +19,7 @@ from evac.actions import (
     HostAction,
     LiveMigrate,
     Move,
+    MoveAcross,
     MoveStorage,
     ResetState,
     RevertMove,
@@ -48,6 +50,10 @@ class Ground(Struct, frozen=True, kw_only=True):
     """None: not read. An evacuation needs it."""
     target: Host | None = None
     """None: the cluster knows no such host (only looked at when the action names one)."""
+    credential: bool | None = None
+    """Whether what a move to another cluster needs is in memory; None: nothing is needed."""
+    twins: tuple[VM, ...] = ()
+    """VMs of the other cluster that could be taken for this one."""
     datastore: Datastore | None = None
     """As last polled; None: the cluster knows no such one (only looked at when the action names one)."""
 
@@ -57,6 +63,7 @@ STATES: dict[type[VMAction], frozenset[VMState]] = {
     LiveMigrate: frozenset({VMState.RUNNING, VMState.PAUSED}),
     ColdMigrate: frozenset({VMState.RUNNING, VMState.STOPPED}),
     MoveStorage: frozenset({VMState.RUNNING, VMState.STOPPED, VMState.PAUSED, VMState.SUSPENDED}),
+    MoveAcross: frozenset({VMState.RUNNING, VMState.STOPPED, VMState.PAUSED, VMState.SUSPENDED}),
     Evacuate: frozenset(
         {VMState.RUNNING, VMState.STOPPED, VMState.ERROR, VMState.MIGRATING, VMState.UNKNOWN}
     ),
@@ -67,7 +74,7 @@ STATES: dict[type[VMAction], frozenset[VMState]] = {
 }
 """States in which an action may fire; actions not listed may fire in any."""
 
-UNTASKED = (LiveMigrate, ColdMigrate, MoveStorage, ConfirmMove, RevertMove, StartVM, StopVM)
+UNTASKED = (LiveMigrate, ColdMigrate, MoveStorage, MoveAcross, ConfirmMove, RevertMove, StartVM, StopVM)
 """Actions that must not fire while the platform does something else to the VM. An evacuation may: what runs on a dead
 host will never end (Nova: evacuate does not look at task_state)."""
 
@@ -134,7 +141,7 @@ def _vm_ready(action: VMAction, ground: Ground) -> Obstacle | None:
 
 
 def _vm_idle(action: VMAction, vm: VM, migrations: Sequence[Migration]) -> Obstacle | None:
-    if isinstance(action, Move) and not isinstance(action, Evacuate) and vm.question is not None:
+    if isinstance(action, Carrying) and not isinstance(action, Evacuate) and vm.question is not None:
         return Obstacle(
             reason=f'it stands still until somebody answers: "{vm.question.text}"',
             next_step=f"Answer it: evac answer {vm.name}.",
@@ -194,7 +201,7 @@ def _moving(action: VMAction, migrations: Sequence[Migration]) -> Migration | No
     if isinstance(action, Evacuate):
         # A live migration that a dead host was carrying stays "running" in the records for ever.
         active = (move for move in active if move.kind is MigrationKind.EVACUATION)
-    elif not isinstance(action, Move):
+    elif not isinstance(action, Carrying):
         return None
     return next(active, None)
 
@@ -219,7 +226,7 @@ def _hosts_ready(action: VMAction, ground: Ground) -> Obstacle | None:
         found = _dead(action, ground.source)
         if found is not None:
             return found
-    elif isinstance(action, Move) and _is_dead(ground.source):
+    elif isinstance(action, Carrying) and _is_dead(ground.source):
         return Obstacle(
             reason=f"{action.host} is down, and a VM cannot be migrated off a dead host",
             next_step="Bring the host back; or cancel this, fence the host and evacuate it.",

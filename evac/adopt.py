@@ -15,6 +15,7 @@ from evac.actions import (
     ForceComplete,
     HostAction,
     Move,
+    MoveAcross,
     MoveStorage,
     VMAction,
 )
@@ -64,6 +65,11 @@ def trace(job: Job, trail: Trail, look: Look) -> Trace:
     if isinstance(action, AnswerQuestion) and look.vm is not None:
         # The VM may be busy with what it asked about; whether it still asks is all that counts.
         return Trace(found="the question is gone") if judge(job, trail, look).met else Trace(clean=True)
+    if isinstance(action, MoveAcross):
+        if look.unseen:
+            return Trace(why=f"cannot see {action.to_cluster}: {look.unseen}")
+        if look.there is not None:
+            return Trace(found=f"{action.to_cluster} shows it")
     return _evidence(job, trail, look) or _absence(action, look)
 
 

@@ -136,6 +136,25 @@ class EvacuatePlanRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     to: str = ""
 
 
+class CredentialRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """POST /v1/credentials: what a move to another cluster logs in to its target with."""
+
+    user: str
+    secret: str
+
+    def __repr__(self) -> str:
+        """Without the secret."""
+        return f"CredentialRequest(user={self.user!r})"
+
+
+class CredentialReply(Struct, frozen=True, kw_only=True):
+    """The credential is in the engine's memory, and nowhere else."""
+
+    handle: str
+    seconds: float
+    """For how long."""
+
+
 class Preflight(Noun, frozen=True, kw_only=True):
     """GET /v1/preflight: what is expected of moving one VM. `evac.preflight` weighs it."""
 

@@ -15,6 +15,7 @@ import msgspec
 
 from evac import __version__, clock
 from evac.access import Access
+from evac.across import Vault
 from evac.api import AuditEntry, Hello
 from evac.audit import AuditRecord
 from evac.backend import Backend, Plugin
@@ -69,12 +70,14 @@ class Engine:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         probe = config.probe
         self.probing = Probing(probe, self.fleet, lambda on_rows: Prober(rate=probe.rate, on_rows=on_rows))
+        self.vault = Vault()
         self.queue = Queue(
             journal=journal,
             fleet=self.fleet,
             backends=self._backends,
             rules=_limit_rules(config),
             measure=self.probing,
+            vault=self.vault,
         )
         self.server = Server(self)
 

@@ -8,7 +8,7 @@ from typing import TypeGuard
 
 from msgspec import Struct
 
-from evac.actions import Action, Move, MoveStorage
+from evac.actions import Action, Carrying, MoveStorage
 from evac.fleet import Fleet
 from evac.jobs import Job, Order
 from evac.model import VM, Host
@@ -50,9 +50,9 @@ def _moves(fleet: Fleet, cluster: str) -> dict[str, Job]:
     }
 
 
-def _leaves(action: Action) -> TypeGuard[Move]:
+def _leaves(action: Action) -> TypeGuard[Carrying]:
     """Disks alone may move while the VM stays: such an order empties no host."""
-    return isinstance(action, Move) and not (isinstance(action, MoveStorage) and not action.to)
+    return isinstance(action, Carrying) and not (isinstance(action, MoveStorage) and not action.to)
 
 
 def _words(count: int, order: str, orders: Mapping[str, Order]) -> str:

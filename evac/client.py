@@ -15,6 +15,8 @@ import msgspec
 from evac.api import (
     ENDING,
     AuditEntry,
+    CredentialReply,
+    CredentialRequest,
     Delta,
     DrainPlan,
     EvacuatePlanRequest,
@@ -128,6 +130,12 @@ class EngineClient:
         """What is expected of moving a VM to these hosts, or to any other; its cluster is asked now."""
         query = "".join(f"&target={_part(target)}" for target in targets)
         return await self._get(f"preflight?cluster={_part(cluster)}&vm={_part(vm)}{query}", Preflight)
+
+    async def keep_credential(self, user: str, secret: str) -> CredentialReply:
+        """Hand a credential over, for a move to another cluster; the engine keeps it in memory for a while."""
+        return await self._send(
+            "POST", "credentials", CredentialReply, CredentialRequest(user=user, secret=secret)
+        )
 
     async def follow(self, epoch: str = "", rev: int = -1) -> AsyncIterator[Hello | Delta]:
         """First Hello, then a snapshot or what was missed since `rev` of `epoch`, then deltas. Raises EngineGone."""

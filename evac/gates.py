@@ -12,6 +12,7 @@ from evac.actions import (
     AnswerQuestion,
     ForceComplete,
     HostAction,
+    MoveAcross,
     ResetState,
     VMAction,
     describe,
@@ -99,7 +100,8 @@ class Gates:
             return f"the queue is paused by {state.paused_by}", "Resume the queue."
         if state.refusing:
             return state.refusing, "Free the disk; it goes on by itself."
-        return self._cluster(job.action.cluster) or self._host_failed(job) or ("", "")
+        far = job.action.to_cluster if isinstance(job.action, MoveAcross) else job.action.cluster
+        return self._cluster(job.action.cluster) or self._cluster(far) or self._host_failed(job) or ("", "")
 
     def _cluster(self, name: str) -> tuple[str, str] | None:
         cluster = self._board.fleet.cluster(name)

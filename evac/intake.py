@@ -7,20 +7,24 @@ from collections.abc import Mapping
 
 from msgspec.structs import replace
 
+from evac.across import Vault
 from evac.actions import (
     ABORTABLE,
     Action,
     Evacuate,
     ForceDown,
     Move,
+    MoveAcross,
     MoveStorage,
+    clusters_of,
     describe,
     kind_of,
 )
 from evac.api import OrderReply, OrderRequest, Refusal
-from evac.backend import AbortsMigrations, Backend
+from evac.backend import AbortsMigrations, Backend, ReceivesMoves
 from evac.board import Board
 from evac.calls import can
+from evac.crossing import AGAIN
 from evac.jobs import Actor, Job, JobState, Order, OrderState
 from evac.journal import Saved, Trail
 from evac.model import Problem
@@ -48,8 +52,8 @@ def refuse(code: str, happened: str, next_step: str = "", unaffected: str = NOTH
 class Intake:
     """See the module's docstring."""
 
-    def __init__(self, board: Board, backends: Mapping[str, Backend]) -> None:
-        self._board, self._backends = board, backends
+    def __init__(self, board: Board, backends: Mapping[str, Backend], vault: Vault) -> None:
+        self._board, self._backends, self._vault = board, backends, vault
         self._one_by_one = asyncio.Lock()
         self._last_order = self._last_job = 0
 
@@ -94,7 +98,7 @@ class Intake:
         return OrderReply(order=stored[0], jobs=stored[1])
 
     async def _take(self, request: OrderRequest, actor: Actor) -> OrderReply:
-        self._check(request)
+        self._check(request, actor)
         board, at = self._board, self._board.wall()
         number, first = self._last_order + 1, self._last_job + 1
         order = Order(
@@ -123,7 +127,7 @@ class Intake:
         board.tell("order", f"{order.title}: ordered by {actor.user}, {len(jobs)} job(s)", by=actor.user)
         return OrderReply(order=board.orders[order.id], jobs=tuple(board.jobs[job.id] for job, _ in jobs))
 
-    def _check(self, request: OrderRequest) -> None:
+    def _check(self, request: OrderRequest, actor: Actor) -> None:
         if self._board.state.refusing:
             raise refuse("refusing", f"No new work is taken: {self._board.state.refusing}.", "Free the disk.")
         if not request.token.strip():
@@ -134,10 +138,12 @@ class Intake:
             )
         if request.empties and "/" not in request.empties:
             raise refuse("bad-request", f'"{request.empties}" is no host: write cluster/host.')
-        for cluster in {action.cluster for action in request.actions}:
+        for cluster in {name for action in request.actions for name in clusters_of(action)}:
             self._check_cluster(cluster)
         for action in request.actions:
             self._check_action(action)
+            if isinstance(action, MoveAcross):
+                self._check_across(action, actor)
 
     def _check_cluster(self, name: str) -> None:
         cluster = self._board.fleet.cluster(name)
@@ -168,6 +174,18 @@ class Intake:
                 raise refuse(
                     "bad-request", f"{action.cluster} cannot {action.verb} now: {capability.why_not}"
                 )
+
+    def _check_across(self, action: MoveAcross, actor: Actor) -> None:
+        here, there = (self._board.fleet.cluster(name) for name in (action.cluster, action.to_cluster))
+        if action.cluster == action.to_cluster:
+            raise refuse("bad-request", f"{action.name} is in {action.cluster} already.", "Migrate it.")
+        if here is not None and there is not None and here.kind != there.kind:
+            raise refuse("bad-request", f"{here.kind} moves no VM to {there.kind}.")
+        far = self._backends.get(action.to_cluster)
+        if far is not None and not isinstance(far, ReceivesMoves):
+            raise refuse("bad-request", f"{action.to_cluster} takes no VMs from other clusters.")
+        if self._vault.get(action.credential, actor.uid) is None:
+            raise refuse("bad-request", "The credential is not in memory: it may have expired.", AGAIN)
 
     # --- jobs ------------------------------------------------------------------------------------
 

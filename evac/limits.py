@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 from msgspec import Struct
 
-from evac.actions import Evacuate, Move
+from evac.actions import Carrying, Evacuate, MoveAcross
 from evac.jobs import Job, JobState, Limits
 
 OTHERS = 8
@@ -33,7 +33,7 @@ class LimitRules(Struct, frozen=True, kw_only=True):
 
 def is_move(job: Job) -> bool:
     """True if it counts against the limits."""
-    return isinstance(job.action, Move)
+    return isinstance(job.action, Carrying)
 
 
 def holds_place(job: Job) -> bool:
@@ -63,7 +63,7 @@ class Window:
     def add(self, job: Job) -> None:
         """Count one more."""
         action = job.action
-        if not isinstance(action, Move):
+        if not isinstance(action, Carrying):
             self._others[action.cluster] += 1
             return
         self.total += action.cluster not in self._blind
@@ -72,13 +72,13 @@ class Window:
             self._sources[action.cluster, action.host] += 1
         target = job.target or action.to
         if target:
-            self._targets[action.cluster, target] += 1
+            self._targets[_target_cluster(action), target] += 1
 
     def why_not(self, job: Job) -> str:
         """What `job` waits for; empty when it may start now."""
         action = job.action
         cluster = action.cluster
-        if not isinstance(action, Move):
+        if not isinstance(action, Carrying):
             return f"waits: {OTHERS} actions at once on {cluster}" if self._others[cluster] >= OTHERS else ""
         limits, total = self._rules.of(cluster), self._rules.default.total
         if _full(self.total, total):
@@ -87,9 +87,13 @@ class Window:
             return f"waits for its turn: {_moves(limits.per_cluster)} at once on {cluster}"
         if not isinstance(action, Evacuate) and _full(self._sources[cluster, action.host], limits.per_source):
             return f"waits for its turn: {_moves(limits.per_source)} at once off {action.host}"
-        if action.to and _full(self._targets[cluster, action.to], limits.per_target):
+        if action.to and _full(self._targets[_target_cluster(action), action.to], limits.per_target):
             return f"waits for its turn: {_moves(limits.per_target)} at once to {action.to}"
         return ""
+
+
+def _target_cluster(action: Carrying) -> str:
+    return action.to_cluster if isinstance(action, MoveAcross) else action.cluster
 
 
 def _moves(count: int) -> str:

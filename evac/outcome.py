@@ -19,6 +19,7 @@ from evac.actions import (
     HostAction,
     LeaveMaintenance,
     Move,
+    MoveAcross,
     ResetState,
     RevertMove,
     SetNoout,
@@ -27,6 +28,7 @@ from evac.actions import (
     VMAction,
 )
 from evac.admission import Ground, Obstacle, admit
+from evac.crossing import judge_across
 from evac.jobs import Job, JobState
 from evac.model import VM, Host, Migration, VMState
 from evac.moves import judge_move
@@ -41,6 +43,8 @@ def judge(job: Job, trail: Trail, look: Look, *, odd_for: float = 0.0) -> Verdic
     action = job.action
     if isinstance(action, HostAction):
         return _judge_host(action, look.host, odd_for)
+    if isinstance(action, MoveAcross):
+        return judge_across(job, action, trail, look, odd_for)
     if look.vm is None or look.vm.state is VMState.DELETED:
         return Verdict(
             state=JobState.FAILED,

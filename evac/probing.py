@@ -20,13 +20,13 @@ from typing import Any
 from msgspec.structs import replace
 
 from evac import clock, typed
-from evac.actions import VMAction, describe
+from evac.actions import MoveAcross, VMAction, describe
 from evac.board import Board
 from evac.felt import Ruling, judge
 from evac.fleet import Fleet
 from evac.guests import Guests
 from evac.jobs import Job, JobState
-from evac.limits import is_move
+from evac.limits import is_move as carries
 from evac.measure import Halt, Say
 from evac.probe import Felt, FeltVerdict, ProbeRow
 from evac.probe_rules import ProbeRules
@@ -66,6 +66,11 @@ class _Move:
     ended: float | None = None
     """When the move was seen to be over."""
     ruling: Ruling | None = None
+
+
+def is_move(job: Job) -> bool:
+    """True where it is measured: a VM that goes to another cluster is another row there."""
+    return carries(job) and not isinstance(job.action, MoveAcross)
 
 
 class Probing:

@@ -18,9 +18,11 @@ import msgspec
 from msgspec.structs import replace
 
 from evac import clock
+from evac.across import Vault
 from evac.api import OrderReply, OrderRequest
 from evac.backend import Backend
 from evac.board import Board, Pace, number_of
+from evac.bridge import Bridge
 from evac.fleet import Fleet
 from evac.gates import Gates
 from evac.goals import Goals
@@ -56,6 +58,7 @@ class Queue:
         now: Callable[[], float] = clock.stamp,
         wall: Callable[[], float] = clock.wall,
         measure: Measure | None = None,
+        vault: Vault | None = None,
     ) -> None:
         """`backends` may change while the queue runs: a cluster that is absent has its jobs held."""
         self._journal, self._fleet, self._backends = journal, fleet, backends
@@ -63,13 +66,21 @@ class Queue:
         self._pace, self._now, self._wall = pace, now, wall
         self._board = Board(journal, fleet, wall)
         self._measure: Measure = measure or Unmeasured()
+        self._vault = vault or Vault(now=now)
+        self._bridge = Bridge(fleet, backends, self._vault)
         self._halting: set[asyncio.Task[None]] = set()
         self._gates = Gates(self._board, backends, now=now)
         self._runner = Runner(
-            self._board, backends, pace=pace, now=now, gate=self._gates.why_held, measure=self._measure
+            self._board,
+            backends,
+            pace=pace,
+            now=now,
+            gate=self._gates.why_held,
+            measure=self._measure,
+            bridge=self._bridge,
         )
         self._goals = Goals(self._board, backends, pace=pace, now=now)
-        self._intake = Intake(self._board, backends)
+        self._intake = Intake(self._board, backends, self._vault)
         self._watchers: dict[str, Watcher] = {}
         self._watching: dict[str, asyncio.Task[None]] = {}
         self._pump: asyncio.Task[None] | None = None
@@ -286,6 +297,7 @@ class Queue:
                     pace=self._pace,
                     now=self._now,
                     measure=self._measure,
+                    bridge=self._bridge,
                 )
                 self._watchers[cluster] = watcher
             self._watching[cluster] = asyncio.get_running_loop().create_task(watcher.run())

@@ -11,11 +11,13 @@ from collections.abc import Callable, Mapping
 
 from msgspec.structs import replace
 
-from evac.actions import Evacuate, HostAction, Move, MoveStorage, describe
+from evac.actions import Evacuate, HostAction, Move, MoveAcross, MoveStorage, describe
 from evac.admission import Ground, Obstacle, admit
-from evac.backend import Backend
+from evac.backend import Backend, Receipt
 from evac.board import Board, Pace
+from evac.bridge import Bridge
 from evac.calls import call, can
+from evac.crossing import admit_there
 from evac.errors import AuthFailed, BackendError, Forbidden, NotFound, Refused, Uncertain
 from evac.jobs import Job, JobState
 from evac.journal import Trail
@@ -40,10 +42,11 @@ class Runner:
         now: Callable[[], float],
         gate: Callable[[Job], str],
         measure: Measure,
+        bridge: Bridge,
     ) -> None:
         """`gate` says why a job must not start now, or ""."""
         self._board, self._backends, self._pace, self._now, self._gate = board, backends, pace, now, gate
-        self._measure = measure
+        self._measure, self._bridge = measure, bridge
         self._tasks: set[asyncio.Task[None]] = set()
 
     def launch(self, job: Job) -> None:
@@ -110,6 +113,8 @@ class Runner:
 
     def _admitted(self, job: Job, ground: Ground) -> Ground | None:
         obstacle = admit(job.action, ground)
+        if obstacle is None and isinstance(job.action, MoveAcross):
+            obstacle = admit_there(job.action, ground)
         if obstacle is not None:
             self._stopped_by(job, obstacle)
             return None
@@ -131,9 +136,12 @@ class Runner:
         datastore = None
         if isinstance(action, MoveStorage):
             datastore = self._board.fleet.datastore(action.cluster, action.storage)
-        return Ground(
+        ground = Ground(
             vm=sight.vm, migrations=sight.migrations, source=source, target=target, datastore=datastore
         )
+        if isinstance(action, MoveAcross):
+            return await self._bridge.prepare(job, action, ground)
+        return ground
 
     def _stopped_by(self, job: Job, obstacle: Obstacle) -> None:
         if obstacle.passing:
@@ -186,6 +194,11 @@ class Runner:
             return False
         return True
 
+    async def _call(self, job: Job, backend: Backend) -> Receipt:
+        if isinstance(job.action, MoveAcross):
+            return await self._bridge.call(job, job.action, backend)
+        return await call(backend, job.action)
+
     def _by_their_clock(self, cluster: str) -> float | None:
         """What time it is there: from the boot clock, so that no step of our own clock can hide a call in its log."""
         state = self._board.fleet.cluster(cluster)
@@ -198,7 +211,7 @@ class Runner:
         try:
             if backend is None:
                 raise Refused(Problem(happened=f"the connection to {job.action.cluster} was taken away"))
-            receipt = await call(backend, job.action)
+            receipt = await self._call(job, backend)
         except CERTAIN as error:
             self._fail(board.jobs[job_id], f"refused: {error.problem.happened}", error.problem.next_step)
         except BackendError as error:

@@ -11,10 +11,13 @@ import msgspec
 from aiohttp import web
 
 from evac import access, clock, reply, wire
+from evac.across import Credential
 from evac.ailing import ailments
 from evac.api import (
     ENDING,
     TABLES,
+    CredentialReply,
+    CredentialRequest,
     EvacuatePlanRequest,
     Hello,
     LimitsRequest,
@@ -97,6 +100,7 @@ class Server:
         ]
         changes: list[tuple[str, Handler]] = [
             ("orders", self._order),
+            ("credentials", self._credential),
             ("plan/drain", self._plan_drain),
             ("plan/evacuate", self._plan_evacuate),
             ("jobs/{id}/cancel", self._cancel),
@@ -281,6 +285,14 @@ class Server:
         actor = self._writer(request)
         order = await reply.body(request, OrderRequest)
         return reply.answer(request, await self._engine.queue.order(order, actor), status=201)
+
+    async def _credential(self, request: web.Request) -> web.StreamResponse:
+        actor = self._writer(request)
+        given = await reply.body(request, CredentialRequest)
+        if not given.user.strip() or not given.secret:
+            raise Refuse("bad-request", "A credential has a user and a secret.")
+        handle, seconds = self._engine.vault.put(Credential(user=given.user, secret=given.secret), actor.uid)
+        return reply.answer(request, CredentialReply(handle=handle, seconds=seconds), status=201)
 
     async def _plan_drain(self, request: web.Request) -> web.StreamResponse:
         plan = await reply.body(request, PlanRequest)

@@ -6,7 +6,15 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from evac.actions import ColdMigrate, Evacuate, LiveMigrate, Move, MoveStorage, VMAction
+from evac.actions import (
+    Carrying,
+    ColdMigrate,
+    Evacuate,
+    LiveMigrate,
+    MoveAcross,
+    MoveStorage,
+    VMAction,
+)
 from evac.jobs import Job, JobState
 from evac.model import VM, Host, Migration, MigrationKind, Phase, TaskRecord
 from evac.store import Trail
@@ -27,6 +35,7 @@ KINDS: dict[type[VMAction], frozenset[MigrationKind]] = {
     MoveStorage: frozenset(
         {MigrationKind.STORAGE, MigrationKind.LIVE, MigrationKind.COLD, MigrationKind.UNKNOWN}
     ),
+    MoveAcross: frozenset(MigrationKind) - {MigrationKind.EVACUATION},
 }
 
 
@@ -36,6 +45,10 @@ class Look(Struct, frozen=True, kw_only=True):
     vm: VM | None = None
     migrations: tuple[Migration, ...] = ()
     host: Host | None = None
+    there: VM | None = None
+    """The VM in the cluster that it goes to, where it goes to another."""
+    unseen: str = ""
+    """Why that cluster could not be looked at."""
     tasks: tuple[TaskRecord, ...] = ()
     """The cluster's log of the VM since the call, where it was asked for."""
 
@@ -62,7 +75,7 @@ def own_record(job: Job, trail: Trail, migrations: Sequence[Migration]) -> Migra
     if job.migration:
         return next((move for move in migrations if move.id == job.migration), None)
     action = job.action
-    if not isinstance(action, Move):
+    if not isinstance(action, Carrying):
         return None
     ours = [
         move
@@ -70,7 +83,8 @@ def own_record(job: Job, trail: Trail, migrations: Sequence[Migration]) -> Migra
         if move.id not in trail.known
         and move.kind in KINDS[type(action)]
         and move.source in {"", action.host}
-        and (not action.to or move.target in {"", action.to})
+        # A target in another cluster is named as the source's platform likes.
+        and (isinstance(action, MoveAcross) or not action.to or move.target in {"", action.to})
     ]
     return ours[-1] if ours else None  # newest first, so the last is the oldest
 
@@ -91,6 +105,7 @@ WORDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "evacuate": (("evacuat", "rebuild"), ()),
     # vSphere writes "VirtualMachine.relocate", Proxmox VE "qmmove".
     "move the disks of": (("relocat", "disk", "storage", "qmmove", "volume"), ()),
+    "move to another cluster": (("relocat", "remote", "migrat"), ()),
     "answer the question of": (("answer",), ()),
     "abort the migration of": (("cancel", "abort"), ()),
     "force-complete the migration of": (("force", "complete"), ()),

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 
 from msgspec.structs import replace
 
-from evac.actions import ABORTABLE, HostAction, VMAction
+from evac.actions import ABORTABLE, HostAction, MoveAcross, VMAction
 from evac.adopt import UNSURE, since, trace
 from evac.backend import AbortsMigrations, Backend, RemembersTasks
 from evac.board import Board, Notes, Pace
+from evac.bridge import Bridge
 from evac.errors import BackendError, BadAnswer, Uncertain
 from evac.jobs import Job, JobState
 from evac.journal import Trail
+from evac.looking import one_by_one
 from evac.measure import Measure
 from evac.model import Host, Migration, Progress, Sighting, TaskRecord
 from evac.outcome import judge
@@ -33,9 +35,6 @@ LOGS_AT_ONCE = 4
 
 ATTEMPTS = 10
 """Times a call that provably never arrived is made before the job is given up: what swallows ten swallows all."""
-
-MOST_SENSELESS = 5
-"""VMs asked for alone without one answer that makes sense, before it is put down to the cluster."""
 
 LOG_AGE = 10.0
 """Seconds for which an answer of the cluster's log is used again."""
@@ -53,12 +52,13 @@ class Watcher:
         pace: Pace,
         now: Callable[[], float],
         measure: Measure,
+        bridge: Bridge,
     ) -> None:
         self.cluster = cluster
         self.blind_since: float | None = None
         self._away = 0.0
         self._board, self._backends, self._pace, self._now = board, backends, pace, now
-        self._measure = measure
+        self._measure, self._bridge = measure, bridge
         self._aborts: set[asyncio.Task[None]] = set()
         self._logs = asyncio.Semaphore(LOGS_AT_ONCE)
 
@@ -140,7 +140,7 @@ class Watcher:
         try:
             sights = await backend.look(sorted(vms)) if vms else {}
         except BadAnswer:
-            sights, unseen = await _one_by_one(backend, sorted(vms))
+            sights, unseen = await one_by_one(backend, sorted(vms))
         return sights, {name: await backend.host(name) for name in sorted(names)}, unseen
 
     def _share(self, sights: Mapping[str, Sighting], at: float) -> None:
@@ -158,6 +158,8 @@ class Watcher:
             return Look(host=hosts[action.host])
         sight = sights[action.vm]
         look = Look(vm=sight.vm, migrations=sight.migrations)
+        if isinstance(action, MoveAcross):
+            look = await self._bridge.look(action, look)
         age = self._log_age(job, look)
         if sight.vm is None or age is None or not isinstance(backend, RemembersTasks):
             return look
@@ -370,26 +372,6 @@ def _progress(notes: Notes, job: Job, record: Migration | None, at: float) -> Pr
 
 def _vm_of(job: Job) -> str:
     return job.action.vm if isinstance(job.action, VMAction) else ""
-
-
-async def _one_by_one(
-    backend: Backend, vms: Sequence[str]
-) -> tuple[dict[str, Sighting], dict[str, BackendError]]:
-    """A look at each alone, when one of them makes no sense: it must not hide the others.
-
-    Raises:
-        BadAnswer: none can be seen, so it is the cluster.
-    """
-    sights: dict[str, Sighting] = {}
-    unseen: dict[str, BackendError] = {}
-    for vm in vms:
-        try:
-            sights |= await backend.look([vm])
-        except BadAnswer as error:
-            unseen[vm] = error
-            if not sights and len(unseen) in (len(vms), MOST_SENSELESS):
-                raise
-    return sights, unseen
 
 
 def _since(start: float | None, at: float) -> float:

@@ -124,15 +124,7 @@ class PlacingDoing:
         if not stores:
             console.say(f"{fit[0].cluster} has told of no datastore.", "warn")
             return
-        here = {vm.host for vm in fit}
-        stores.sort(
-            key=lambda store: (
-                bool(self._why_not(store, fit)),
-                not here <= set(store.hosts),
-                -(store.free or 0),
-                natural(" ".join((store.name, *store.hosts))),
-            )
-        )
+        stores.sort(key=lambda store: self._order(store, fit))
         options = [self._store_option(store, fit) for store in stores]
 
         def confirm(store: Datastore, to: str) -> None:
@@ -153,6 +145,11 @@ class PlacingDoing:
 
         names = fit[0].name if len(fit) == 1 else f"{len(fit)} VMs"
         console.doing.pick(f"Move the disks of {clean(names)} to which datastore?", options, chosen)
+
+    def _order(self, store: Datastore, vms: Sequence[VM]) -> tuple[object, ...]:
+        """Those that can take them first, then those that their hosts see, then by room."""
+        near = {vm.host for vm in vms} <= set(store.hosts)
+        return bool(self._why_not(store, vms)), not near, -(store.free or 0), natural(f"{store.name} {store.hosts}")
 
     def _store_option(self, store: Datastore, vms: Sequence[VM]) -> Option:
         need = sum(vm.disk or 0 for vm in vms)

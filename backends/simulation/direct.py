@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
-from backends.simulation import checks, deeds, nouns
+from backends.simulation import checks, crossing, deeds, nouns
 from backends.simulation.faults import CALL_FAULTS, Fault, Kind
 from backends.simulation.things import Denied, SimAction
 from backends.simulation.world import World
+from evac.across import Credential, Crossing, Destination
 from evac.actions import Action
 from evac.backend import Call, Receipt
 from evac.errors import (
@@ -60,7 +61,12 @@ class DirectBackend:
         latency: float = 0.0,
         read_timeout: float = 1.0,
         record: Callable[[Call], None] | None = None,
+        peers: Mapping[str, DirectBackend] | None = None,
     ) -> None:
+        """`peers`: others by name, to which VMs can go and from which they come."""
+        self.peers = peers or {}
+        self.credentials: list[str] = []
+        """Users with whose rights VMs were sent away."""
         self.name = name
         self.world = world
         self.calls: list[tuple[str, str]] = []
@@ -129,6 +135,19 @@ class DirectBackend:
     async def move_storage(self, vm: str, storage: str, to: str) -> Receipt:
         """See MovesStorage."""
         return await self._write("move_storage", vm, lambda: self.world.placing.move(vm, storage, to))
+
+    async def destination(self) -> Destination:
+        """See ReceivesMoves."""
+        await self._read("destination")
+        return Destination(cluster=self.name, kind="simulation", host="127.0.0.1", port=1, instance=self.name)
+
+    async def move_across(self, vm: str, going: Crossing, credential: Credential) -> Receipt:
+        """See MovesAcross."""
+        return await self._write("move_across", vm, lambda: self._cross(vm, going, credential))
+
+    def _cross(self, vm: str, going: Crossing, credential: Credential) -> SimAction:
+        self.credentials.append(credential.user)
+        return crossing.move_across(self.world, self.peers[going.destination.instance].world, vm, going)
 
     async def answer(self, vm: str, question: str, choice: str) -> Receipt:
         """See AnswersQuestions."""

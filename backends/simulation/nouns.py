@@ -66,6 +66,7 @@ def vm(cluster: str, world: World, sim: SimVM) -> model.VM:
         cluster=cluster,
         id=sim.id,
         name=sim.name,
+        uuid=sim.instance,
         host="" if sim.hostless else sim.host,
         state=VMState.UNKNOWN if sim.native else state,
         native=sim.native or state.value,

@@ -91,6 +91,8 @@ class SimVM:
     """Id of its move in progress; 0 when none."""
     hostless: bool = False
     """True: the API says null where its host should be named."""
+    instance: str = ""
+    """An identity that goes with it to another world; "" in most worlds."""
     datastores: tuple[str, ...] = ()
     """Ids of those that hold its disks, in a world that has such."""
     question: Question | None = None

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from evac import backend as contract
+from evac.across import Credential, Crossing, Destination
 from evac.backend import Receipt
 
 PROTOCOLS: dict[str, type] = {
@@ -24,6 +25,7 @@ PROTOCOLS: dict[str, type] = {
     "force_down": contract.ForcesDown,
     "move_storage": contract.MovesStorage,
     "answer": contract.AnswersQuestions,
+    "move_across": contract.MovesAcross,
 }
 
 CHANGES: dict[str, Callable[[Any, str, str, str], Awaitable[Receipt]]] = {
@@ -42,5 +44,10 @@ CHANGES: dict[str, Callable[[Any, str, str, str], Awaitable[Receipt]]] = {
     "force_down": lambda backend, _, host, __: backend.force_down(host, True),
     "move_storage": lambda backend, vm, _, __: backend.move_storage(vm, "local", ""),
     "answer": lambda backend, vm, _, __: backend.answer(vm, "1", "0"),
+    "move_across": lambda backend, vm, _, to: backend.move_across(
+        vm,
+        Crossing(destination=Destination(cluster="far", kind="", host="127.0.0.1", port=1), host=to),
+        Credential(user="nobody", secret="not-a-secret"),
+    ),
 }
 """Every changing method, called for (VM, its host, another host)."""

@@ -22,7 +22,15 @@ class SimulatedVCenter(DirectCluster):
     """The same world as the direct backend's, with its datastores, behind vCenter's wire."""
 
     cannot = frozenset(
-        {"confirm_move", "revert_move", "evacuate", "reset_state", "force_complete", "force_down"}
+        {
+            "confirm_move",
+            "revert_move",
+            "evacuate",
+            "reset_state",
+            "force_complete",
+            "force_down",
+            "move_across",
+        }
     )
     counts_bytes = False
     one_at_a_time = False
