@@ -149,7 +149,12 @@ class PlacingDoing:
     def _order(self, store: Datastore, vms: Sequence[VM]) -> tuple[object, ...]:
         """Those that can take them first, then those that their hosts see, then by room."""
         near = {vm.host for vm in vms} <= set(store.hosts)
-        return bool(self._why_not(store, vms)), not near, -(store.free or 0), natural(f"{store.name} {store.hosts}")
+        return (
+            bool(self._why_not(store, vms)),
+            not near,
+            -(store.free or 0),
+            natural(f"{store.name} {store.hosts}"),
+        )
 
     def _store_option(self, store: Datastore, vms: Sequence[VM]) -> Option:
         need = sum(vm.disk or 0 for vm in vms)
