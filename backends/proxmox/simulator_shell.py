@@ -5,10 +5,12 @@ It knows exactly these lines, with or without `sudo -n` before them; anything el
     ha-manager crm-command node-maintenance enable|disable NODE
     qm unlock VMID
     pct unlock VMID
+    pvesh set /nodes/NODE/qemu/VMID/config --delete lock --skiplock 1
 """
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections import deque
 from collections.abc import AsyncIterator
@@ -23,6 +25,7 @@ from backends.proxmox.simulator import PveSimulator
 from backends.proxmox.simulator_wire import Wrong
 
 USER = "root"
+_PVESH = re.compile(r"pvesh set /nodes/[\w-]+/qemu/(\d+)/config --delete lock --skiplock 1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,7 @@ class Shell:
         except ValueError:
             return 2, "bash: unexpected EOF while looking for matching quote"
         if words[:2] == ["sudo", "-n"]:
-            words = words[2:]
+            words = words[3:] if words[2:3] == ["--"] else words[2:]
         simulator = self._simulator
         simulator.world.advance()
         try:
@@ -93,6 +96,8 @@ class Shell:
                 simulator.manager.command(*words[2:])
             elif len(words) == 3 and words[0] in ("qm", "pct") and words[1] == "unlock":
                 self._unlock("qemu" if words[0] == "qm" else "lxc", words[2])
+            elif found := _PVESH.fullmatch(" ".join(words)):
+                self._unlock("qemu", found[1])
             else:
                 return 127, f"bash: {words[0] if words else ''}: command not found"
         except Wrong as wrong:

@@ -70,7 +70,26 @@ async def serve(stage: Stage) -> None:
     await stage.stack.enter_async_context(simulator.serve(nodes=nodes))
     stage.worlds[name] = simulator.world
     secret = stage.secret(f"{name}.secret", f"{simulator.token}\n")
-    stage.tables.append(_table(name, simulator, secret))
+    table = _table(name, simulator, secret)
+    if find_spec("asyncssh") is not None:
+        table += await _shell(stage, name, simulator)
+    stage.tables.append(table)
+
+
+async def _shell(stage: Stage, name: str, simulator: PveSimulator) -> str:
+    """A node's shell, by which `ha-manager` is told of maintenance; its config table."""
+    from backends.proxmox.simulator_shell import Shell  # noqa: PLC0415 - asyncssh is another extra's
+
+    door = await stage.stack.enter_async_context(Shell(simulator).serve(stage.folder.absolute()))
+    return f"""
+[clusters.{name}.ssh]
+host = {toml(door.host)}
+port = {door.port}
+user = {toml(door.user)}
+identity = {toml(str(door.identity))}
+known_hosts = {toml(str(door.known_hosts))}
+agent = false
+"""
 
 
 def cluster(*, seed: int, now: Callable[[], float]) -> PveSimulator:

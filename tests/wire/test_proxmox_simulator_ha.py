@@ -103,6 +103,10 @@ async def test_maintenance_by_the_nodes_shell_moves_managed_guests_away_and_back
             site.guest(105).lock = "backup"
             assert (await client.run("sudo -n pct unlock 105")).exit_status == 0
             assert site.guest(105).lock == ""
+            site.guest(104).lock = "backup"
+            by_pvesh = "sudo -n -- pvesh set /nodes/pve1/qemu/104/config --delete lock --skiplock 1"
+            assert (await client.run(by_pvesh)).exit_status == 0
+            assert site.guest(104).lock == ""
 
 
 async def test_of_a_dead_node_managed_guests_start_elsewhere_and_the_others_stay_unknown(
