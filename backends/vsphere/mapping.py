@@ -38,7 +38,6 @@ VM_PATHS = (
     "summary.config.template",
     "summary.config.managedBy",
     "summary.storage.committed",
-    "guest.ipAddress",
     "guest.net",
     "datastore",
 )
@@ -163,9 +162,12 @@ def vm(cluster: str, row: Row, shared: Mapping[str, bool | None]) -> VM:
 
 
 def _addresses(row: Row) -> tuple[str, ...]:
-    """Of VMware Tools, those that others can reach; the first is the guest's own choice."""
-    found = [row.text("guest.ipAddress"), *row.node("guest.net").deep("ipAddress")]
-    return tuple(dict.fromkeys(one for one in found if one and not one.startswith(("fe80:", "169.254."))))
+    """Of VMware Tools, those that others can reach."""
+    net = row.props.get("guest.net")
+    if not isinstance(net, Node):
+        return ()
+    found = dict.fromkeys(net.deep("ipAddress"))
+    return tuple([one for one in found if one and not one.startswith(("fe80:", "169.254."))])
 
 
 def _local(datastores: tuple[str, ...], shared: Mapping[str, bool | None]) -> bool | None:

@@ -18,7 +18,6 @@ DEEPEST = 64
 ROWS = frozenset({"objects", "objectSet"})
 """What holds one object: of RetrievePropertiesEx, of WaitForUpdatesEx."""
 
-NESTED = frozenset({"val", "missingSet"})
 PAIRS = frozenset({"propSet", "changeSet"})
 FIELDS = frozenset({"token", "version", "truncated"})
 
@@ -216,9 +215,9 @@ def _row_start(decoder: Decoder, at: _At, tree: Tree, done: Callable[[Node], Non
         clear()
         if at.within:  # so what was begun is no simple value
             tree(at.attributes, done)(tag, found)
-        elif tag in NESTED:
+        elif tag == "val" or tag == "missingSet":  # noqa: PLR1714 - this is run for every element
             at.within, at.attributes = tag, found
-        elif tag == "obj":
+        elif found and tag == "obj":
             at.row.type = _type_of(found)
 
     return start
@@ -226,28 +225,27 @@ def _row_start(decoder: Decoder, at: _At, tree: Tree, done: Callable[[Node], Non
 
 def _row_end(decoder: Decoder, at: _At) -> End:
     """What hears of the ends of elements in an object."""
-    texts, clear, rows = decoder.texts, decoder.texts.clear, decoder.rows
+    texts, clear, rows, intern = decoder.texts, decoder.texts.clear, decoder.rows, sys.intern
 
     def end(tag: str) -> None:
-        text = texts[0] if len(texts) == 1 else "".join(texts)
-        clear()
-        if tag == "name":
-            at.name = sys.intern(text)
-        elif tag == "val":
-            at.value, at.within = text, ""
+        if tag == "val":
+            at.value, at.within = texts[0] if len(texts) == 1 else "".join(texts), ""
+        elif tag == "name":
+            at.name = intern(texts[0]) if len(texts) == 1 else "".join(texts)
         elif tag in PAIRS:
             at.row.props[at.name] = at.value
-            at.name = at.value = ""
+            at.value = ""
         elif tag == "obj":
-            at.row.id = text
+            at.row.id = "".join(texts)
         elif tag == "kind":
-            at.row.kind = text
+            at.row.kind = "".join(texts)
         elif tag == "missingSet":
             at.within = ""
         elif tag in ROWS:
             rows.append(at.row)
-            at.row = Row()
+            at.row, at.value = Row(), ""
             decoder.outside()
+        clear()
 
     return end
 

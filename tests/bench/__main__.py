@@ -31,6 +31,7 @@ BENCHES: dict[str, tuple[list[str], list[str]]] = {
     "ping": ([], ["--quick"]),
     "pgs_stall": ([], ["100000", "2000", "30"]),
     "ceph_poll": ([], ["1000", "20"]),
+    "vsphere": ([], ["1000"]),
 }
 """Name of the module, up to a hyphen → its arguments in full, and in a hurry."""
 
