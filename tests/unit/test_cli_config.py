@@ -44,6 +44,8 @@ def keys_of(table: dict[str, Any], prefix: str = "") -> set[str]:
         if not prefix and name == "clusters":
             for cluster in value.values():
                 found |= keys_of(cluster, "clusters.*")
+        elif name == "networks":  # whose keys are a site's own names
+            found |= {f"{prefix}.networks.*" for _ in value}
         elif isinstance(value, dict):
             found |= keys_of(value, f"{prefix}.{name}".lstrip("."))
         else:
@@ -79,7 +81,7 @@ def test_the_template_and_the_schema_know_the_same_keys() -> None:
 def test_the_template_holds_with_every_setting_switched_on_and_with_none(tmp_path: Path) -> None:
     (tmp_path / "all.toml").write_text(uncommented())
     config = load(tmp_path / "all.toml", plugins())
-    assert set(config.clusters) == {"fra-prod", "ams-prod", "lab", "ceph-prod", "ceph-far", "kvm"}
+    assert set(config.clusters) == {"fra-prod", "ams-prod", "lab", "ceph-prod", "ceph-far", "kvm", "vc1"}
     (tmp_path / "none.toml").write_text(template())
     assert load(tmp_path / "none.toml", plugins()).read_only is True
 
