@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from typing import TypeVar
+
+from msgspec.structs import replace
 
 from backends import closing
 from backends.vsphere.acting import Actor
@@ -14,14 +17,17 @@ from backends.vsphere.inventory import Poll
 from backends.vsphere.keeping import Reasons
 from backends.vsphere.looking import Looker
 from backends.vsphere.moves import Moves
+from backends.vsphere.named import HostNames
 from backends.vsphere.options import Options
 from backends.vsphere.placing import Places
 from backends.vsphere.reading import Reader
 from backends.vsphere.session import Session
 from evac.backend import Receipt, Settings
-from evac.errors import BackendError, Forbidden
+from evac.errors import BackendError, BadAnswer, Forbidden, Refused, Unreachable
 from evac.lanes import Lane
-from evac.model import Capability, Finding, Host, Inventory, MoveCheck, Sighting, TaskRecord
+from evac.model import Capability, Finding, Host, Inventory, MoveCheck, Problem, Sighting, TaskRecord
+
+T = TypeVar("T")
 
 PARTING = 0.5
 """Seconds `close` waits for the logout."""
@@ -71,6 +77,7 @@ class VSphereBackend:
         self._actor = Actor(self.session, self.reader, self._moves, self._reasons, places)
         self._checker = Checker(self.session, self.reader, places)
         self._forbidden: dict[str, tuple[float, str]] = {}
+        self._names = HostNames()
         name = f"evac-{settings.name}"
         self._polls = Lane(f"{name}-poll", 1, closing.reads(self.name))
         self._looks = Lane(f"{name}-look", 4, closing.reads(self.name))
@@ -81,15 +88,19 @@ class VSphereBackend:
 
     async def inventory(self, since: str = "") -> Inventory:
         """As the contract says. Polls follow one another: the lane has one thread."""
-        return await self._polls.run(lambda: self._poll(since))
+        return self._names.inventory(await self._named(self._polls, lambda: self._poll(since)))
 
     async def look(self, vms: Sequence[str]) -> Mapping[str, Sighting]:
         """As the contract says. Two calls, however many VMs."""
-        return await self._looks.run(lambda: self._looker.look(list(dict.fromkeys(vms))))
+        found = await self._named(self._looks, lambda: self._looker.look(list(dict.fromkeys(vms))))
+        await self._learn(seen.vm.host for seen in found.values() if seen.vm is not None)
+        return {vm: self._names.sighting(seen) for vm, seen in found.items()}
 
     async def host(self, host: str) -> Host | None:
         """As the contract says."""
-        return await self._looks.run(lambda: self._looker.host(host))
+        await self._learn([host])
+        found = await self._named(self._looks, lambda: self._looker.host(self._names.id_of(host)))
+        return None if found is None else self._names.host(found)
 
     async def tasks(self, vm: str, since: float) -> Sequence[TaskRecord]:
         """From vCenter's tasks of the last ten minutes."""
@@ -97,21 +108,32 @@ class VSphereBackend:
 
     async def check_migration(self, vm: str, targets: Sequence[str]) -> Sequence[MoveCheck]:
         """By vCenter's checker, and by evac's rules."""
-        return await self._looks.run(lambda: self._checker(vm, targets))
+        await self._learn(targets)
+        ids = [self._names.id_of(target) for target in targets]
+        return [
+            self._names.check(check)
+            for check in await self._named(self._looks, lambda: self._checker(vm, ids))
+        ]
 
     # --- changing -----------------------------------------------------------------------------------------------
 
     async def live_migrate(self, vm: str, to: str) -> Receipt:
         """RelocateVM_Task of a running VM; without a target DRS's recommendation, else evac's choice."""
-        return await self._change("live_migrate", lambda: self._actor.live_migrate(vm, to))
+        return await self._change(
+            "live_migrate", lambda: self._actor.live_migrate(vm, self._names.id_of(to)), to
+        )
 
     async def cold_migrate(self, vm: str, to: str) -> Receipt:
         """RelocateVM_Task of a VM that is off. There is nothing to confirm afterwards."""
-        return await self._change("cold_migrate", lambda: self._actor.cold_migrate(vm, to))
+        return await self._change(
+            "cold_migrate", lambda: self._actor.cold_migrate(vm, self._names.id_of(to)), to
+        )
 
     async def move_storage(self, vm: str, storage: str, to: str) -> Receipt:
         """Storage vMotion, or with a host both in one task."""
-        return await self._change("move_storage", lambda: self._actor.move_storage(vm, storage, to))
+        return await self._change(
+            "move_storage", lambda: self._actor.move_storage(vm, storage, self._names.id_of(to)), to
+        )
 
     async def abort(self, vm: str, migration: str) -> Receipt:
         """CancelTask."""
@@ -131,21 +153,59 @@ class VSphereBackend:
 
     async def enter_maintenance(self, host: str, reason: str) -> Receipt:
         """EnterMaintenanceMode_Task, which waits until the guests have gone."""
-        return await self._change("enter_maintenance", lambda: self._actor.enter_maintenance(host, reason))
+        return await self._change(
+            "enter_maintenance",
+            lambda: self._actor.enter_maintenance(self._names.id_of(host), reason),
+            host,
+        )
 
     async def leave_maintenance(self, host: str) -> Receipt:
         """ExitMaintenanceMode_Task, or the cancel of an entry that waits."""
-        return await self._change("leave_maintenance", lambda: self._actor.leave_maintenance(host))
+        return await self._change(
+            "leave_maintenance", lambda: self._actor.leave_maintenance(self._names.id_of(host)), host
+        )
 
-    async def _change(self, kind: str, work: Callable[[], Receipt]) -> Receipt:
-        """Remembers which kinds of action the account may not do, for `capabilities`."""
+    async def _change(self, kind: str, work: Callable[[], Receipt], host: str = "") -> Receipt:
+        """Remembers which kinds of action the account may not do, for `capabilities`. `host`: the one it names."""
+        if not self._settings.read_only:
+            await self._learn_first(kind, host)
         try:
-            receipt = await self._changes.run(work)
+            receipt = await self._named(self._changes, work)
         except Forbidden as error:
             self._forbidden[kind] = (time.monotonic(), error.problem.happened)
             raise
         self._forbidden.pop(kind, None)
-        return receipt
+        return replace(receipt, note=self._names.text(receipt.note))
+
+    # --- names of hosts -----------------------------------------------------------------------------------------
+
+    async def _learn(self, hosts: Iterable[str]) -> None:
+        """What the hosts are called, where one of these is not known: the first call after the start, or a new host."""
+        if self._names.knows(hosts):
+            return
+        read = self.reader.host_names
+        self._names.learn(await self._looks.run(lambda: self.session.read(read, "the names of the hosts")))
+
+    async def _learn_first(self, kind: str, host: str) -> None:
+        try:
+            await self._learn([host])
+        except (Unreachable, BadAnswer) as error:
+            happened = f"{error.problem.happened} So {kind.replace('_', ' ')} was not sent."
+            raise Refused(
+                Problem(
+                    happened=happened,
+                    unaffected="Nothing was changed.",
+                    next_step=error.problem.next_step,
+                )
+            ) from error
+
+    async def _named(self, lane: Lane, work: Callable[[], T]) -> T:
+        """Work in a lane; an error speaks of hosts by their names."""
+        try:
+            return await lane.run(work)
+        except BackendError as error:
+            error.problem = self._names.problem(error.problem)
+            raise
 
     # --- what it can do -----------------------------------------------------------------------------------------
 

@@ -91,6 +91,12 @@ class Reader:
         """The cluster of a host, or the compute resource that it is alone."""
         return self.walked(live, "HostSystem", [host], "parent", self.paths(*GROUPS))
 
+    def host_names(self, live: Live) -> dict[str, str]:
+        """Every host: id → name."""
+        walk = Walk("ContainerView", live.view, "view")
+        rows = self._retrieved(live, lambda: messages.filter_spec((), (walk,), {"HostSystem": ["name"]}))
+        return {row.id: row.text("name") or row.id for row in rows}
+
     def properties(self, live: Live, kind: str, id_: str, paths: Sequence[str]) -> Row | None:
         """One object's properties, whichever; None when it does not exist."""
         rows = self.many(live, [(kind, id_)], {kind: paths})

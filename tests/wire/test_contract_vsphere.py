@@ -48,12 +48,6 @@ class SimulatedVCenter(DirectCluster):
         )
         return PLUGIN.build(Settings(name="lab", options=options, read_only=read_only, record=record))
 
-    async def kill(self, host: str) -> None:
-        await super().kill(self._host(host))
-
-    async def revive(self, host: str) -> None:
-        await super().revive(self._host(host))
-
     async def refused(self, backend: Any, vm: str) -> None:
         await backend.start(f"{vm}-not-there")
 
@@ -61,12 +55,6 @@ class SimulatedVCenter(DirectCluster):
         found = self.simulator.site.vm(Ref("VirtualMachine", vm))
         assert found is not None
         await super().ask(found.id)
-
-    def _host(self, host: str) -> str:
-        """What the world calls the host of a reference."""
-        found = self.simulator.site.host(Ref("HostSystem", host))
-        assert found is not None
-        return found.name
 
 
 class TestVSphereBackend(ContractSuite):
