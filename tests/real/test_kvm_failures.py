@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import time
 
 from evac.actions import Evacuate, LiveMigrate
 from evac.api import Delta
@@ -12,7 +13,7 @@ from evac.client import EngineRefusal
 from evac.jobs import JobState, OrderState
 from evac.model import HostState
 from tests.real.intents import FENCED
-from tests.real.libvirt import hosts
+from tests.real.libvirt import hosts, wires
 from tests.real.libvirt.events import Events
 from tests.real.libvirt.pinger import Pinger, agrees
 from tests.real.libvirt.rig import KVMRig, felt, measured, vm
@@ -22,7 +23,9 @@ from tests.real.test_kvm_moves import WEB, has_bytes, moves
 
 KILLS = 4
 DARK = 75.0
-"""Seconds until a host that says nothing any more is seen to be down: libvirt's keepalive (20 s), two polls and a busy machine."""
+"""Seconds waited for a host to be seen down or up: how long it takes is a test of its own."""
+SILENT = 11 + 2 + 10
+"""Seconds: 5 to the next small question, 6 without an answer to it, a poll of ours each 2 s; and a busy machine's turn."""
 SEED = int(os.environ.get("EVAC_SEED", "20261121"))
 """Told in every failure; set EVAC_SEED to try other moments."""
 
@@ -77,6 +80,30 @@ async def test_guests_of_a_dead_host_are_rebuilt_once_and_only_after_a_statement
     assert all(len(found) == 1 for found in where.values()), where
     kvm.until("they answer", lambda: kvm.answers(*HOME))
     assert {(vm(await kvm_rig.fresh(), name).host) for name in WEB} <= {"kvm02", "kvm03"}
+
+
+async def test_a_host_that_says_nothing_any_more_is_shown_down_in_a_known_time(
+    kvm: Witness, kvm_rig: KVMRig
+) -> None:
+    """Its cable is pulled: no refusal, no reset. The figure is in docs/libvirt.md: 11 s, and until the next poll (2 s here)."""
+    await kvm_rig.start()
+    await kvm_rig.read()
+    took = []
+    for _ in range(3):
+        began = time.monotonic()
+        await asyncio.to_thread(wires.cut, "kvm03")
+        try:
+            delta = await kvm_rig.until(
+                "it is seen to be down", lambda one: _state(one, "kvm03") is HostState.DOWN, DARK
+            )
+            took.append(time.monotonic() - began)
+        finally:
+            await asyncio.to_thread(wires.mend, "kvm03")
+        assert "no answer within" in _problems(delta)
+        assert {vm(delta, name).host for name in WEB} == {"kvm01"}, "the others are read all the same"
+        await kvm_rig.until("it is up again", lambda one: _state(one, "kvm03") is HostState.UP, DARK)
+    print(f"shown down after {', '.join(f'{one:.1f}' for one in took)} s")
+    assert max(took) < SILENT, took
 
 
 async def test_a_guest_that_runs_twice_is_told_and_not_moved(kvm: Witness, kvm_rig: KVMRig) -> None:
