@@ -127,6 +127,8 @@ class VCenterSimulator:
         self.updates = Updates(self.objects, self.paths, self.rows, self.retrieval)
         self.updates.follow = self.follow
         moves = Moves(self.objects, self.tasks)
+        self.peers = moves.across.peers
+        """vCenters to which this one can move VMs."""
         power = Power(self.objects, self.tasks, moves)
         rooms = (self.service, self.retrieval, self.updates, self.tasks, moves, power)
         asked = Preflight(self.objects, self.tasks, moves)
@@ -247,6 +249,8 @@ class VCenterSimulator:
             disks = spec is not None and (spec.get("datastore") or spec.get("disk"))
             cold = vm is not None and power_state(vm) == "poweredOff"
             verb = "move_storage" if disks else "cold_migrate" if cold else "live_migrate"
+            if spec is not None and spec.get("service") is not None:
+                verb = "move_across"
         return (_sort(name), *([verb] if verb else []), name)
 
     def _subject(self, ask: Ask) -> str:

@@ -9,6 +9,7 @@ from backends.simulation import scheduler
 from backends.simulation.physics import Stage
 from backends.simulation.placing import SimDatastore
 from backends.simulation.things import Denied, SimHost, SimMove, SimVM
+from backends.vsphere.simulator_across import Across
 from backends.vsphere.simulator_checks import Wish, judge
 from backends.vsphere.simulator_facts import power_state
 from backends.vsphere.simulator_schema import Data, Ref
@@ -27,6 +28,7 @@ class Moves:
     def __init__(self, objects: Objects, tasks: Tasks) -> None:
         self._objects = objects
         self._tasks = tasks
+        self.across = Across(objects, tasks)
 
     @property
     def _site(self) -> Site:
@@ -54,6 +56,8 @@ class Moves:
         ask.want(
             ask.this, "Resource.HotMigrate" if power_state(vm) == "poweredOn" else "Resource.ColdMigrate"
         )
+        if spec.get("service") is not None:
+            return self.across.begin(vm, spec, ask.login.account.name).ref
         wish = self.wish(vm, spec)
         return self.begin(wish, "VirtualMachine.relocate", ask.login.account.name).ref
 
@@ -74,10 +78,8 @@ class Moves:
         return self.begin(wish, "VirtualMachine.migrate", ask.login.account.name).ref
 
     def wish(self, vm: SimVM, spec: Data) -> Wish:
-        """What a spec asks for. Raises ManagedObjectNotFound, InvalidArgument and NotSupported: nothing was begun."""
+        """What a spec without another vCenter asks for. Raises ManagedObjectNotFound and InvalidArgument: nothing was begun."""
         site = self._site
-        if spec.get("service") is not None:
-            raise refuse("NotSupported", "The operation is not supported on the object.")
         store = self._store(vm, spec)
         pool: Ref | None = spec.get("pool")
         zone = site.zone(pool)

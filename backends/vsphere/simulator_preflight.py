@@ -44,6 +44,8 @@ class Preflight:
         vm = self._moves.vm(ask.args["vm"])
         spec: Data = ask.args["spec"]
         ask.want(ask.args["vm"], "System.View")
+        if spec.get("service") is not None:
+            return self._across(ask, vm, spec)
         wish = self._moves.wish(vm, spec)
         targets: Sequence[SimHost] = [wish.target]
         if spec.get("host") is None and spec.get("pool") is not None:
@@ -51,6 +53,15 @@ class Preflight:
         return self._verdicts(
             ask, [Wish(vm, host, wish.store, wish.cards) for host in targets], "checkRelocate"
         )
+
+    def _across(self, ask: Ask, vm: SimVM, spec: Data) -> Ref:
+        """Of another vCenter. The host is the target's, and may be unset in the answer."""
+        _, errors = self._moves.across.plan(vm, spec)
+        entity = self._site.vm_ref(vm.id)
+        result = Data("CheckResult", vm=entity, host=spec.get("host"), warning=[], error=errors)
+        task = self._tasks.start(entity, "vm.check.ProvisioningChecker.checkRelocate", ask.login.account.name)
+        self._tasks.succeed(task, [result])
+        return task.ref
 
     def _check_migrate(self, ask: Ask) -> Ref:
         vm = self._moves.vm(ask.args["vm"])

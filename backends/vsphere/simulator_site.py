@@ -134,6 +134,11 @@ class Site:
         if vm.id not in self.booted:
             self.boot(vm)
 
+    def arriving(self, vm_id: str, mode: str, traits: Traits, networks: tuple[str, ...]) -> None:
+        """A running VM comes from another vCenter: it keeps the CPU it was started with."""
+        self.booted[vm_id] = mode
+        self.traits[vm_id] = replace(traits, networks=networks)
+
     def boot(self, vm: SimVM) -> None:
         """It is started on its host: its CPU is what that host offers now."""
         mode = self.evc_of(self.world.hosts[vm.host])
