@@ -26,6 +26,7 @@ from tui.board import Board, Context
 from tui.commandline import completions, run_command
 from tui.dialogs.reader import Reader
 from tui.doing import Doing
+from tui.doing_across import AcrossDoing
 from tui.doing_ceph import CephDoing
 from tui.doing_ping import PingDoing
 from tui.doing_placing import PlacingDoing
@@ -90,15 +91,15 @@ class Console(App[int], inherit_bindings=False):
         }
         self.board = self.boards["hosts"]
         self.notice: Span | None = None
-        self.doing, self.ceph, self.placing = Doing(self), CephDoing(self), PlacingDoing(self)
+        self.doing, self.ceph = Doing(self), CephDoing(self)
+        self.placing, self.across = PlacingDoing(self), AcrossDoing(self)
         self.pinging = PingDoing(self)
         self.monotonic = monotonic
         self.deaf = deaf
         self.copies_dir = (state_dir or Path.home()) / "copies"
         self._state_dir = state_dir
         self._last_seen = away.load(away.file_of(state_dir)) if state_dir else None
-        self._said_away = False
-        self._pane_chosen = False
+        self._said_away = self._pane_chosen = False
         self._stuck: frozenset[str] = frozenset()
         self._notice_until = 0.0
         self._complaint = complaint

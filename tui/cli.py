@@ -38,6 +38,7 @@ SECTIONS = {
         "noout": "storage",
         "migrate": "acting_vms",
         "move-storage": "acting_disks",
+        "move-across": "acting_across",
         "answer": "acting_disks",
         "confirm": "acting_vms",
         "revert": "acting_vms",

@@ -23,7 +23,7 @@ ALIASES = {
 }
 
 HOST_VERBS = ("drain", "evacuate", "maintenance", "force-down")
-VM_VERBS = ("migrate", "cold-migrate", "reset-state", "move-storage", "answer")
+VM_VERBS = ("migrate", "cold-migrate", "reset-state", "move-storage", "move-across", "answer")
 LOOKS = ("preflight",)
 """Verbs on a VM that change nothing."""
 ADDRESS_VERBS = ("address", "forget-address")

@@ -324,6 +324,7 @@ class Doing(Showing):
             "cold-migrate": lambda: self.move_vms("cold_migrate"),
             "reset-state": self.reset_state,
             "move-storage": self.console.placing.move_storage,
+            "move-across": self.console.across.begin,
             "answer": self.console.placing.answer,
             "preflight": self.console.placing.preflight,
         }

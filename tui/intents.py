@@ -22,6 +22,7 @@ from evac.actions import (
     ForceComplete,
     LiveMigrate,
     Move,
+    MoveAcross,
     MoveStorage,
     ResetState,
     RevertMove,
@@ -86,7 +87,12 @@ def why_not(verb: Verb, vm: VM, context: Context) -> str:
 def _why_not_now(verb: Verb, vm: VM, store: Store) -> str:
     if verb.kind == "answer":
         return "" if vm.question is not None else "nothing is asked about it"
-    if vm.question is not None and verb.kind in {"live_migrate", "cold_migrate", "move_storage"}:
+    if vm.question is not None and verb.kind in {
+        "live_migrate",
+        "cold_migrate",
+        "move_storage",
+        "move_across",
+    }:
         return "stands still until its question is answered: w answers it"
     if verb.kind in {"abort", "force_complete"}:
         return "" if store.migration_of(vm.key) else "no migration of it is reported"
@@ -268,6 +274,8 @@ def _vm_line(vm: VM, action: Action, context: Context) -> Line:
             f"{stores_of(vm, context)} {look.glyph('arrow')} {clean(action.storage_name, look.ascii_only)}"
         )
         where = f"{where}{along}  disks {places}"
+    elif isinstance(action, MoveAcross):
+        where = f"{where} {look.glyph('arrow')} {clean(action.to_cluster, look.ascii_only)}"
     elif isinstance(action, Move):
         target = clean(action.to, look.ascii_only) or "(scheduler)"
         where = f"{where} {look.glyph('arrow')} {target}"

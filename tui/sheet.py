@@ -26,11 +26,17 @@ class Field(Struct, frozen=True, kw_only=True):
     """What must be typed exactly; "" takes anything."""
     least: int = 0
     """Characters at least, after trimming."""
+    secret: bool = False
+    """Typed without being shown."""
+    pastes: bool = False
+    """It takes what is pasted; what is meant to be read and typed does not."""
 
     def missing(self, typed: str) -> str:
         """What is still wrong with what was typed; "" when it will do."""
         if self.expect and typed.strip() != self.expect:
             return f"type {self.expect}"
+        if len(typed.strip()) < self.least == 1:
+            return f"fill in: {self.prompt}"
         if len(typed.strip()) < self.least:
             return f"say in {self.least} letters or more: {self.prompt}"
         return ""

@@ -109,6 +109,10 @@ class Source(Protocol):
         """Have a VM asked there too, or no longer."""
         ...
 
+    async def keep_credential(self, user: str, secret: str) -> str:
+        """Hand over what a move to another cluster logs in with; its handle."""
+        ...
+
     async def close(self) -> None:
         """Let go."""
         ...
@@ -237,6 +241,10 @@ class EngineSource:
     async def type_address(self, cluster: str, vm: str, address: str, *, remove: bool) -> None:
         """See the protocol."""
         await self._call("type_address", cluster, vm, address, remove=remove)
+
+    async def keep_credential(self, user: str, secret: str) -> str:
+        """See the protocol."""
+        return str((await self._call("keep_credential", user, secret)).handle)
 
     async def close(self) -> None:
         """See the protocol."""

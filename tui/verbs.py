@@ -52,6 +52,14 @@ VERBS: Mapping[str, Verb] = {
         risk="Every byte of its disks is read and written again: this loads both datastores, and can take hours.",
         back="Reversible: move them back.",
     ),
+    "move_across": Verb(
+        kind="move_across",
+        words="move to another cluster",
+        states=frozenset({VMState.RUNNING, VMState.STOPPED, VMState.PAUSED, VMState.SUSPENDED}),
+        else_do="it must be running or stopped",
+        risk="All its memory and disks are copied. What belongs to this cluster stays behind: HA, affinity, backups, tags.",
+        back="Reversible only by moving it back, if this cluster still has what it needs.",
+    ),
     "answer": Verb(
         kind="answer",
         words="answer the question of",

@@ -64,7 +64,7 @@ class DirectBackend:
         peers: Mapping[str, DirectBackend] | None = None,
     ) -> None:
         """`peers`: others by name, to which VMs can go and from which they come."""
-        self.peers = peers or {}
+        self.peers = {} if peers is None else peers
         self.credentials: list[str] = []
         """Users with whose rights VMs were sent away."""
         self.name = name

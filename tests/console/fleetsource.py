@@ -73,6 +73,7 @@ class FleetSource:
         self.verdict: StopVerdict | None = None
         self.preflights: dict[str, Preflight] = {}
         """VM.id → the answer; one that is not there yet is waited for."""
+        self.secrets: list[str] = []
         self.preflighted = asyncio.Condition()
         self.lost: asyncio.Queue[News] = asyncio.Queue()
 
@@ -187,6 +188,12 @@ class FleetSource:
             await self.preflighted.wait_for(lambda: vm in self.preflights or self.refuse is not None)
         self._check()
         return self.preflights[vm]
+
+    async def keep_credential(self, user: str, secret: str) -> str:
+        self._check()
+        self.calls.append(("credential", user))
+        self.secrets.append(secret)
+        return f"handle-{len(self.secrets)}"
 
     async def tell(self, answer: Preflight) -> None:
         """The cluster has answered."""

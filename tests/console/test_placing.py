@@ -4,11 +4,24 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from textual import events
 
-from evac.actions import AnswerQuestion, LiveMigrate, MoveStorage
+from evac.actions import AnswerQuestion, LiveMigrate, MoveAcross, MoveStorage
 from evac.api import Preflight
 from evac.fleet import Fleet
-from evac.model import VM, Capability, Choice, Datastore, MoveCheck, Outlook, Problem, Question, VMState
+from evac.model import (
+    VM,
+    Capability,
+    Choice,
+    Datastore,
+    Host,
+    HostState,
+    MoveCheck,
+    Outlook,
+    Problem,
+    Question,
+    VMState,
+)
 from tests.console.fleetsource import KINDS, FleetSource, cluster, hello, some_fleet
 from tests.console.harness import Driver, running, until
 from tui.dialogs.ask import Ask
@@ -463,3 +476,84 @@ async def test_questions_and_containers_are_found_by_a_filter() -> None:
             assert board.order == [asking.key], text
         board.set_filter("container:yes")
         assert board.order == []
+
+
+# --- to another cluster --------------------------------------------------------------------------
+
+
+def two_clusters() -> Fleet:
+    """prod, and far with two hosts and one datastore, seen by far-1 only."""
+    fleet = fleet_with_disks()
+    able = tuple(Capability(action=kind, able=True) for kind in (*KINDS, "move_across"))
+    fleet.publish(
+        clusters=[cluster("prod", "PROD", capabilities=able), cluster("far", "DR", capabilities=able)],
+        hosts=[
+            Host(
+                cluster="far",
+                id=name,
+                name=name,
+                state=HostState.UP,
+                maintenance=name == "far-2",
+                memory=9 << 30,
+            )
+            for name in ("far-1", "far-2")
+        ],
+        datastores=[Datastore(cluster="far", id="fd-1", name="far-disk", hosts=("far-1",), free=1 << 40)],
+    )
+    return fleet
+
+
+async def to_the_last_question(run: Driver) -> VM:
+    vm = await on_vm(run, uuid="5001-instance")
+    await run.press("T")
+    for words, value in (("which cluster", "far"), ("which host", "far-1"), ("which datastore", "fd-1")):
+        await until(lambda words=words: words in run.text(), f"{words}: {run.text()}")  # type: ignore[misc]
+        await run.listening(Pick)
+        await choose(run, value)
+    await run.dialog()
+    return vm
+
+
+async def test_a_vm_goes_to_another_cluster_with_a_credential_that_only_the_engine_is_told() -> None:
+    async with running(two_clusters(), size=(120, 40)) as run:
+        vm = await to_the_last_question(run)
+        text = run.text()
+        assert "cmp-02 → far" in text
+        assert "far [DR]  host far-1  disks far-disk" in text
+        assert "stays behind" in text
+        field = run.console.screen.query_one("#field-networks")
+        field.focus()
+        await run.press(*"net=net 2", "enter", *"admin", "enter")
+        run.console.post_message(events.Paste("t0p-secret\nrest"))
+        await until(lambda: "•" * 5 in run.text(), f"hidden: {run.text()}")
+        assert "t0p" not in run.text()
+        await run.press("enter", *vm.name, "enter", "tab", "enter")
+        await until(lambda: bool(run.source.orders), f"no order: {run.text()}")
+        (request,) = run.source.orders
+        assert request.actions == (
+            MoveAcross(
+                cluster="prod", vm=vm.id, name=vm.name, host="cmp-02", uuid="5001-instance", to_cluster="far", to="far-1",
+                storage="fd-1", networks=(("net", "net 2"),), credential="handle-1",
+            ),
+        )  # fmt: skip
+        assert run.source.secrets == ["t0p-secret"]
+        assert "t0p" not in repr(request)
+
+
+async def test_without_its_credential_and_name_nothing_goes() -> None:
+    async with running(two_clusters(), size=(120, 40)) as run:
+        await to_the_last_question(run)
+        await run.press("tab", "enter")
+        assert isinstance(run.console.screen, Ask)
+        assert not run.source.changed_anything
+        await run.press("escape")
+        await run.main()
+        assert not run.source.changed_anything
+
+
+async def test_a_cluster_without_another_of_its_kind_says_so() -> None:
+    async with running(fleet_with_disks()) as run:
+        await on_vm(run)
+        await run.press("T")
+        await run.settled()
+        assert "prod cannot do this" in run.text()

@@ -21,22 +21,22 @@ from tests.wire.cli_site import EVAC, Ran, Site
 class Bench:
     """One world, one engine, and `evac` on its socket."""
 
-    def __init__(self, world: World, here: House, folder: Path) -> None:
-        self.world, self.here = world, here
+    def __init__(self, world: World, here: House, folder: Path, there: World) -> None:
+        self.world, self.here, self.there = world, here, there
         self.site = Site(folder)
         here.where.config.write_text("")
 
-    async def evac(self, *words: str) -> Ran:
+    async def evac(self, *words: str, stdin: bytes = b"") -> Ran:
         where = self.here.where
         process = await asyncio.create_subprocess_exec(
             *(str(EVAC), "--config", str(where.config), "--state", str(where.state), *words),
-            stdin=asyncio.subprocess.DEVNULL,
+            stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             env=self.site.environment(),
         )
         async with asyncio.timeout(60):
-            out, err = await process.communicate()
+            out, err = await process.communicate(stdin)
         return Ran(process.returncode or 0, out.decode(), err.decode())
 
     def vm(self, name: str) -> SimVM:
@@ -52,9 +52,18 @@ async def lab(tmp_path: Path) -> AsyncIterator[Bench]:
     stores = [world.placing.add("fast"), world.placing.add("slow"), world.placing.add("scratch", "h3")]
     for name in ("db", "web"):
         world.placing.put(world.add_vm(name, "h1").id, stores[0].id)
-    async with house(tmp_path, DirectBackend("lab", world)) as here:  # type: ignore[arg-type]  # any backend will do
+    there = World(seed=4, now=fast(30.0))
+    there.add_host("far-1")
+    there.placing.add("far-disk")
+    peers: dict[str, DirectBackend] = {}
+    peers |= {
+        "lab": DirectBackend("lab", world, peers=peers),
+        "far": DirectBackend("far", there, peers=peers),
+    }
+    async with house(tmp_path, *peers.values()) as here:  # type: ignore[arg-type]  # any backend will do
         await until(lambda: len(here.engine.fleet.table("vms")) == 2, "the first poll")
-        yield Bench(world, here, tmp_path)
+        await until(lambda: len(here.engine.fleet.table("hosts")) == 5, "the other cluster's first poll")
+        yield Bench(world, here, tmp_path, there)
 
 
 async def test_disks_are_moved_after_a_yes_and_only_to_what_is_there(lab: Bench) -> None:
@@ -129,3 +138,22 @@ async def test_preflight_ends_with_a_code_for_each_outlook(lab: Bench) -> None:
     assert body["preflight"][0]["targets"] == [{"host": "h3", "outlook": "will fail"}]
     assert (await lab.evac("preflight", "db", "--to", "nowhere")).code == 2
     assert not lab.world.moves
+
+
+async def test_a_vm_goes_to_another_cluster_and_its_password_is_in_no_argument(lab: Bench) -> None:
+    words = ("move-across", "db", "--to-cluster", "far", "--host", "far-1", "--datastore", "far-disk")
+    plan = await lab.evac(*words)
+    assert plan.code == 0, plan.err
+    assert "move db to far: h1→far-1" in plan.out
+    nothing = await lab.evac(*words, "--yes", "--user", "admin", "--secret-stdin")
+    assert nothing.code == 2
+    assert "No password" in nothing.err
+    done = await lab.evac(*words, "--yes", "--user", "admin", "--secret-stdin", stdin=b"hunter-number-2\n")
+    assert done.code == 0, done.out + done.err
+    assert "hunter" not in done.out + done.err
+    assert [vm.name for vm in lab.there.vms.values()] == ["db"]
+    assert [vm.name for vm in lab.world.vms.values()] == ["web"]
+    elsewhere = await lab.evac("move-across", "web", "--to-cluster", "mars", "--host", "far-1")
+    assert elsewhere.code == 2
+    assert "Choose one of: far, lab" in elsewhere.err
+    assert (await lab.evac("move-across", "web", "--to-cluster", "far", "--host", "h2")).code == 2

@@ -41,7 +41,7 @@ def move_storage_command(ctx: click.Context, /, datastore: str, host: str, **opt
 
     def step(view: View, vm: VM) -> Action:
         to = find(view.hosts.values(), host, kind="host", cluster=vm.cluster).id if host else ""
-        store = datastore_of(view, vm, datastore, host=to or vm.host)
+        store = datastore_of(view, vm.cluster, datastore, host=to or vm.host)
         return MoveStorage(
             **identity(vm), storage=store.id, storage_name=store.name, to="" if to == vm.host else to
         )
@@ -49,12 +49,12 @@ def move_storage_command(ctx: click.Context, /, datastore: str, host: str, **opt
     carry_out(ctx, "move the disks of", step, options)
 
 
-def datastore_of(view: View, vm: VM, text: str, *, host: str) -> Datastore:
-    """The datastore of the VM's cluster that is meant: by its exact name, or by its id.
+def datastore_of(view: View, cluster: str, text: str, *, host: str) -> Datastore:
+    """The datastore of a cluster that is meant: by its exact name, or by its id.
 
     Of several of one name, such as each host's own "local-lvm", it is the one that the VM's host sees.
     """
-    stores = [store for store in view.datastores.values() if store.cluster == vm.cluster]
+    stores = [store for store in view.datastores.values() if store.cluster == cluster]
     found = [store for store in stores if text in (store.id, store.name, store.key)]
     if len(found) > 1:
         found = [store for store in found if host in store.hosts] or found
@@ -63,13 +63,13 @@ def datastore_of(view: View, vm: VM, text: str, *, host: str) -> Datastore:
     names = ", ".join(sorted(store.name for store in stores)) or "none"
     if not found:
         raise Stop(
-            f"{vm.cluster} has no datastore {text!r}.",
+            f"{cluster} has no datastore {text!r}.",
             Code.USAGE,
             unaffected=NOTHING,
             next_step=f"It has: {names}. `evac datastores` shows them.",
         )
     raise Stop(
-        f"{len(found)} datastores of {vm.cluster} are called {text!r}:",
+        f"{len(found)} datastores of {cluster} are called {text!r}:",
         Code.USAGE,
         details=tuple(f"id {store.id}  {store.kind}" for store in found),
         unaffected=NOTHING,

@@ -48,7 +48,8 @@ class Ask(Guarded[Answers | None]):
         self._cancel = Choice(palette, sheet.no, id="cancel")
         self._ok = Choice(palette, sheet.ok, id="ok", tone="strong_bad")
         self._inputs = {
-            field.key: LineInput(id=f"field-{field.key}", takes_paste=False) for field in sheet.fields
+            field.key: LineInput(id=f"field-{field.key}", takes_paste=field.pastes, hidden=field.secret)
+            for field in sheet.fields
         }
         self._leads = {field.key: Lines(palette) for field in sheet.fields}
 
@@ -67,6 +68,13 @@ class Ask(Guarded[Answers | None]):
             with Horizontal(id="buttons"):
                 yield self._cancel
                 yield self._ok
+
+    def guards(self, event: events.Event) -> bool:
+        """What is pasted is let into a field that takes it, once the dialog can have been read."""
+        taker = isinstance(self.focused, LineInput) and self.focused.takes_paste
+        if isinstance(event, events.Paste) and taker:
+            return not self.hears
+        return super().guards(event)
 
     def on_resize(self, event: events.Resize) -> None:
         """The list of names scrolls; what must be typed and the buttons are always in view."""

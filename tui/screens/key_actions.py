@@ -49,6 +49,10 @@ class KeyActions:
         """Disks to another datastore."""
         self.console.placing.move_storage()
 
+    def action_move_across(self) -> None:
+        """To another cluster."""
+        self.console.across.begin()
+
     def action_answer(self) -> None:
         """Answer what the platform asks."""
         self.console.placing.answer()

@@ -59,6 +59,7 @@ class MainScreen(KeyActions, Screen[None], inherit_bindings=False):
         _binding("c", "cold_migrate", "cold-migrate", show=True),
         _binding("p", "preflight", "preflight", show=True),
         _binding("M", "move_storage", "move disks", show=True),
+        _binding("T", "move_across", "to another cluster", show=False),
         _binding("w", "answer", "answer what it asks", show=False),
         _binding("x", "evacuate_vm", "evacuate", show=True),
         _binding("r", "reset_state", "reset-state", show=True),

@@ -49,15 +49,18 @@ class LineInput(Input, inherit_bindings=False):
         Binding("enter", "submit", "go", show=False),
     ]
 
-    def __init__(self, *, id: str | None = None, takes_paste: bool = True) -> None:  # noqa: A002  # Textual's name
-        super().__init__(id=id, compact=True, select_on_focus=False)
+    def __init__(self, *, id: str | None = None, takes_paste: bool = True, hidden: bool = False) -> None:  # noqa: A002  # Textual's name
+        super().__init__(id=id, compact=True, select_on_focus=False, password=hidden)
         self.cursor_blink = False
-        self._takes_paste = takes_paste
+        self.takes_paste = takes_paste
 
     def _on_paste(self, event: events.Paste) -> None:
         event.stop()
         event.prevent_default()
-        if self._takes_paste:
+        if self.takes_paste and self.password:
+            # Exactly: nobody sees it, and a line's end from the clipboard is not part of a secret.
+            self.insert_text_at_cursor(next(iter(event.text.strip().splitlines()), ""))
+        elif self.takes_paste:
             self.insert_text_at_cursor(clean(event.text.strip())[:200])
 
 
