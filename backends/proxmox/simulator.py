@@ -35,6 +35,7 @@ from backends.proxmox.simulator_migrate import Migrations
 from backends.proxmox.simulator_motion import Motion
 from backends.proxmox.simulator_nodes import Nodes
 from backends.proxmox.simulator_power import Power
+from backends.proxmox.simulator_remote import NETWORK, Remote, Served
 from backends.proxmox.simulator_site import Guest, Mix, Pace, Site
 from backends.proxmox.simulator_tasks import Tasks
 from backends.proxmox.simulator_wire import Answer, Ask, Route, Wrong, find, parameters
@@ -102,6 +103,7 @@ class PveSimulator:
             guests,
             Migrations(self.site, guests, self.motion),
             Power(self.site, guests, self.tasks, self.manager),
+            Remote(self.site, guests, self.tasks),
             self.tasks,
             HighAvailability(self.site, self.manager),
         )
@@ -126,10 +128,13 @@ class PveSimulator:
                 runner, address = await self._listen(name, host, port)
                 runners.append(runner)
                 self.endpoints[name] = address
+                NETWORK[address] = Served(self.site, self.access, self.fingerprint)
             self.endpoint = next(iter(self.endpoints.values()))
             yield self
         finally:
             self._stopping.set()
+            for address in self.endpoints.values():
+                NETWORK.pop(address, None)
             for runner in runners:
                 await runner.cleanup()
 

@@ -139,6 +139,7 @@ class Site:
         self._mix = mix
         self._chance = random.Random(seed)  # noqa: S311 - a simulation must repeat itself
         self._numbers: dict[str, int] = {}
+        self._expected: dict[str, int] = {}
         self._population = -1
         self._next = FIRST_VMID
         # PVE neither queues nor admits: it starts what it is told, wherever it is told to
@@ -178,6 +179,16 @@ class Site:
             raise Wrong(500, f"Configuration file 'nodes/{node}/{folder}/{vmid}.conf' does not exist")
         return guest
 
+    def expect(self, vm_id: str, vmid: int) -> None:
+        """The VM with this id that is about to appear shall have this number."""
+        self._expected[vm_id] = vmid
+
+    def _free(self) -> int:
+        while self._next in self.guests:
+            self._next += 1
+        self._next += 1
+        return self._next - 1
+
     def unlock(self, guest: Guest) -> None:
         """Take its lock away; what still works on it is not stopped."""
         guest.lock = ""
@@ -188,8 +199,7 @@ class Site:
 
     def _add(self, vm: SimVM) -> None:
         chance, mix = self._chance, self._mix
-        guest = Guest(vmid=self._next, vm=vm)
-        self._next += 1
+        guest = Guest(vmid=self._expected.pop(vm.id, 0) or self._free(), vm=vm)
         if chance.random() < mix.containers:
             guest.kind = "lxc"
         if chance.random() < mix.managed and not vm.local_disk:

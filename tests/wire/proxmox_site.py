@@ -45,8 +45,8 @@ class Judged(PveSimulator):
 class Site:
     """Four nodes and eight guests, 100 to 107 on pve1 and pve2 in turn. 103 has a local disk, 105 is a container."""
 
-    def __init__(self, pace: Pace | None = None) -> None:
-        self.world = World(seed=1, now=fast(FASTER))
+    def __init__(self, pace: Pace | None = None, *, seed: int = 1) -> None:
+        self.world = World(seed=seed, now=fast(FASTER))
         for number in range(4):
             self.world.add_host(f"pve{number + 1}")
         self.vms = [
