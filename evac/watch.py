@@ -174,7 +174,8 @@ class Watcher:
         if job.state is JobState.UNKNOWN and not trail.accepted:
             return 0.0
         verdict = judge(job, trail, look, odd_for=_since(notes.odd_since, self._now()))
-        if verdict.state in (JobState.FAILED, JobState.UNKNOWN):
+        if verdict.state in (JobState.FAILED, JobState.UNKNOWN) or notes.ending is JobState.FAILED:
+            # What the log alone gave away must be asked of the log again, or the second look can never agree.
             return 0.0
         return LOG_AGE if verdict.odd and notes.odd_since is not None else None
 

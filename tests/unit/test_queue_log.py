@@ -181,3 +181,26 @@ def test_a_cluster_of_which_nothing_makes_sense_is_not_asked_for_each_vm(tmp_pat
                 assert (await rig.ended(job.id)).state is JobState.DONE
 
     run(main)
+
+
+def test_a_failure_that_only_the_log_tells_of_is_seen_twice_and_ends_the_job(tmp_path: Path) -> None:
+    """Where a platform keeps no record of a move that failed, each look must ask the log again, or none agrees with another."""
+
+    class Recordless(Logged):
+        async def look(self, vms: Sequence[str]) -> dict[str, Sighting]:
+            return {vm: replace(one, migrations=()) for vm, one in (await self._inside.look(vms)).items()}
+
+        async def tasks(self, vm: str, since: float) -> Sequence[TaskRecord]:
+            found = await super().tasks(vm, since)
+            return [replace(task, failed=True, message="no route to the target") for task in found]
+
+    async def main() -> None:
+        sim = small(vms=1)
+        sim.faults.order(Fault(kind=Kind.FAILS, on="live_migrate"))
+        async with Rig(tmp_path, {"sim": sim}, wrap=Recordless) as rig:
+            reply = await rig.order(live(sim, first(sim)))
+            ended = await rig.ended(reply.jobs[0].id)
+            assert ended.state is JobState.FAILED
+            assert "the cluster gave up before it moved vm0: no route to the target" in ended.reason
+
+    run(main)
