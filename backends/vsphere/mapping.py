@@ -32,7 +32,6 @@ VM_PATHS = (
     "runtime.connectionState",
     "runtime.question",
     "runtime.dasVmProtection.dasProtected",
-    "summary.config.instanceUuid",
     "summary.config.numCpu",
     "summary.config.memorySizeMB",
     "summary.config.template",
@@ -162,11 +161,11 @@ def vm(cluster: str, row: Row, shared: Mapping[str, bool | None]) -> VM:
 
 
 def _addresses(row: Row) -> tuple[str, ...]:
-    """Of VMware Tools, those that others can reach."""
+    """Of VMware Tools, those that others can reach. Each card's own: its DNS servers are nested beside them."""
     net = row.props.get("guest.net")
     if not isinstance(net, Node):
         return ()
-    found = dict.fromkeys(net.deep("ipAddress"))
+    found = dict.fromkeys(one for card in net.nodes() for one in card.texts("ipAddress"))
     return tuple([one for one in found if one and not one.startswith(("fe80:", "169.254."))])
 
 
