@@ -267,7 +267,7 @@ def _ages(clusters: Sequence[str], context: Context) -> list[Line]:
 
 def _vm_line(vm: VM, action: Action, context: Context) -> Line:
     look = context.look
-    where = clean(vm.host, look.ascii_only) or "no host"
+    where = clean(context.store.host_name(vm.cluster, vm.host), look.ascii_only) or "no host"
     if isinstance(action, MoveStorage):
         along = f" {look.glyph('arrow')} {clean(action.to, look.ascii_only)}" if action.to else ""
         places = (

@@ -222,6 +222,11 @@ class Store:
         """True when this connection's intents are taken at all."""
         return self.hello is not None and not self.hello.read_only and self.hello.you.role == "admin"
 
+    def host_name(self, cluster: str, host: str) -> str:
+        """What people call a host, by its Host.id; the id itself while that host is not known."""
+        known = self.hosts.get(f"{cluster}/{host}")
+        return known.name if known is not None else host
+
     def able(self, cluster: str, kind: str) -> tuple[bool, str]:
         """Whether a cluster can do a kind of action for us, and if not, why not."""
         state = self.clusters.get(cluster)

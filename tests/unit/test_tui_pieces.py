@@ -17,7 +17,10 @@ from evac.storage import OSD
 from tui import away, cells, clipboard, headline
 from tui.board import Context
 from tui.look import GLYPHS, THEMES, TONES, Look, theme_or_default
+from tui.panes import queue_cells
+from tui.panes.hosts import HOSTS
 from tui.panes.queue import QUEUE
+from tui.panes.vms import VMS
 from tui.store import Store
 
 BY = Actor(uid=1, user="ada", role="admin")
@@ -68,6 +71,24 @@ def test_sizes(count: int | None, text: str) -> None:
 )
 def test_durations(seconds: float | None, text: str) -> None:
     assert cells.span_of_time(seconds) == text
+
+
+def test_a_host_is_called_by_its_name_where_its_id_is_another_and_found_by_it() -> None:
+    store = store_with(job(1, JobState.RUNNING, target="host-12"))
+    host = Host(cluster="prod", id="host-12", name="esx-02", vcpus=96)
+    vm = VM(cluster="prod", id="v9", name="db-01", host="host-12")
+    move = Migration(cluster="prod", id="task-1", vm="v9", source="host-12", target="host-99")
+    store.apply(Delta(epoch="e", rev=2, hosts=(host,), vms=(vm,), migrations=(move,)))
+    context = Context(store, LOOK)
+    cell = {column.key: column.cell for column in VMS.columns}
+    assert cell["host"](vm, context).text == "esx-02"
+    assert queue_cells.to(store.jobs["J1"], context).text == "esx-02"
+    assert queue_cells.to(move, context).text == "host-99", "one that is not known keeps its id"
+    assert any("on esx-02" in words(line) for line in VMS.detail(vm, context))
+    assert "esx-02" in VMS.hay(vm, context).whole
+    told = " ".join(words(line) for line in HOSTS.detail(host, context))
+    assert "96" in told
+    assert "None" not in told
 
 
 def test_every_state_is_a_glyph_and_a_word_also_in_ascii() -> None:

@@ -70,9 +70,16 @@ def _detail(host: Host, context: Context) -> list[Line]:
     return [line for line in lines if line]
 
 
+def _vcpus(host: Host, between: str) -> str:
+    """Those in use and all, or all where the platform counts no use."""
+    if host.vcpus is None:
+        return ""
+    return f"{host.vcpus}" if host.vcpus_used is None else f"{host.vcpus_used}{between}{host.vcpus}"
+
+
 def _properties(host: Host, plain: bool) -> list[Line]:
     used = f"{cells.size(host.memory_used)} of {cells.size(host.memory)}" if host.memory else ""
-    vcpus = f"{host.vcpus_used} of {host.vcpus}" if host.vcpus is not None else ""
+    vcpus = _vcpus(host, " of ")
     return [
         facts(
             ("memory", used),
@@ -186,7 +193,7 @@ HOSTS = Pane(
             width=9,
             right=True,
             priority=4,
-            cell=lambda host, _: Span(f"{host.vcpus_used}/{host.vcpus}" if host.vcpus is not None else ""),
+            cell=lambda host, _: Span(_vcpus(host, "/")),
             sort=lambda host, _: _share(host.vcpus_used, host.vcpus),
         ),
         Column(

@@ -24,7 +24,7 @@ def _worst(probe: Probe, _: Context) -> tuple[int, int, float]:
 
 def _hay(probe: Probe, context: Context) -> Haystack:
     vm = context.store.vms.get(probe.vm)
-    host = vm.host.lower() if vm is not None else ""
+    host = context.store.host_name(vm.cluster, vm.host).lower() if vm is not None else ""
     name, cluster = probe.name.lower(), probe.cluster.lower()
     state, ident = probe.row.state, f"{probe.id} {probe.address}".lower()
     whole = f"{name} {ident} {probe.method.value} {state} {host} {cluster} {probe.job.lower()} {probe.note.lower()}"

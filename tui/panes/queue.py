@@ -82,13 +82,15 @@ def _hay(row: Row, context: Context) -> Haystack:
         )
     if isinstance(row, Job):
         action = row.action
-        host = f"{action.host} {row.target}".lower()
+        named = context.store.host_name
+        host = f"{named(action.cluster, action.host)} {named(action.cluster, row.target)}".lower()
         ident = f"{row.id} {row.order} {getattr(action, 'vm', '')}".lower()
         whole = f"{ident} {what} {state} {host} {action.cluster.lower()} {reason}"
         return Haystack(
             whole=whole, host=host, state=state, cluster=action.cluster.lower(), name=what, id=ident
         )
-    host = f"{row.source} {row.target}".lower()
+    named = context.store.host_name
+    host = f"{named(row.cluster, row.source)} {named(row.cluster, row.target)}".lower()
     whole = f"{what} {state} {host} {row.cluster.lower()} {row.vm.lower()}"
     return Haystack(
         whole=whole, host=host, state=state, cluster=row.cluster.lower(), name=what, id=row.id.lower()
@@ -157,7 +159,7 @@ def _job_facts(job: Job, context: Context) -> list[Line]:
     lines.append(
         facts(
             ("VM id", getattr(job.action, "vm", "")),
-            ("target", job.target),
+            ("target", context.store.host_name(job.action.cluster, job.target)),
             ("order", job.order),
             ("by", job.by.user),
             ("given", cells.clock_time(job.created)),
@@ -183,8 +185,8 @@ def _detail(row: Row, context: Context) -> list[Line]:
             (q.why(row, context),),
             age_line(row.cluster, context),
             facts(
-                ("from", row.source),
-                ("to", row.target),
+                ("from", context.store.host_name(row.cluster, row.source)),
+                ("to", context.store.host_name(row.cluster, row.target)),
                 ("migration", row.id),
                 ("VM id", row.vm),
                 look_ascii=look.ascii_only,

@@ -35,11 +35,13 @@ def to(row: Row, context: Context) -> Span:
     if isinstance(row, Job):
         if isinstance(row.action, MoveStorage):
             return cells.plain(row.action.storage_name or row.action.storage, context.look)
-        host = row.target or getattr(row.action, "to", "")
+        host = context.store.host_name(row.action.cluster, row.target or getattr(row.action, "to", ""))
         if not host and isinstance(row.action, Move) and not row.state.ended:
             return Span("scheduler", "dim")
     else:
-        host = row.target or "?" if isinstance(row, Migration) else ""
+        host = ""
+        if isinstance(row, Migration):
+            host = context.store.host_name(row.cluster, row.target) or "?"
     return Span(short(cells.plain(host, context.look).text))
 
 

@@ -49,7 +49,7 @@ def doing(vm: VM, context: Context) -> Span:
     if move is None:
         return Span("no migration reported" if vm.state is VMState.MIGRATING else "", "dim")
     left = f" {far}" if (far := cells.how_far(cells.of_migration(move))) else ""
-    where = cells.plain(move.target, look).text or "?"
+    where = cells.plain(context.store.host_name(move.cluster, move.target), look).text or "?"
     return Span(f"{look.glyph('arrow')} {where} {move.phase.value}{left}", "busy")
 
 
@@ -64,7 +64,7 @@ def _job(job: Job, context: Context) -> Span:
     target = (
         job.action.storage_name
         if isinstance(job.action, MoveStorage)
-        else job.target or getattr(job.action, "to", "")
+        else context.store.host_name(job.action.cluster, job.target or getattr(job.action, "to", ""))
     )
     where = f" {look.glyph('arrow')} {cells.plain(target, look).text}" if target else ""
     progress = job.progress
@@ -74,7 +74,8 @@ def _job(job: Job, context: Context) -> Span:
 
 def _hay(vm: VM, context: Context) -> Haystack:
     state = cells.vm_state(vm, context.look).text.lower()
-    name, host, cluster, ident = vm.name.lower(), vm.host.lower(), vm.cluster.lower(), vm.id.lower()
+    name, cluster, ident = vm.name.lower(), vm.cluster.lower(), vm.id.lower()
+    host = context.store.host_name(vm.cluster, vm.host).lower()
     tag = " ".join(vm.tags).lower()
     if context.store.stuck(vm.key) is not None:
         state += " stuck"
@@ -98,7 +99,7 @@ def _hay(vm: VM, context: Context) -> Haystack:
 def _detail(vm: VM, context: Context) -> list[Line]:
     look = context.look
     plain = look.ascii_only
-    where = cells.plain(vm.host, look).text or "on no host"
+    where = cells.plain(context.store.host_name(vm.cluster, vm.host), look).text or "on no host"
     host = context.store.hosts.get(f"{vm.cluster}/{vm.host}")
     dead = host is not None and (host.forced_down or host.state is HostState.DOWN)
     head: Line = (
@@ -218,8 +219,8 @@ VMS = Pane(
             title="HOST",
             width=12,
             grow=1,
-            cell=lambda vm, ctx: cells.plain(vm.host, ctx.look),
-            sort=lambda vm, _: natural(vm.host) if vm.host else None,
+            cell=lambda vm, ctx: cells.plain(ctx.store.host_name(vm.cluster, vm.host), ctx.look),
+            sort=lambda vm, ctx: natural(ctx.store.host_name(vm.cluster, vm.host)) if vm.host else None,
         ),
         Column(
             key="cluster",
