@@ -293,6 +293,14 @@ class RemembersTasks(Protocol):
         ...
 
 
+@runtime_checkable
+class Refreshes(Protocol):
+    """Its system gathers figures at a pace of its own: asking more often costs it work and shows nothing new."""
+
+    refresh: float
+    """Seconds between two inventories at least, however busy the cluster is; a person who asks for one gets it."""
+
+
 class Plugin(Struct, frozen=True, kw_only=True):
     """What an entry point of group "evac.backends" yields. Importing the module that holds it must be cheap (< 5 ms)."""
 

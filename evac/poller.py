@@ -18,7 +18,7 @@ import msgspec
 from msgspec import Struct
 
 from evac import clock
-from evac.backend import Backend, JudgesStop
+from evac.backend import Backend, JudgesStop, Refreshes
 from evac.config import ClusterRules
 from evac.errors import BackendError
 from evac.fleet import Fleet
@@ -87,6 +87,7 @@ class Poller:
         self._jitter = jitter
         self._watched = watched
         self._rules: ClusterRules = link.cluster.rules
+        self._refresh = backend.refresh if isinstance(backend, Refreshes) else 0.0
         self._wake = asyncio.Event()
         self._hung: asyncio.Task[Any] | None = None
         self._mark = ""
@@ -299,7 +300,7 @@ class Poller:
         else:
             slowest = max(base, min(base * pace.idle_factor, self._rules.stale_after / 2))
             wanted = min(base * 1.5 ** min(self._quiet, 20), slowest)
-        return self._varied(max(wanted, pace.duty * (state.took or 0.0)))
+        return max(self._varied(max(wanted, pace.duty * (state.took or 0.0))), self._refresh)
 
     def _varied(self, seconds: float) -> float:
         return seconds * (1 + self._pace.spread * (2 * self._jitter() - 1))

@@ -16,9 +16,10 @@ def build(settings: Settings) -> Backend:
     """A backend for one cluster; imports proxmoxer, does no I/O on the network.
 
     Raises:
-        MissingExtra: proxmoxer or requests is not installed.
+        MissingExtra: proxmoxer, requests or asyncssh is not installed.
     """
-    for module in ("proxmoxer", "requests"):
+    options: Options = settings.options
+    for module in ("proxmoxer", "requests", *(("asyncssh",) if options.ssh else ())):
         if find_spec(module) is None:
             raise MissingExtra("proxmox", "proxmox", module)
     from backends.proxmox.backend import ProxmoxBackend  # noqa: PLC0415 - requests takes a while to import

@@ -6,7 +6,8 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlsplit
 
 from backends import closing
 from backends.proxmox.changing import Changes
@@ -24,6 +25,9 @@ from evac.backend import Receipt, Settings
 from evac.errors import Forbidden, ReadOnly
 from evac.lanes import Lane
 from evac.model import Capability, Finding, Host, Inventory, MoveCheck, Problem, Sighting, TaskRecord
+
+if TYPE_CHECKING:
+    from backends.proxmox.shell import Commands
 
 T = TypeVar("T")
 
@@ -173,17 +177,38 @@ class ProxmoxBackend:
 
     async def reset_state(self, vm: str, to: str) -> Receipt:
         """Takes a lock off that a broken task left. "error" is no state that Proxmox VE keeps."""
-        return await self._changing("reset_state", lambda: self._acts.unlock(vm, to))
+        row = await self._changing("reset_state", lambda: self._acts.unlock(vm, to))
+        if row is not None:
+            await self._commands().unlock(row.node, row.vmid)
+        return Receipt()
 
     async def enter_maintenance(self, host: str, reason: str) -> Receipt:
         """Evac's own mark; with `ssh`, also ha-manager's node maintenance, by which HA moves its guests away."""
-        return await self._changing("enter_maintenance", lambda: self._acts.mark(host, reason))
+        return await self._maintain("enter_maintenance", host, reason or "maintenance")
 
     async def leave_maintenance(self, host: str) -> Receipt:
         """Takes both back."""
-        return await self._changing("leave_maintenance", lambda: self._acts.mark(host, None))
+        return await self._maintain("leave_maintenance", host, None)
 
-    async def _changing(self, kind: str, work: Callable[[], Receipt]) -> Receipt:
+    async def _maintain(self, kind: str, host: str, reason: str | None) -> Receipt:
+        options: Options = self._settings.options
+        what = f"the {'end of ' if reason is None else ''}maintenance of {host}"
+        await self._changing(kind, lambda: self._acts.must_have(host, what))
+        note = "evac places nothing there; HA is not told, for want of [clusters.NAME.ssh]"
+        if options.ssh is not None:
+            await self._commands().maintenance(host, on=reason is not None)
+            note = "HA is told too, and moves its own guests"
+        await self._changing(kind, lambda: self._acts.mark(host, reason))
+        return Receipt(note=note)
+
+    def _commands(self) -> Commands:
+        from backends.proxmox.shell import Commands  # noqa: PLC0415 - asyncssh takes a while to import
+
+        options: Options = self._settings.options
+        assert options.ssh is not None, "asked before"
+        return Commands(self._settings, options.ssh, urlsplit(self.client.endpoint).hostname or "")
+
+    async def _changing(self, kind: str, work: Callable[[], T]) -> T:
         """Remembers which kinds of action the account may not do, for `capabilities`."""
         if self._settings.read_only:
             raise ReadOnly(

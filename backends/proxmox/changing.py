@@ -269,8 +269,11 @@ class Changes:
         self._looks.remember(upid)
         return Receipt(task=upid)
 
-    def unlock(self, vm: str, to: str) -> Receipt:
-        """Take a lock off that a broken task left behind; never while a task of the guest runs."""
+    def unlock(self, vm: str, to: str) -> Resource | None:
+        """Take a lock off that a broken task left behind; never while a task of the guest runs.
+
+        None: done through the API. Else the guest whose lock only root on a node can take off, by `shell.unlock`.
+        """
         what = f"the unlock of guest {vm}"
         if to != "active":
             raise self._refused(
@@ -285,15 +288,18 @@ class Changes:
                 f"{what}: {running} still runs, and the lock ({row.lock}) is its own.",
                 "Wait for it, or abort it.",
             )
+        options: Options = self._settings.options
+        if row.type == "qemu" and self._client.who == ROOT:
+            where = path("nodes", row.node, row.type, row.vmid, "config")
+            self._client.change("PUT", where, UNLOCK, what=what, worker=False)
+            return None
+        if row.type == "qemu" and options.ssh is not None:
+            return row
         command = f"{'pct' if row.type == 'lxc' else 'qm'} unlock {row.vmid}"
-        if row.type == "lxc" or self._client.who != ROOT:
-            raise self._refused(
-                f"{what}: through the API only {ROOT} may skip the lock ({row.lock}) of a VM, and nobody that of a container.",
-                f"On {row.node}, as root: {command}",
-            )
-        where = path("nodes", row.node, row.type, row.vmid, "config")
-        self._client.change("PUT", where, UNLOCK, what=what, worker=False)
-        return Receipt()
+        raise self._refused(
+            f"{what}: through the API only {ROOT} may skip the lock ({row.lock}) of a VM, and nobody that of a container.",
+            f"On {row.node}, as root: {command}",
+        )
 
     def _running(self, row: Resource) -> str:
         """A task of the guest that runs, on any node that answers: a move runs on its source."""
@@ -305,9 +311,8 @@ class Changes:
 
     # --- nodes ---------------------------------------------------------------------------------------------------
 
-    def mark(self, node: str, reason: str | None) -> Receipt:
-        """Evac's own mark; `reason` None takes it off."""
-        what = f"{'the maintenance' if reason is not None else 'the end of maintenance'} of {node}"
+    def must_have(self, node: str, what: str) -> None:
+        """Raises NotFound for a node that the cluster does not have."""
         rows, _ = self._before(lambda: self._reader.resources("node"), what)
         if all(row.node != node for row in rows):
             raise NotFound(
@@ -316,6 +321,10 @@ class Changes:
                     unaffected="Nothing was changed.",
                 )
             )
+
+    def mark(self, node: str, reason: str | None) -> None:
+        """The mark of evac's own; `reason` None takes it off."""
+        what = f"the mark of {node}"
         try:
             self._marks.put(node, None if reason is None else Mark(reason=reason, at=wall()))
         except OSError as error:
@@ -323,7 +332,6 @@ class Changes:
                 f"{what}: {self._marks.file} cannot be written ({error.strerror}).", ""
             ) from error
         self._note("put" if reason is not None else "delete", node, reason or "")
-        return Receipt(note="evac places nothing there; Proxmox VE itself knows of it only by ha-manager")
 
     def _note(self, method: str, node: str, reason: str) -> None:
         if self._settings.record is not None:

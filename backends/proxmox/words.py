@@ -136,7 +136,7 @@ def change_failed(status: int, text: str, *, cluster: str, what: str, who: str, 
         return Refused(
             Problem(happened=happened, unaffected="Nothing was changed.", next_step="Is that node up?")
         )
-    if status in LOST or (status >= 500 and not (worker and _before_the_task(text))):
+    if status in LOST or (status >= 500 and not _certainly_not_done(text, worker=worker)):
         return Uncertain(
             Problem(
                 happened=f"{cluster}: HTTP {status} for {what}{said}",
@@ -149,8 +149,23 @@ def change_failed(status: int, text: str, *, cluster: str, what: str, who: str, 
     return kind(Problem(happened=happened, unaffected="Nothing was changed.", next_step=advice(text)))
 
 
-def _before_the_task(text: str) -> bool:
-    """Not when the worker itself was lost at birth: then it may run."""
+_BEFORE = (
+    "is locked",
+    "can't lock file",
+    "no quorum",
+    "Only root may use",
+    "does not exist",
+    "no such resource",
+    "in error state",
+    "not managed by HA",
+)
+"""Words of errors that a call which changes something at once raises before it does."""
+
+
+def _certainly_not_done(text: str, *, worker: bool) -> bool:
+    """Of a call that starts a task, unless the worker itself was lost at birth: then it may run."""
+    if not worker:
+        return any(words in text for words in _BEFORE)
     return "start worker" not in text and "upid" not in text.lower()
 
 

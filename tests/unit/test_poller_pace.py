@@ -158,6 +158,19 @@ async def test_a_job_in_flight_makes_it_fast_and_wakes_it() -> None:
         await asyncio.wait({task})
 
 
+class Gatherer(PlayedCluster):
+    refresh = 8.0
+
+
+async def test_a_system_that_gathers_its_figures_every_8_s_is_not_asked_faster_though_it_is_busy() -> None:
+    poller, fleet, _ = watch(Gatherer("north", answer("north")))
+    action = LiveMigrate(cluster="north", vm="v0", name="vm-0", host="h1")
+    me = Actor(uid=0, user="root", role="admin")
+    fleet.publish(jobs=(Job(id="J1", order="O1", action=action, by=me, created=0, state=JobState.RUNNING),))
+    await poller.once()
+    assert state(fleet).interval == 8
+
+
 async def test_a_slow_cluster_is_not_hammered() -> None:
     async def slow() -> Inventory:
         clock.now += 30

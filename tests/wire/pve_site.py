@@ -57,6 +57,8 @@ class Site(FakePve):  # type: ignore[misc]  # fakepve has no types
         if not request.path.endswith("/access/ticket"):
             self.forms.append((request.method, request.path, values))
         early = self.before(request)
+        if request.method == "PUT" and "skiplock" in values:
+            early = self._skipping_the_lock(request)
         return early if early is not None else await handler(request)
 
     def _register_stateful(self, router: Any, formats: Any) -> Any:
@@ -66,6 +68,7 @@ class Site(FakePve):  # type: ignore[misc]  # fakepve has no types
             guest = f"{prefix}/nodes/{{node}}/qemu/{{vmid}}"
             router.add_get(f"{guest}/migrate", self._may_migrate)
             router.add_post(f"{guest}/migrate", self._migrate)
+            router.add_post(f"{guest}/move_disk", self._move_disk)
             router.add_delete(f"{prefix}/nodes/{{node}}/tasks/{{upid}}", self._stop_task)
         return super()._register_stateful(router, formats)
 
@@ -103,6 +106,28 @@ class Site(FakePve):  # type: ignore[misc]  # fakepve has no types
         if vm.status == "running" and not form.get("online"):
             raise PveError(500, "can't migrate running VM without --online")
         return ok(await self._work(vm, form["target"], request[USER]))
+
+    async def _move_disk(self, request: web.Request) -> Any:
+        vm = self._vm(request, "VM.Config.Disk")
+        form = self._verify(request, await params(request))
+        self._check_lock(vm)
+
+        async def body() -> str:
+            name, _, rest = str(vm.config[form["disk"]]).partition(":")
+            vm.config[form["disk"]] = f"{form['storage']}:{rest}"
+            return f"moved away from {name}"
+
+        return ok(await self.task(vm.node, "qmmove", vm.vmid, request[USER], body, vm=vm))
+
+    def _skipping_the_lock(self, request: web.Request) -> Any:
+        """fakepve lets nobody skip a lock; Proxmox VE lets root, and no token."""
+        if request[USER] != "root@pam":
+            return error(
+                400, "Parameter verification failed.", {"skiplock": "Only root may use this option."}
+            )
+        vmid = int(request.path.split("/")[-2])
+        self.vm(vmid).lock = None
+        return ok()
 
     async def _work(self, vm: Any, target: str, user: str) -> str:
         box: list[str] = []

@@ -1,0 +1,128 @@
+"""The guard below proxmoxer: nothing leaves this machine that is not on its list."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backends.proxmox.guard import judge
+from backends.proxmox.manners import redacted
+from backends.wire import Verdict
+from tests.pve_schema import request_troubles
+
+API = "/api2/json"
+UPID = "UPID:pve1:000003E8:00001B58:6B0C037F:qmigrate:100:root@pam!evac:"
+
+READS = [
+    ("GET", "/cluster/resources"),
+    ("GET", "/cluster/tasks"),
+    ("GET", f"/nodes/pve-1/tasks/{UPID}/log"),
+    ("GET", "/nodes/pve1/qemu/100/status/current"),
+    ("GET", "/nodes/pve1/qemu/100/migrate"),
+    ("GET", "/nodes/pve1/qemu/100/agent/network-get-interfaces"),
+    ("POST", "/access/ticket"),
+]
+
+CHANGES = [
+    ("POST", "/nodes/pve1/qemu/100/migrate", "target=pve2&online=1&with-local-disks=1&bwlimit=1024"),
+    ("POST", "/nodes/pve1/lxc/100/migrate", "target=pve2&restart=1"),
+    ("POST", "/nodes/pve1/qemu/100/status/start", None),
+    ("POST", "/nodes/pve1/lxc/100/status/shutdown", None),
+    ("POST", "/nodes/pve1/qemu/100/move_disk", "disk=scsi0&storage=fast&delete=1"),
+    ("POST", "/cluster/ha/resources/vm:100/migrate", "node=pve2"),
+    ("PUT", "/nodes/pve1/qemu/100/config", "delete=lock&skiplock=1"),
+    ("DELETE", f"/nodes/pve1/tasks/{UPID}", None),
+]
+
+FOREIGN: list[tuple[str, str, str | None]] = [
+    ("POST", "/nodes/pve1/qemu/100/status/stop", None),
+    ("POST", "/nodes/pve1/qemu/100/status/reset", None),
+    ("DELETE", "/nodes/pve1/qemu/100", None),
+    ("PUT", "/nodes/pve1/qemu/100/config", "delete=scsi0&skiplock=1"),
+    ("PUT", "/nodes/pve1/qemu/100/config", "delete=lock&skiplock=1&memory=16"),
+    ("PUT", "/nodes/pve1/qemu/100/config", "delete=lock"),
+    ("POST", "/nodes/pve1/qemu/100/config", "delete=lock&skiplock=1"),
+    ("POST", "/nodes/pve1/qemu/100/migrate", "target=pve2&force=1"),
+    ("POST", "/nodes/pve1/qemu/100/migrate", "target=pve2&target=pve3"),
+    ("POST", "/nodes/pve1/qemu/100/status/shutdown", "forceStop=1"),
+    ("POST", "/nodes/pve1/qemu/100/agent/exec", "command=sh"),
+    ("GET", "/nodes/pve1/qemu/100/vncwebsocket", None),
+    ("GET", "/nodes/pve1/qemu/100/agent/exec-status", None),
+    ("GET", "/cluster/resources", "a=b"),
+    ("POST", "/nodes/pve1/../pve2/qemu/100/status/start", None),
+    ("POST", "/nodes/pve1/qemu/100/migrate/../config", "target=pve2"),
+    ("DELETE", "/cluster/ha/resources/vm:100", None),
+    ("PATCH", "/cluster/resources", None),
+]
+
+
+@pytest.mark.parametrize(("method", "path"), READS)
+def test_reads_and_the_login_are_let_through(method: str, path: str) -> None:
+    assert judge(method, API + path, None) is Verdict.READS
+
+
+@pytest.mark.parametrize(("method", "path", "body"), CHANGES)
+def test_each_change_evac_makes_is_known_and_fits_proxmox_ves_own_schema(
+    method: str, path: str, body: str | None
+) -> None:
+    assert judge(method, API + path, body) is Verdict.CHANGES
+    values = dict(pair.split("=") for pair in body.split("&")) if body else {}
+    assert request_troubles(method, path, values) == {}
+
+
+@pytest.mark.parametrize(("method", "path", "body"), FOREIGN)
+def test_anything_else_is_never_sent(method: str, path: str, body: str | None) -> None:
+    assert judge(method, API + path, body) is Verdict.FOREIGN
+
+
+def test_what_is_not_below_the_api_is_foreign() -> None:
+    assert judge("GET", "/cluster/resources", None) is Verdict.FOREIGN
+    assert judge("GET", "/api2/extjs/cluster/resources", None) is Verdict.FOREIGN
+
+
+PARTS = st.sampled_from(
+    [
+        "nodes",
+        "pve1",
+        "qemu",
+        "100",
+        "status",
+        "start",
+        "stop",
+        "migrate",
+        "config",
+        "..",
+        "",
+        "tasks",
+        UPID,
+        "access",
+        "ticket",
+    ]
+)
+
+
+@given(
+    st.sampled_from(["GET", "POST", "PUT", "DELETE", "PATCH", "get"]),
+    st.lists(PARTS, max_size=7),
+    st.one_of(st.none(), st.text(), st.binary()),
+)
+def test_only_a_get_or_the_login_reads(method: str, parts: list[str], body: Any) -> None:
+    path = API + "".join(f"/{part}" for part in parts)
+    if judge(method, path, body) is Verdict.READS:
+        assert method == "GET" or (method, path) == ("POST", f"{API}/access/ticket")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "username=root%40pam&password=hunter2",
+        '{"data":{"ticket":"PVE:root@pam:hunter2","CSRFPreventionToken":"hunter2"}}',
+        "Authorization: PVEAPIToken=hunter2",
+        "target-endpoint=apitoken=hunter2,host=x",
+    ],
+)
+def test_no_secret_is_kept_of_what_was_sent_or_answered(text: str) -> None:
+    assert "hunter2" not in redacted(text)
