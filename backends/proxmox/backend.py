@@ -129,8 +129,7 @@ class ProxmoxBackend:
             return None
         with suppress(Forbidden):  # the poll tells of it
             self._memory.manager = self._reader.manager()
-        vms = [held[2] for held in list(self._memory.rows.values())]
-        return self._poll.hosts({host: row}, self._marks.all(), vms)[0]
+        return self._poll.hosts({host: row}, self._marks.all())[0]
 
     async def tasks(self, vm: str, since: float) -> Sequence[TaskRecord]:
         """From the task lists of all nodes, with the reasons of failures from their logs."""

@@ -14,11 +14,11 @@ from typing import TypeVar
 
 from backends.proxmox import mapping
 from backends.proxmox.client import Client
-from backends.proxmox.knowing import Knowledge
-from backends.proxmox.mapping import Details, Facts, Load, Maintenance, Run
+from backends.proxmox.knowing import FEW, Knowledge
+from backends.proxmox.mapping import Details, Load, Maintenance, Run
 from backends.proxmox.marks import Marks
 from backends.proxmox.memory import Memory
-from backends.proxmox.payload import ClusterRow, NodeStatus, Resource, Task
+from backends.proxmox.payload import ClusterRow, ManagerAnswer, NodeStatus, Resource, Task
 from backends.proxmox.reading import Reader
 from backends.proxmox.upid import Upid, parse
 from evac.clock import wall
@@ -39,6 +39,12 @@ DETAILS_AGE = 600.0
 
 ASK_AGAIN = 600.0
 """Seconds until a right that was refused is asked for again."""
+
+NO_HA = 60.0
+"""Seconds until a cluster whose HA manager knows no node is asked for it again."""
+
+AT_ONCE = 16
+"""Nodes whose details are read per poll."""
 
 WATCHED = frozenset(mapping.MOVES) | mapping.DISKS
 """Types of tasks that are moves."""
@@ -66,6 +72,8 @@ class Poll:
         self._denied: dict[str, tuple[float, Problem]] = {}
         self._serial = secrets.token_hex(4)
         self._count = 0
+        self._load: dict[str, Load] = {}
+        self._manager_at = float("-inf")
 
     async def __call__(self, since: str) -> Inventory:
         """Everything, or what changed since the mark `since`."""
@@ -76,27 +84,30 @@ class Poll:
         rows, odd = await self._lane.run(self._reader.resources)
         tasks, manager, marks = await asyncio.gather(
             self._lane.run(self._reader.tasks),
-            self._allowed(self._reader.manager, self._memory.manager, "maintenance", problems),
+            self._manager(problems),
             self._lane.run(self._marks.all),
         )
         self._memory.manager = manager
-        nodes = {row.node: row for row in rows if row.type == "node"}
-        self._memory.learn_stores(row for row in rows if row.type == "storage")
-        await self._details(nodes, problems)
-        await self._knowledge.fill([row for row in rows if row.type in mapping.GUESTS])
-        migrations = await self._migrations(tasks, rows)
         complete = since != self._mark() or not since
-        changed, gone, every = await self._lane.run(lambda: self._compare(rows))
+        if len(rows) <= 4 * FEW:
+            await self._knowledge.fill([row for row in rows if row.type in mapping.GUESTS])
+        changed, gone, others = await self._lane.run(lambda: self._compare(rows))
         self._count += 1
-        hosts = self.hosts(nodes, marks, every)
+        nodes = {row.node: row for row in others if row.type == "node"}
+        storages = [row for row in others if row.type == "storage"]
+        self._memory.learn_stores(storages)
+        await self._details(nodes, problems)
+        migrations = await self._migrations(tasks)
+        hosts = self.hosts(nodes, marks)
+        await self._knowledge.fill_next()
         problems += self._oddities(odd)
         return Inventory(
             hosts=hosts,
-            vms=tuple(every if complete else changed),
+            vms=tuple(self._memory.nouns.values() if complete else changed),
             migrations=tuple(migrations),
             complete=complete,
             gone=() if complete else tuple(gone),
-            datastores=mapping.datastores(self._client.cluster, _of(rows, "storage")),
+            datastores=mapping.datastores(self._client.cluster, storages),
             problems=tuple(sorted(problems, key=lambda problem: problem.happened)),
             mark=self._mark(),
             skew=traffic.skew,
@@ -105,43 +116,62 @@ class Poll:
             calls=traffic.calls - calls,
         )
 
+    async def _manager(self, problems: list[Problem]) -> ManagerAnswer:
+        """In every poll where HA knows the nodes; else once a minute, lest somebody has begun to use it."""
+        memory, now = self._memory, time.monotonic()
+        if memory.manager.manager_status.node_status or now - self._manager_at > NO_HA or self._denied:
+            self._manager_at = now
+            return await self._allowed(self._reader.manager, memory.manager, "maintenance", problems)
+        return memory.manager
+
     def _mark(self) -> str:
         return f"{self._serial}-{self._count}"
 
     # --- guests --------------------------------------------------------------------------------------------------
 
-    def _compare(self, rows: Sequence[Resource]) -> tuple[list[VM], list[str], list[VM]]:
-        """(those that changed, ids that are gone, all); remembers the rows."""
-        memory, cluster = self._memory, self._client.cluster
-        before = memory.rows
-        now: dict[int, tuple[Resource, Facts, VM]] = {}
-        changed: list[VM] = []
-        every: list[VM] = []
-        for row in rows:
-            if row.type not in mapping.GUESTS or not row.vmid:
-                continue
+    def _compare(self, rows: Sequence[Resource]) -> tuple[list[VM], list[str], list[Resource]]:
+        """(guests that changed, ids that are gone, all other rows); remembers the guests.
+
+        One pass, in which a guest that is as it was costs one comparison of rows: this is most of what a poll costs.
+        """
+        memory = self._memory
+        guests = [row for row in rows if row.vmid]
+        others = [row for row in rows if not row.vmid]
+        for row in guests:
             row.mem = row.disk = None  # of no guest do we show them, and they differ in every answer
-            facts = memory.facts_of(row)
-            held = before.get(row.vmid)
-            if held is not None and held[0] == row and held[1] == facts:
-                vm = held[2]
-            else:
-                vm = mapping.vm(cluster, row, facts)
-                if held is None or vm != held[2]:
-                    changed.append(vm)
-            now[row.vmid] = (row, facts, vm)
-            every.append(vm)
-        memory.rows = now
-        return changed, [str(vmid) for vmid in before.keys() - now.keys()], every
+        before, now = memory.guests, {row.vmid: row for row in guests if row.type in mapping.GUESTS}
+        learnt = memory.take_learnt()
+        if now == before and not learnt:  # ten thousand rows are compared in C, within some ms
+            return [], [], others
+        known = before.get
+        differ = [vmid for vmid, row in now.items() if known(vmid) != row]
+        changed = self._renewed(now, dict.fromkeys([*differ, *(learnt & now.keys())]))
+        gone = before.keys() - now.keys()
+        for vmid in gone:
+            del memory.nouns[vmid]
+        memory.guests = now
+        self._load = _loads(memory.nouns.values())
+        return changed, [str(vmid) for vmid in gone], others
+
+    def _renewed(self, now: Mapping[int, Resource], due: Iterable[int]) -> list[VM]:
+        """Those of `due` whose nouns are not as they were; remembers them."""
+        memory, cluster = self._memory, self._client.cluster
+        nouns = dict(memory.nouns)
+        changed: list[VM] = []
+        for vmid in due:
+            row = now[vmid]
+            vm = mapping.vm(cluster, row, memory.facts_of(row))
+            if vm != nouns.get(vmid):
+                changed.append(vm)
+                nouns[vmid] = vm
+        memory.nouns = nouns
+        return changed
 
     # --- nodes ---------------------------------------------------------------------------------------------------
 
-    def hosts(
-        self, nodes: Mapping[str, Resource], marks: Mapping[str, object], vms: Iterable[VM]
-    ) -> tuple[Host, ...]:
-        """Every node with its load. Without guests' rows, as for one fresh read, those of the last poll count."""
-        self._memory.nodes.update(nodes)
-        load = _loads(vms)
+    def hosts(self, nodes: Mapping[str, Resource], marks: Mapping[str, object]) -> tuple[Host, ...]:
+        """Every node, with the load that the last poll found on it."""
+        load = self._load
         return tuple(
             mapping.host(
                 self._client.cluster,
@@ -173,6 +203,7 @@ class Poll:
             if row.status == "online"
             and now - memory.details.get(name, (float("-inf"), None))[0] > DETAILS_AGE
         ]
+        due = due[:AT_ONCE]
         if not due:
             return
         none: list[ClusterRow] = []
@@ -195,7 +226,7 @@ class Poll:
 
     # --- moves ---------------------------------------------------------------------------------------------------
 
-    async def _migrations(self, tasks: Sequence[Task], rows: Sequence[Resource]) -> list[Migration]:
+    async def _migrations(self, tasks: Sequence[Task]) -> list[Migration]:
         """Those that run, with their bytes, and those that ended lately, newest first."""
         now = wall() + (self._client.traffic.skew or 0.0)
         moves = [
@@ -208,8 +239,7 @@ class Poll:
         moves.sort(key=lambda one: one[0].started, reverse=True)
         unread = [one for one in moves if not self._reader.is_told(one[0])][:COUNTED]
         await asyncio.gather(*(self._told(upid, task) for upid, task in unread))
-        places = {str(row.vmid): row.node for row in rows if row.vmid}
-        return [self._migration(upid, task, places) for upid, task in moves]
+        return [self._migration(upid, task) for upid, task in moves]
 
     async def _told(self, upid: Upid, task: Task) -> None:
         try:
@@ -217,9 +247,10 @@ class Poll:
         except BackendError:
             return  # its bytes are an ornament here: the move itself is known
 
-    def _migration(self, upid: Upid, task: Task, places: Mapping[str, str]) -> Migration:
+    def _migration(self, upid: Upid, task: Task) -> Migration:
         run: Run = mapping.run_of_row(upid, task, self._reader.known_story(upid))
-        stays = places.get(upid.subject, upid.node) if upid.kind in mapping.DISKS else ""
+        place = self._memory.row(upid.subject)
+        stays = (place.node if place else upid.node) if upid.kind in mapping.DISKS else ""
         return mapping.migration(self._client.cluster, run, stays=stays)
 
     # --- what is wrong -------------------------------------------------------------------------------------------
@@ -275,10 +306,6 @@ CONSEQUENCE = {
 def up(row: Resource) -> bool:
     """The node is a member of the cluster now."""
     return mapping.NODE_STATES.get(row.status) is HostState.UP
-
-
-def _of(rows: Iterable[Resource], kind: str) -> Iterable[Resource]:
-    return (row for row in rows if row.type == kind)
 
 
 def _once(problems: list[Problem], problem: Problem) -> None:

@@ -11,6 +11,7 @@ import ipaddress
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from itertools import islice
 
 import msgspec
 from msgspec.structs import replace
@@ -28,8 +29,14 @@ from evac.lanes import Lane
 BATCH = 32
 """Configs read per poll."""
 
-FIRST = 64
+FEW = 64
 """A cluster of so many guests or fewer has its first poll wait for them."""
+
+WINDOW = 1000
+"""Guests of which it is looked per poll whether their config is due: of ten thousand, each in every tenth poll."""
+
+PAUSE = 0.3
+"""Seconds between a poll's answer and what is read in the background: the answer comes first."""
 
 PATIENCE = 3.0
 """Seconds that poll waits at most."""
@@ -58,6 +65,7 @@ class Knowledge:
         self._asked_at: dict[int, float] = {}
         self._tasks: set[asyncio.Task[object]] = set()
         self._filling: asyncio.Task[object] | None = None
+        self._at = 0
 
     # --- configs -------------------------------------------------------------------------------------------------
 
@@ -67,9 +75,8 @@ class Knowledge:
         stores = tuple(sorted({self._memory.datastore(row.node, name) for name in found.disks.values()}))
         held = self._memory.facts.get(row.vmid, mapping.NONE)
         local = any("/" in store for store in stores)
-        self._memory.facts[row.vmid] = replace(
-            held, node=row.node, datastores=stores, local_disk=local if stores else None
-        )
+        facts = replace(held, node=row.node, datastores=stores, local_disk=local if stores else None)
+        self._memory.learn(row.vmid, facts)
         self._config_at[row.vmid] = time.monotonic()
         return found
 
@@ -86,23 +93,31 @@ class Knowledge:
         return self._memory.facts_of(row)
 
     async def fill(self, rows: Sequence[Resource]) -> None:
-        """Begin to read what is not known of some guests; of a few in all, wait for it a moment."""
-        if self._filling is not None and not self._filling.done():
-            return
-        few = len(rows) <= FIRST
-        due = [row for row in rows if self._is_due(row)][: FIRST if few else BATCH]
-        if not due:
-            return
-        self._filling = self._begin(self._fill(due))
-        if few:
+        """Of a small cluster, read what is not known, and wait for it a moment."""
+        if len(rows) <= FEW and self._begin_filling(rows, FEW, 0.0) and self._filling is not None:
             await asyncio.wait({self._filling}, timeout=PATIENCE)
+
+    async def fill_next(self) -> None:
+        """Begin to read what is not known of some guests: of those in the next window of the list."""
+        held = list(islice(self._memory.guests.values(), self._at, self._at + WINDOW))
+        self._at = self._at + WINDOW if len(held) == WINDOW else 0
+        self._begin_filling(held, BATCH, PAUSE)
+
+    def _begin_filling(self, rows: Sequence[Resource], most: int, pause: float) -> bool:
+        if self._filling is not None and not self._filling.done():
+            return False
+        due = list(islice((row for row in rows if self._is_due(row)), most))
+        if due:
+            self._filling = self._begin(self._fill(due, pause))
+        return bool(due)
 
     def _is_due(self, row: Resource) -> bool:
         age = time.monotonic() - self._config_at.get(row.vmid, float("-inf"))
         moved = self._memory.facts_of(row).node != row.node
         return row.status != "unknown" and (age > CONFIG_AGE or (moved and age > LOOK_AGE))
 
-    async def _fill(self, rows: Iterable[Resource]) -> None:
+    async def _fill(self, rows: Iterable[Resource], pause: float) -> None:
+        await asyncio.sleep(pause)
         await asyncio.gather(*(self._lane.run(_bound(self._fill_one, row)) for row in rows))
 
     def _fill_one(self, row: Resource) -> None:
@@ -136,7 +151,7 @@ class Knowledge:
         with suppress(BackendError, msgspec.MsgspecError):
             found = self._of_container(row) if row.type == "lxc" else self._of_agent(row)
             held = self._memory.facts.get(row.vmid, mapping.NONE)
-            self._memory.facts[row.vmid] = replace(held, addresses=found)
+            self._memory.learn(row.vmid, replace(held, addresses=found))
 
     def _of_agent(self, row: Resource) -> tuple[str, ...]:
         where = path("nodes", row.node, "qemu", row.vmid, "agent", "network-get-interfaces")

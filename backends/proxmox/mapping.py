@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
@@ -119,6 +120,7 @@ def looked_at(row: Resource, now: Current) -> Resource:
     )
 
 
+@functools.lru_cache(maxsize=4096)
 def tags(text: str | None) -> tuple[str, ...]:
     """Of "a;b" or "a,b" or "a b" (PVE::Tools::split_list)."""
     return tuple((text or "").replace(",", ";").replace(" ", ";").strip(";").split(";")) if text else ()
@@ -128,6 +130,7 @@ def _is_set(value: int | str | None) -> bool:
     return value not in {None, 0, "", "0"}
 
 
+@functools.lru_cache(maxsize=256)
 def _state(status: str, lock: str) -> VMState:
     if lock == "migrate":
         return VMState.MIGRATING

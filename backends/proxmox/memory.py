@@ -14,9 +14,11 @@ class Memory:
     """Looks and polls share it; each value is replaced as a whole, so no lock is needed."""
 
     def __init__(self) -> None:
-        self.rows: dict[int, tuple[Resource, Facts, VM]] = {}
+        self.guests: dict[int, Resource] = {}
+        """As they were listed last."""
+        self.nouns: dict[int, VM] = {}
         self.facts: dict[int, Facts] = {}
-        self.nodes: dict[str, Resource] = {}
+        self._learnt: set[int] = set()
         self.details: dict[str, tuple[float, Details | None]] = {}
         self.manager = ManagerAnswer()
         self.version = ""
@@ -24,8 +26,18 @@ class Memory:
 
     def row(self, vm: str) -> Resource | None:
         """The guest as it was listed last."""
-        held = self.rows.get(int(vm)) if vm.isdecimal() else None
-        return held[0] if held else None
+        return self.guests.get(int(vm)) if vm.isdecimal() else None
+
+    def learn(self, vmid: int, facts: Facts) -> None:
+        """What was read of a guest; its noun is made anew at the next poll."""
+        if self.facts.get(vmid) != facts:
+            self.facts[vmid] = facts
+            self._learnt.add(vmid)
+
+    def take_learnt(self) -> set[int]:
+        """Guests of which something else is known than at the poll before."""
+        learnt, self._learnt = self._learnt, set()
+        return learnt
 
     def facts_of(self, row: Resource) -> Facts:
         """What is known of it besides; after a move its disks are not."""

@@ -15,6 +15,7 @@ from tests.bench.table import machine
 BENCHES: dict[str, tuple[list[str], list[str]]] = {
     "console": ([], ["--quick"]),
     "poll": ([], ["2000"]),
+    "proxmox": ([], ["2000"]),
     "platforms": ([], ["--vms", "1000"]),
     "heatmap": ([], ["--quick"]),
     "pgs": ([], ["--quick"]),
