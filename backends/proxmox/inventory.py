@@ -90,6 +90,7 @@ class Poll:
         self._memory.manager = manager
         complete = since != self._mark() or not since
         if len(rows) <= 4 * FEW:
+            self._memory.learn_stores(row for row in rows if row.type == "storage")
             await self._knowledge.fill([row for row in rows if row.type in mapping.GUESTS])
         changed, gone, others = await self._lane.run(lambda: self._compare(rows))
         self._count += 1

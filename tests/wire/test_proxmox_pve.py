@@ -102,7 +102,9 @@ async def test_a_row_that_makes_no_sense_is_left_out_and_told(site: Site) -> Non
     assert "1 rows" in inventory.problems[0].happened
 
 
-async def test_the_addresses_of_a_guest_that_is_looked_at_come_from_its_agent(site: Site) -> None:
+async def test_the_addresses_of_a_guest_come_from_its_agent_without_that_a_poll_waits_for_it(
+    site: Site,
+) -> None:
     site.vms[0].config["agent"] = "1"
 
     def agent(request: Any) -> Any:
@@ -110,22 +112,28 @@ async def test_the_addresses_of_a_guest_that_is_looked_at_come_from_its_agent(si
             return None
         from fakepve.server import ok
 
-        rows = [{"ip-address": one, "ip-address-type": "ipv4"} for one in ("127.0.0.1", "10.1.2.3")]
-        return ok({"result": [{"name": "eth0", "ip-addresses": rows}]})
+        rows = [
+            {"name": name, "ip-addresses": [{"ip-address": address, "ip-address-type": "ipv4"}]}
+            for name, address in (("lo", "127.0.0.1"), ("eth0", "10.1.2.3"))
+        ]
+        return ok({"result": rows})
 
     site.before = agent
     async with opened(site) as backend:
         mark = (await backend.inventory()).mark
-        assert not [path for _, path, _ in site.forms if "agent" in path], "nobody has looked yet"
         await backend.look(["100"])
 
         async def told() -> Any:
             nonlocal mark
             answer = await backend.inventory(mark)
             mark = answer.mark
-            return [vm.addresses for vm in answer.vms if vm.id == "100"]
+            return backend._memory.nouns[100].addresses
 
-        assert await until(told, bool, "the addresses") == [("10.1.2.3",)]
+        assert await until(told, bool, "the addresses") == ("10.1.2.3",)
+        asked = sum("agent" in path for _, path, _ in site.forms)
+        await backend.look(["100"])
+        await backend.inventory(mark)
+        assert sum("agent" in path for _, path, _ in site.forms) == asked == 1, "not at every look"
 
 
 # --- moving ----------------------------------------------------------------------------------------------------------
