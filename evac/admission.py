@@ -91,6 +91,26 @@ def admit(action: Action, ground: Ground) -> Obstacle | None:
     )
 
 
+def has_left(action: Action, ground: Ground, empties: str) -> str:
+    """What a drain says of a VM that has left the host without it: HA, a scheduler or somebody moved it. "" when it has not.
+
+    `empties`: the order's host, as cluster/host. Only for moves that leave the target to the platform.
+    """
+    vm = ground.vm
+    if (
+        not isinstance(action, Move)
+        or action.to
+        or empties != f"{action.cluster}/{action.host}"
+        or vm is None
+    ):
+        return ""
+    same = (vm.id, vm.name) == (action.vm, action.name)
+    settled = not vm.task and vm.state in {VMState.RUNNING, VMState.STOPPED, VMState.PAUSED}
+    if not (same and settled and vm.host) or vm.host == action.host:
+        return ""
+    return f"{vm.name} is on {vm.host} already: the platform, or somebody else, moved it; evac did nothing"
+
+
 def _admit_host(action: HostAction, host: Host | None) -> Obstacle | None:
     if host is None:
         return Obstacle(

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from msgspec.structs import replace
 
 from evac.actions import Evacuate, HostAction, Move, MoveAcross, MoveStorage, describe
-from evac.admission import Ground, Obstacle, admit
+from evac.admission import Ground, Obstacle, admit, has_left
 from evac.backend import Backend, Receipt
 from evac.board import Board, Pace
 from evac.bridge import Bridge
@@ -116,7 +116,12 @@ class Runner:
         if obstacle is None and isinstance(job.action, MoveAcross):
             obstacle = admit_there(job.action, ground)
         if obstacle is not None:
-            self._stopped_by(job, obstacle)
+            order = self._board.orders.get(job.order)
+            left = has_left(job.action, ground, order.empties if order is not None else "")
+            if left:
+                self._board.put(replace(job, state=JobState.DONE, reason=left, next_step=""))
+            else:
+                self._stopped_by(job, obstacle)
             return None
         return ground
 

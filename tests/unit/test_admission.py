@@ -21,7 +21,7 @@ from evac.actions import (
     StopVM,
     VMAction,
 )
-from evac.admission import Ground, admit
+from evac.admission import Ground, admit, has_left
 from evac.adopt import trace
 from evac.jobs import Actor, Job, JobState
 from evac.model import VM, Host, HostState, Migration, MigrationKind, Phase, TaskRecord, VMState
@@ -196,3 +196,27 @@ def test_a_lost_call_is_found_by_any_trace_and_its_absence_only_by_none(
     seen = trace(job(action, **UNSURE), Trail(known=("1",)), look)
     assert (seen.found, seen.clean) == (found, clean)
     assert bool(seen.why) is not (bool(seen.found) or seen.clean)
+
+
+@pytest.mark.parametrize(
+    ("action", "seen", "empties", "left"),
+    [
+        (LIVE, vm(host="b"), "c/a", True),
+        (COLD, vm(host="b", state=VMState.STOPPED), "c/a", True),
+        (LIVE, vm(host="b"), "", False),
+        (LIVE, vm(host="b"), "c/other", False),
+        (on(LiveMigrate, to="x"), vm(host="b"), "c/a", False),
+        (LIVE, vm(), "c/a", False),
+        (LIVE, vm(host="b", task="migrating"), "c/a", False),
+        (LIVE, vm(host="b", state=VMState.MIGRATING), "c/a", False),
+        (LIVE, vm(host="b", state=VMState.ERROR), "c/a", False),
+        (LIVE, vm(host="b", name="another"), "c/a", False),
+        (LIVE, vm(host=""), "c/a", False),
+        (LIVE, None, "c/a", False),
+        (on(StopVM), vm(host="b"), "c/a", False),
+    ],
+)
+def test_a_drain_takes_a_vm_that_left_the_host_by_itself_for_done(
+    action: Action, seen: VM | None, empties: str, left: bool
+) -> None:
+    assert bool(has_left(action, Ground(vm=seen), empties)) is left

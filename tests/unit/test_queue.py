@@ -64,6 +64,29 @@ def test_a_drain_empties_the_host_and_says_so(tmp_path: Path) -> None:
     run(main)
 
 
+def test_a_drain_whose_vms_the_platform_moves_meanwhile_is_done_and_moves_none_of_them_again(
+    tmp_path: Path,
+) -> None:
+    async def main() -> None:
+        sim = small()
+        others = list(sim.vms)[1:]
+        async with Rig(tmp_path, {"sim": sim}, limits=Limits(per_source=1)) as rig:
+            reply = await rig.drain("h0")
+            await rig.until(
+                lambda: any(move.status == "running" for move in sim.moves.values()), "the first move"
+            )
+            for vm in others:
+                sim.live.migrate(vm, "h1", user="the platform's own HA")
+            await rig.idle()
+            order = rig.the_order(reply.order.id)
+            assert (order.state, order.reason) == (OrderState.DONE, "h0 is empty")
+            assert all(len(sim.moved(vm)) == 1 for vm in sim.vms)
+            told = [rig.job(job.id).reason for job in reply.jobs]
+            assert sum("moved it; evac did nothing" in reason for reason in told) == len(others)
+
+    run(main)
+
+
 def test_the_host_is_in_maintenance_before_the_first_vm_moves(tmp_path: Path) -> None:
     async def main() -> None:
         sim = small()
