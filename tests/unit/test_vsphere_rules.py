@@ -68,13 +68,15 @@ def test_a_vm_and_a_host_of_which_nothing_is_told_are_ok_in_nothing_that_matters
     ],
 )
 def test_no_property_of_a_vm_can_be_left_out_without_a_rule_that_says_so(name: str) -> None:
-    of = scene((name.replace("__", "."),), **{name: ""})
+    gap: dict[str, Any] = {name: ""}
+    of = scene((name.replace("__", "."),), **gap)
     assert any(one.outlook is not OK for one in judged(of, of.places["host-2"])), name
 
 
 @pytest.mark.parametrize("name", [name for name in HOST if name != "runtime__powerState"])
 def test_no_property_of_a_target_can_be_left_out_without_a_rule_that_says_so(name: str) -> None:
-    there = place(2, (name.replace("__", "."),), inside=None, **{name: ""})
+    gap: dict[str, Any] = {name: ""}
+    there = place(2, (name.replace("__", "."),), **gap)
     if name == "parent":
         there = Place(there.row, None)
     elif name == "capability__encryptedVMotionSupported":
@@ -82,7 +84,7 @@ def test_no_property_of_a_target_can_be_left_out_without_a_rule_that_says_so(nam
         assert said(of, "encryption")[0] is UNKNOWN
         return
     elif name in {"hardware__cpuPkg", "summary__hardware"}:
-        there = place(2, **{"hardware__cpuPkg": "", "summary__hardware": "", name: ""})
+        there = place(2, hardware__cpuPkg="", summary__hardware="")
     of = scene(target=there)
     assert any(one.outlook is not OK for one in judged(of, there)), name
 
@@ -283,13 +285,13 @@ def test_a_mandatory_rule_forbids_another_only_prefers(
 
 def test_evc_modes_are_compared_for_equality_never_by_their_names() -> None:
     """ "intel-broadwell" sorts before "intel-merom" and is newer; a mode nobody set says nothing."""
-    bare = {"config__featureCapability": "", "runtime__featureRequirement": ""}
+    bare: dict[str, Any] = {"config__featureCapability": "", "runtime__featureRequirement": ""}
 
     def modes(needs: str, current: str, best: str) -> Outlook:
         there = place(
             2, config__featureCapability="", summary__currentEVCModeKey=current, summary__maxEVCModeKey=best
         )
-        more = {"runtime__minRequiredEVCModeKey": needs} if needs else {}
+        more: dict[str, Any] = {"runtime__minRequiredEVCModeKey": needs} if needs else {}
         return said(scene(target=there, **(bare | more)), "cpu")[0]
 
     assert modes("intel-merom", "intel-merom", "intel-broadwell") is OK

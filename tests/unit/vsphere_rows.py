@@ -14,7 +14,7 @@ HEAD = (
 TAIL = "</returnval></RetrievePropertiesExResponse></e:Body></e:Envelope>"
 
 
-def row(kind: str, id_: str, missing: tuple[str, ...] = (), /, **props: str) -> Row:
+def row(kind: str, id_: str, missing: tuple[str, ...] = (), /, **props: Any) -> Row:
     """`props`: path, with "__" for ".", → what is inside of its value. `missing`: paths that may not be read."""
     inside = "".join(
         f"<propSet><name>{name.replace('__', '.')}</name><val>{value}</val></propSet>"
@@ -92,7 +92,7 @@ def group(id_: str = "domain-c1", config: str = CLUSTER) -> Row:
     )
 
 
-def place(number: int, missing: tuple[str, ...] = (), *, inside: Row | None = None, **props: str) -> Place:
+def place(number: int, missing: tuple[str, ...] = (), *, inside: Row | None = None, **props: Any) -> Place:
     told = {name: value for name, value in ({**HOST, "name": f"esx{number}"} | props).items() if value}
     return Place(row("HostSystem", f"host-{number}", missing, **told), inside or group())
 
