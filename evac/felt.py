@@ -122,7 +122,7 @@ def _words(felt: Felt) -> str:
         return f"one reply {'late' if gap.late else 'lost'} in {felt.sent}: normal at one each {felt.interval:g} s"
     late = f", {felt.late} of them too late" if felt.late else ""
     missing = f" ({felt.lost + felt.late} of {felt.sent} replies missing{late})"
-    wide = f"; asked late, so known {_seconds(gap.wide)} s less well" if gap.wide >= NOTED else ""
+    wide = f"; asked or answered late, so known {_seconds(gap.wide)} s less well" if gap.wide >= NOTED else ""
     return f"out for {_length(gap)}{'' if gap.over else ' when the measure ended'}{missing}{wide}"
 
 

@@ -162,7 +162,7 @@ def _gap(gap: Gap) -> str:
     parts = [f"{gap.lost} lost"] * bool(gap.lost) + [f"{gap.late} late"] * bool(gap.late)
     told = f"{_clock(gap.began)}  {bracket(gap)}  ({', '.join(parts)})"
     told += "" if gap.over else ", goes on"
-    told += f", known {seconds(gap.wide)} s less well: asked late" if gap.wide >= NOTED else ""
+    told += f", known {seconds(gap.wide)} s less well: asked or answered late" if gap.wide >= NOTED else ""
     return told + (f", part of it not watched: {clean(gap.blind)}" if gap.blind else "")
 
 

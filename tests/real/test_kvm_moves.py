@@ -7,7 +7,7 @@ from pathlib import Path
 from evac import preflight
 from evac.actions import Abort, LiveMigrate
 from evac.jobs import Job, JobState
-from evac.model import Outlook
+from evac.model import HostState, Outlook
 from evac.probe import FeltVerdict
 from tests.real.libvirt import hosts, wires
 from tests.real.libvirt.guest import HOST_MODEL
@@ -15,7 +15,7 @@ from tests.real.libvirt.layout import OLD, guest_uuid
 from tests.real.libvirt.pinger import Pinger, agrees
 from tests.real.libvirt.rig import KVMRig, felt, measured, vm
 from tests.real.libvirt.witness import HOME, Witness
-from tests.real.rig import CLUSTER, vm_identity
+from tests.real.rig import CLUSTER, named, vm_identity
 
 WEB = [name for name, host in HOME.items() if host == "kvm01"]
 """The three guests of the host that is drained."""
@@ -116,6 +116,7 @@ async def test_a_guest_whose_cpu_the_target_lacks_is_refused_in_words_before_any
     assert "CPU" in job.reason
     assert "rdseed" in job.reason, "the features that are missing are named"
     assert job.next_step
+    await kvm_rig.until("kvm03 is seen to be up", lambda one: named(one.hosts, "kvm03").state is HostState.UP)
     told = await _foretold(kvm_rig, vm(delta, "odd1").id)
     assert told["kvm03"] == (Outlook.FAIL, "cpu")
     assert told["kvm02"][0] is Outlook.OK

@@ -136,6 +136,20 @@ async def test_a_tunnelled_migration_goes_through_libvirts_own_connection(
     assert not [one for one in told if 49152 <= one <= 49215], told
 
 
+async def test_a_migration_may_slow_its_guest_down_and_be_switched_to_post_copy_where_that_is_set(
+    kvm: Witness, tmp_path: Path
+) -> None:
+    """QEMU's own abilities for this migration; that the switch is made is in the contract suite."""
+    async with moving(tmp_path, "auto_converge = true\npost_copy = true\nbandwidth = 10") as (rig, job):
+        await under_way(rig, job)
+        told = await until_told(kvm, "query-migrate-capabilities", bool)
+        done = await ended(rig, job)
+    assert done.state is JobState.DONE, done.reason
+    abilities = {one["capability"]: one["state"] for one in told}
+    assert (abilities["auto-converge"], abilities["postcopy-ram"]) == (True, True)
+    assert not abilities["multifd"]
+
+
 async def test_a_parallel_migration_has_as_many_connections_as_asked_for(
     kvm: Witness, tmp_path: Path
 ) -> None:

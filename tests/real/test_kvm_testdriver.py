@@ -15,9 +15,11 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from backends.libvirt import PLUGIN
+from backends.libvirt.keeping import Record
 from backends.libvirt.options import Options
 from evac.backend import Call, Settings
 from evac.errors import BackendError, NotFound, ReadOnly, Refused, Unreachable
@@ -300,3 +302,29 @@ async def test_hosts_of_which_none_answers_are_unreachable_and_the_doctor_says_w
     assert "none" in error.value.problem.happened
     findings = await backend.examine()
     assert [one.ok for one in findings if one.check == "host none"] == [False]
+
+
+async def test_a_move_written_down_and_never_begun_is_withdrawn_and_one_that_ran_is_told_as_failed(
+    build: Build, two: tuple[str, str], tmp_path: Path
+) -> None:
+    """What a killed worker leaves behind: nobody is told of a move of which it is not known that it began."""
+    ledger = tmp_path / "state" / "libvirt" / "lab" / "records.json"
+    ledger.parent.mkdir(parents=True)
+    move = Record(
+        id="live-1", vm=WEB1, action="live-migration", started=time.time(), source="kvm01", target="kvm02"
+    )
+    ran = msgspec.structs.replace(move, id="live-2", vm=DB1, phase=Phase.RUNNING)
+    ledger.write_bytes(msgspec.json.encode([move, ran]))
+    backend = build(*two)
+    seen = (await backend.look([WEB1]))[WEB1]
+    assert seen.migrations == ()
+    assert seen.vm.task in {"live-migration", ""}, "while it is not known, the guest is busy"
+    end = time.monotonic() + PATIENCE
+    while (seen := await backend.look([WEB1, DB1]))[WEB1].vm.task or seen[DB1].vm.task:
+        assert seen[WEB1].migrations == ()
+        assert time.monotonic() < end, seen
+        await asyncio.sleep(0.1)
+    assert seen[WEB1].migrations == ()
+    assert [one.phase for one in seen[DB1].migrations] == [Phase.FAILED]
+    assert await backend.tasks(WEB1, 0.0) == []
+    assert [one.id for one in msgspec.json.decode(ledger.read_bytes(), type=list[Record])] == ["live-2"]
