@@ -117,29 +117,51 @@ class Placing:
             raise Denied(400, f"Insufficient space on {store.name}.")
 
     def _over(self, move: SimMove) -> None:
+        """All is copied: a guest that runs pauses for a moment, as it does at the end of any move."""
         world, vm = self._world, self._world.vms.get(move.vm)
         if vm is None or move.id not in self._open:
             return
-        if move.lie == Kind.FAILS:
+        if move.lie == Kind.LIES_COMPLETED:
+            self._end(move, "completed")
+        elif move.lie == Kind.FAILS or not self._lives(move):
+            self._end(move, "failed")
+        elif vm.runs_on:
+            vm.runs_on = ""
+            world.note("paused", vm, host=move.source, move=move.id)
+            world.later(world.timing.pause, lambda: self._switch_over(move))
+        else:
+            self._switch_over(move)
+
+    def _lives(self, move: SimMove) -> bool:
+        return all(self._world.hosts[name].alive for name in (move.source, move.target))
+
+    def _switch_over(self, move: SimMove) -> None:
+        world, vm = self._world, self._world.vms.get(move.vm)
+        if vm is None or move.id not in self._open:
+            return
+        if not self._lives(move):
             self._end(move, "failed")
             return
-        if move.lie != Kind.LIES_COMPLETED:
-            for old in vm.datastores:
-                self.datastores[old].used -= vm.disk // len(vm.datastores)
-            vm.datastores = (self._to[move.id],)
-            self.datastores[self._to[move.id]].used += vm.disk
-            if move.target != move.source:
-                world.release(world.hosts[move.source], vm)
-                world.place(vm, move.target)
-                if vm.state is not VMState.STOPPED:
-                    world.arrive(vm, move.target, move)
+        for old in vm.datastores:
+            self.datastores[old].used -= vm.disk // len(vm.datastores)
+        vm.datastores = (self._to[move.id],)
+        self.datastores[self._to[move.id]].used += vm.disk
+        if move.target != move.source:
+            world.release(world.hosts[move.source], vm)
+            world.place(vm, move.target)
+            if vm.state is not VMState.STOPPED:
+                world.arrive(vm, move.target, move)
+        elif vm.state is not VMState.STOPPED:
+            vm.runs_on = move.target
         self._end(move, "completed")
 
     def _end(self, move: SimMove, status: str) -> None:
         world, vm = self._world, self._world.vms[move.vm]
         move.disk_sent = self.sent(move) if status != "completed" else vm.disk
-        if status != "completed" and move.target != move.source:
+        if vm.host != move.target:
             world.release(world.hosts[move.target], vm)
+        if vm.state is VMState.RUNNING and not vm.runs_on and world.hosts[vm.host].alive:
+            vm.runs_on = vm.host
         del self._open[move.id]
         vm.task, vm.move = "", 0
         world.set_status(move, status)
