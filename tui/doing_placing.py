@@ -83,6 +83,7 @@ class PlacingDoing:
         names = fit[0].name if len(fit) == 1 else f"{len(fit)} VMs"
         title = f"{verb.words.capitalize()} {clean(names, console.palette.look.ascii_only)} to which host?"
         dialog = console.doing.pick(title, options(), lambda to: done(to, self._caution(checks, to)))
+        dialog.more = "... and more: Esc, then p lists all of it"
 
         def news() -> bool:
             if dialog.is_attached:
@@ -203,6 +204,7 @@ class PlacingDoing:
             Option(
                 value=choice.key,
                 words=f"{choice.label}{'  (default)' if choice.key == question.default else ''}",
+                about=((Span(clean(question.text, console.palette.look.ascii_only)),),),
             )
             for choice in question.choices
         ]
@@ -221,13 +223,13 @@ class PlacingDoing:
             )
             console.doing.confirm(sheet)
 
-        console.doing.pick(f"{clean(vm.name)} asks: {clean(question.text)}", options, chosen)
+        console.doing.pick(f"{clean(vm.name)} asks:", options, chosen)
 
     def _exchange(self, question: Question, label: str) -> Caution:
         plain = self.console.palette.look.ascii_only
         return Caution(
             (
-                (Span("It asks   ", "dim"), Span(clean(question.text, plain))),
+                (Span("It asks    ", "dim"), Span(clean(question.text, plain))),
                 (Span("You answer ", "dim"), Span(clean(label, plain), "title")),
             )
         )

@@ -332,7 +332,7 @@ async def test_a_question_is_shown_harmlessly_and_its_answer_confirmed() -> None
         await run.press("w")
         await run.listening(Pick)
         assert "\x1b" not in run.text()
-        assert "or copied?" in run.text()
+        assert "or copied?" in run.text(), "before anything is chosen"
         assert "(default)" in row(run, "Cancel")
         await choose(run, "1")
         await run.dialog()

@@ -16,7 +16,7 @@ from textual.widget import Widget
 from tui.dialogs.guarded import Guarded
 from tui.look import Line, Span
 from tui.text import clean, fit
-from tui.widgets.lines import Lines, Palette, strip_of
+from tui.widgets.lines import Lines, Palette, folded, strip_of
 from tui.widgets.reader import Scroll
 
 
@@ -33,11 +33,17 @@ class Option(Struct, frozen=True, kw_only=True):
     """Shown below while the cursor is on it."""
 
 
-ABOUT = 3
-"""Lines for what is known of the option under the cursor."""
+ABOUT = 4
+"""Lines for what is known of the option under the cursor: with the most options, what 24 lines have room for."""
 
 MARKED = 46
 """Cells of an option's words where something is marked behind them."""
+
+
+def cut(lines: Sequence[Line], cells: int, more: str) -> list[Line]:
+    """As many as there is room for; PageDown belongs to the options."""
+    pieces = [piece for line in lines for piece in folded(line, max(10, cells))]
+    return pieces if len(pieces) <= ABOUT else [*pieces[: ABOUT - 1], (Span(more, "key"),)]
 
 
 class Options(Widget, can_focus=True):
@@ -122,6 +128,8 @@ class Pick(Guarded[str | None]):
         self._notes = Scroll(palette, [(Span(note, "warn"),) for note in notes], id="body")
         self._notes.display = bool(notes)
         self._hint = Lines(palette, id="hint")
+        self.more = "... and more"
+        """Said where what is known has no room."""
 
     def compose(self) -> ComposeResult:
         """Title, options, notes, hint."""
@@ -157,7 +165,9 @@ class Pick(Guarded[str | None]):
         if any(option.about for option in self.options.options):
             self._notes.styles.height = ABOUT
             self._notes.display = True
-            self._notes.show(self.options.options[self.options.at].about)
+            self._notes.show(
+                cut(self.options.options[self.options.at].about, self._notes.size.width or 70, self.more)
+            )
 
     def action_choose(self) -> None:
         """Take it, unless it says why not."""
