@@ -180,7 +180,8 @@ class VM(Noun, frozen=True, kw_only=True):
     stays: str = ""
     """Why a drain leaves it where it is, in words ("a template"); "": it is a guest like others."""
     ha: str = ""
-    """What the platform's own high availability does with it, in its words ("started", "ignored"); "": not managed."""
+    """What the platform's own high availability does with it, in its words ("started", "ignored"); "": not managed.
+    "protected": it is started again when its host dies, and never moved otherwise."""
     question: Question | None = None
     """It stands still until this is answered."""
     fault: str = ""

@@ -73,7 +73,7 @@ def about_restarts(names: Sequence[str]) -> list[str]:
 
 def about_ha(vms: Sequence[VM]) -> list[str]:
     """Guests that somebody else moves as well."""
-    names = [f"{vm.name} ({vm.ha})" for vm in vms if vm.ha]
+    names = [f"{vm.name} ({vm.ha})" for vm in vms if vm.ha not in {"", "protected"}]
     if not names:
         return []
     return [

@@ -314,8 +314,10 @@ def test_a_vm_that_asks_something_stays_until_it_is_answered() -> None:
 
 
 def test_guests_of_the_platforms_high_availability_are_named() -> None:
-    plan = drain(fleet(host("a"), host("b"), vm("x", ha="started"), vm("y")))
-    assert [words for words in plan.warnings if "high availability" in words and "x (started)" in words]
+    plan = drain(fleet(host("a"), host("b"), vm("x", ha="started"), vm("y"), vm("z", ha="protected")))
+    (words,) = (words for words in plan.warnings if "high availability" in words)
+    assert words.startswith("1 under")
+    assert "x (started)" in words, "and none that it never moves by itself"
 
 
 def test_a_broken_vm_is_not_told_to_be_reset_where_that_does_not_exist() -> None:

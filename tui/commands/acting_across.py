@@ -52,6 +52,8 @@ def move_across_command(ctx: click.Context, /, user: str, secret_stdin: bool, **
     async def task() -> Code:
         async with engine(ctx.obj) as client:
             view = await read_fleet(client)
+            if way.yes:
+                need_rights(view)
             vms = named(view, options["vms"], options["cluster"])
             actions = [step(view, vm, options) for vm in vms]
             refuse_unable(view, actions, yes=way.yes)
@@ -62,6 +64,13 @@ def move_across_command(ctx: click.Context, /, user: str, secret_stdin: bool, **
             return await act(ctx.obj, client, way, name, actions, view=view)
 
     ctx.exit(int(run(task)))
+
+
+def need_rights(view: View) -> None:
+    """Nobody is asked for a password that could not be used."""
+    if not view.may_write:
+        why = view.hello.read_only_why if view.hello is not None else "the engine has not said who you are"
+        raise Stop(f"Nothing can be changed: {why}.", Code.REFUSED, unaffected="Nothing was done.")
 
 
 def step(view: View, vm: VM, options: dict[str, Any]) -> MoveAcross:
