@@ -45,7 +45,7 @@ PACE = Pace(refresh=10.0, crm=8.0, fence=60.0)
 """As in reality; a node is fenced after a minute instead of two."""
 
 DEAD = "muc-pve-07"
-DIES, REPAIRED = 150.0, 900.0
+DIES, REPAIRED = 420.0, 1200.0
 """When, in seconds after the start, the node loses power, and when it has it again."""
 
 ENDPOINTS = 2
