@@ -94,7 +94,14 @@ def test_a_row_says_what_is_not_known() -> None:
         "? of ?",
         "(forced down)",
     )
-    assert vm_row(VM(cluster="c", id="1", name="web"))[4:] == ("-", "?", "1")
+    assert vm_row(VM(cluster="c", id="1", name="web"), View())[4:] == ("-", "?", "1")
+
+
+def test_a_vms_row_names_its_host_as_people_do() -> None:
+    known = View()
+    known.hosts["c/host-12"] = Host(cluster="c", id="host-12", name="esx-02")
+    assert vm_row(VM(cluster="c", id="1", name="web", host="host-12"), known)[4] == "esx-02"
+    assert vm_row(VM(cluster="c", id="1", name="web", host="host-99"), known)[4] == "host-99"
 
 
 def view(*states: ClusterState) -> View:

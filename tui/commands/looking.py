@@ -66,7 +66,7 @@ def vms_command(ctx: click.Context, /, words: tuple[str, ...], cluster: str, as_
     else:
         show.table(
             ("CLUSTER", "VM", "STATE", "TASK", "HOST", "MEMORY", "ID"),
-            [vm_row(row) for row in sorted(rows, key=lambda row: (row.cluster, row.name, row.id))],
+            [vm_row(row, view) for row in sorted(rows, key=lambda row: (row.cluster, row.name, row.id))],
         )
         none_of(rows, "VM")
     ctx.exit(finish(view, cluster, as_json=as_json))
@@ -209,9 +209,10 @@ def part(count: int | None) -> str:
     return "?" if count is None else str(count)
 
 
-def vm_row(vm: VM) -> tuple[Any, ...]:
-    """One line of `evac vms`."""
-    return (vm.cluster, vm.name, vm.state, vm.task, vm.host or "-", show.size(vm.memory), vm.id)
+def vm_row(vm: VM, view: View) -> tuple[Any, ...]:
+    """One line of `evac vms`; a host is called by its name, as its own table does."""
+    where = view.host_name(vm.cluster, vm.host) or "-"
+    return (vm.cluster, vm.name, vm.state, vm.task, where, show.size(vm.memory), vm.id)
 
 
 def standing(view: View, cluster: str) -> dict[str, Any]:
