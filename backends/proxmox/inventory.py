@@ -89,9 +89,7 @@ class Poll:
         )
         self._memory.manager = manager
         complete = since != self._mark() or not since
-        if len(rows) <= 4 * FEW:
-            self._memory.learn_stores(row for row in rows if row.type == "storage")
-            await self._knowledge.fill([row for row in rows if row.type in mapping.GUESTS])
+        await self._fill_few(rows)
         changed, gone, others = await self._lane.run(lambda: self._compare(rows))
         self._count += 1
         nodes = {row.node: row for row in others if row.type == "node"}
@@ -116,6 +114,12 @@ class Poll:
             size=traffic.size - size,
             calls=traffic.calls - calls,
         )
+
+    async def _fill_few(self, rows: Sequence[Resource]) -> None:
+        """Of a small cluster everything is known with its first answer."""
+        if len(rows) <= 4 * FEW:
+            self._memory.learn_stores(row for row in rows if row.type == "storage")
+            await self._knowledge.fill([row for row in rows if row.type in mapping.GUESTS])
 
     async def _manager(self, problems: list[Problem]) -> ManagerAnswer:
         """In every poll where HA knows the nodes; else once a minute, lest somebody has begun to use it."""
