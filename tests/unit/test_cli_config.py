@@ -81,7 +81,17 @@ def test_the_template_and_the_schema_know_the_same_keys() -> None:
 def test_the_template_holds_with_every_setting_switched_on_and_with_none(tmp_path: Path) -> None:
     (tmp_path / "all.toml").write_text(uncommented())
     config = load(tmp_path / "all.toml", plugins())
-    assert set(config.clusters) == {"fra-prod", "ams-prod", "lab", "ceph-prod", "ceph-far", "kvm", "pve", "pve-lab", "vc1"}
+    assert set(config.clusters) == {
+        "fra-prod",
+        "ams-prod",
+        "lab",
+        "ceph-prod",
+        "ceph-far",
+        "kvm",
+        "pve",
+        "pve-lab",
+        "vc1",
+    }
     (tmp_path / "none.toml").write_text(template())
     assert load(tmp_path / "none.toml", plugins()).read_only is True
 
