@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+from pathlib import Path
+
 import pytest
 
 from backends.proxmox.simulator import PveSimulator
 from backends.proxmox.simulator_run import Wish
 from backends.simulation import demo_ceph_pve, demo_proxmox
 from backends.simulation.clocks import ManualClock
+from backends.simulation.demo import arguments, write_config
+from backends.simulation.demo_stage import Stage
 from evac.model import VMState
 
 
@@ -71,3 +76,15 @@ def test_the_busy_database_arrives_after_its_downtime_was_raised(demo: Demo) -> 
     demo.run(140)
     assert task.status == "OK"
     assert any("auto-increased downtime" in line for line in task.log)
+
+
+async def test_without_its_library_the_demo_lacks_it_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demo_proxmox, "find_spec", lambda name: None if name == "proxmoxer" else object())
+    async with contextlib.AsyncExitStack() as stack:
+        stage = Stage(arguments(["--dir", str(tmp_path)]), stack)
+        await demo_proxmox.serve(stage)
+        assert (stage.worlds, stage.tables) == ({}, [])
+        write_config(stage)
+    assert "# Proxmox VE is not shown: it needs proxmoxer" in (tmp_path / "config.toml").read_text()
