@@ -82,12 +82,12 @@ async def test_the_inventory_is_what_plain_pyvmomi_reads(site: VCSim, backend: A
             return list(content.viewManager.CreateContainerView(content.rootFolder, [kind], True).view)
 
         theirs = {
-            vm._moId: (vm.name, vm.runtime.host._moId, str(vm.runtime.powerState), vm.summary.config.numCpu)
+            vm._moId: (vm.name, vm.runtime.host.name, str(vm.runtime.powerState), vm.summary.config.numCpu)
             for vm in those(vim.VirtualMachine)
         }
         memory = {vm._moId: vm.summary.config.memorySizeMB << 20 for vm in those(vim.VirtualMachine)}
         stores = {vm._moId: tuple(one._moId for one in vm.datastore) for vm in those(vim.VirtualMachine)}
-        hosts = {host._moId: (host.name, host.hardware.systemInfo.uuid) for host in those(vim.HostSystem)}
+        hosts = {host.name: (host.name, host.hardware.systemInfo.uuid) for host in those(vim.HostSystem)}
         sizes = {store._moId: (store.name, store.summary.capacity) for store in those(vim.Datastore)}
     assert {vm.id: (vm.name, vm.host, vm.native, vm.vcpus) for vm in inventory.vms} == theirs
     assert {vm.id: vm.memory for vm in inventory.vms} == memory
@@ -248,6 +248,23 @@ async def test_two_vcenters_with_the_same_references_are_two(site: VCSim, tmp_pa
         assert (await one.look([vm.id]))[vm.id].vm.state is VMState.RUNNING
         await one.close()
         await other.close()
+
+
+async def test_an_esxi_host_that_stands_alone_is_watched_and_moves_nothing(tmp_path: Path) -> None:
+    with vcsim(tmp_path, "-esx") as server:
+        made = backend_at(server)
+        inventory = await made.inventory()
+        (host,) = inventory.hosts
+        assert {vm.host for vm in inventory.vms} == {host.id}
+        assert (await made.look([inventory.vms[0].id]))[inventory.vms[0].id].vm == inventory.vms[0]
+        able = {one.action: one for one in await made.capabilities()}
+        assert "stands alone" in able["live_migrate"].why_not
+        assert able["stop"].able
+        (version,) = [one for one in await made.examine() if one.check == "API version"]
+        assert (version.ok, "stands alone" in version.detail) == (None, True)
+        await made.stop(inventory.vms[0].id)
+        assert (await made.look([inventory.vms[0].id]))[inventory.vms[0].id].vm.state is VMState.STOPPED
+        await made.close()
 
 
 # --- acting -------------------------------------------------------------------------------------------------------

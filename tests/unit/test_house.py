@@ -68,6 +68,7 @@ def test_a_wheel_holds_the_three_packages_and_what_they_need_at_run_time(tmp_pat
     ("module", "heavy"),
     [
         ("evac.api", ("textual", "aiohttp", "openstack", "requests", "sqlite3")),
+        ("backends.vsphere", ("pyVmomi", "cryptography", "requests", "aiohttp")),
         ("backends.proxmox", ("proxmoxer", "requests", "aiohttp")),
         ("backends.openstack", ("openstack", "keystoneauth1", "requests", "aiohttp")),
         ("tui.cli", ("textual", "openstack", "aiohttp", "requests", "keyring")),
