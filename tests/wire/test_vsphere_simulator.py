@@ -58,12 +58,13 @@ async def test_after_logout_nothing_is_answered_but_who_is_logged_in(client: Cli
 
 
 async def test_a_session_that_asks_nothing_expires_and_its_views_with_it() -> None:
-    simulator = VCenterSimulator(small_world(), idle=0.3)
+    simulator = VCenterSimulator(small_world())
     async with simulator.serve():
         client = await login(simulator)
         view = await client.run(
             lambda: client.content.viewManager.CreateContainerView(client.content.rootFolder, [], True)
         )
+        simulator.service.idle = 0.3
         began = time.monotonic()
 
         def until_it_is_told() -> None:
@@ -74,6 +75,7 @@ async def test_a_session_that_asks_nothing_expires_and_its_views_with_it() -> No
 
         with pytest.raises(vim.fault.NotAuthenticated):
             await client.run(until_it_is_told)
+        simulator.service.idle = 1800.0
         again = await login(simulator)
         foreign = VIM.view.ContainerView(view._moId, again.instance._stub)
         with pytest.raises(vmodl.fault.ManagedObjectNotFound):
