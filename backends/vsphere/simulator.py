@@ -121,8 +121,7 @@ class VCenterSimulator:
         self.paths = Paths(self.objects)
         self.rows = Rows(self.objects, self.paths)
         self.tasks = Tasks(self.objects)
-        self.service = Service(self.objects)
-        self.service.idle = idle
+        self.service = Service(self.objects, idle)
         self.retrieval = Retrieval(self.objects, self.paths, self.rows)
         self.updates = Updates(self.objects, self.paths, self.rows, self.retrieval)
         self.updates.follow = self.follow

@@ -26,6 +26,13 @@ def devices(site: Site, vm: SimVM) -> list[Data]:
         found.append(_mapped(site, vm, traits))
     found += [_card(site, vm, number, name) for number, name in enumerate(traits.networks)]
     found.append(_cdrom(site, traits))
+    found += _passed(traits)
+    return found
+
+
+def _passed(traits: Traits) -> list[Data]:
+    """A PCI card of the host, and a share of a GPU."""
+    found = []
     if traits.passthrough:
         backing = Data(
             "VirtualPCIPassthroughDeviceBackingInfo",
@@ -35,24 +42,12 @@ def devices(site: Site, vm: SimVM) -> list[Data]:
             systemId="BYPASS",
             vendorId=4318,
         )
-        found.append(
-            Data(
-                "VirtualPCIPassthrough",
-                key=13000,
-                deviceInfo=_info("PCI device 0", "NVIDIA A100"),
-                backing=backing,
-            )
-        )
+        card = _info("PCI device 0", "NVIDIA A100")
+        found.append(Data("VirtualPCIPassthrough", key=13000, deviceInfo=card, backing=backing))
     if traits.vgpu:
-        vgpu = Data("VirtualPCIPassthroughVmiopBackingInfo", vgpu=traits.vgpu, migrateSupported=True)
-        found.append(
-            Data(
-                "VirtualPCIPassthrough",
-                key=13001,
-                deviceInfo=_info("PCI device 1", traits.vgpu),
-                backing=vgpu,
-            )
-        )
+        backing = Data("VirtualPCIPassthroughVmiopBackingInfo", vgpu=traits.vgpu, migrateSupported=True)
+        card = _info("PCI device 1", traits.vgpu)
+        found.append(Data("VirtualPCIPassthrough", key=13001, deviceInfo=card, backing=backing))
     return found
 
 

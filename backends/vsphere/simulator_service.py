@@ -26,8 +26,6 @@ SEARCH = Ref("SearchIndex", "SearchIndex")
 API_VERSION = "8.0.3.0"
 PRIOR = ("8.0.2.0", "8.0.1.0", "8.0.0.1", "7.0.3.0", "7.0.2.0", "7.0.1.0", "7.0.0.0", "6.7", "6.5", "6.0")
 
-IDLE = 1800.0
-"""Seconds after which vCenter forgets a session that asked nothing."""
 
 OPEN = frozenset({"RetrieveServiceContent", "Login", "CurrentTime"})
 """What anybody may call."""
@@ -44,10 +42,10 @@ VERSIONS = (
 class Service:
     """ServiceInstance, SessionManager, AuthorizationManager, SearchIndex, EVCManager and HostVirtualNicManager."""
 
-    def __init__(self, objects: Objects) -> None:
+    def __init__(self, objects: Objects, idle: float) -> None:
         self._objects = objects
         self.instance = objects.world.new_uuid()
-        self.idle = IDLE
+        self.idle = idle
         self.accounts: dict[str, Account] = {}
         self.sessions: dict[str, Session] = {}
         """By cookie."""
