@@ -24,6 +24,11 @@ def test_a_vm_has_its_own_addresses_and_not_those_of_its_name_servers() -> None:
     assert vm(guest__net=NIC).addresses == ("192.0.2.7",)
 
 
+def test_a_vm_has_a_second_identity_that_survives_its_reference() -> None:
+    """A restored vCenter may give vm-1 to another VM; the instance UUID is the VM's own."""
+    assert vm(summary__config__instanceUuid="5029-aa").uuid == "5029-aa"
+
+
 def test_a_disk_is_local_where_one_datastore_is_one_hosts_and_not_known_where_nothing_is_told() -> None:
     assert vm(datastore=refs("ds-1", "ds-2")).local_disk is True
     assert vm(datastore=refs("ds-1")).local_disk is False
