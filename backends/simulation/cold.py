@@ -75,6 +75,7 @@ class ColdMoves:
         action = world.new_action(vm, "revertResize", "compute_revert_resize", request=request, user=user)
         world.release(world.hosts[move.target], vm)
         world.place(vm, move.source)
+        vm.runs_on = ""
         if self._was.get(vm_id) is not VMState.STOPPED and world.hosts[move.source].alive:
             world.arrive(vm, move.source, move)
         self._settle(vm, move, "reverted")
