@@ -1,0 +1,128 @@
+"""Guests under HA, through proxmoxer against the simulated cluster: a request, and the move the HA manager makes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from backends.proxmox import PLUGIN
+from backends.proxmox.options import Options
+from backends.proxmox.simulator import PveSimulator
+from backends.proxmox.simulator_site import Mix
+from backends.simulation.clocks import fast
+from backends.simulation.world import World
+from evac.backend import Settings
+from evac.model import Phase, VMState
+
+T = TypeVar("T")
+
+GIB = 1 << 30
+
+
+class Managed:
+    """Four nodes; every guest of pve1 is under HA."""
+
+    def __init__(self, state: Path) -> None:
+        self.world = World(seed=3, now=fast(30.0))
+        for number in range(4):
+            self.world.add_host(f"pve{number + 1}")
+        for number in range(3):
+            self.world.add_vm(f"vm{number}", "pve1", memory=2 * GIB, dirty_rate=1e6, working_set=16e6)
+        self.simulator = PveSimulator(self.world, mix=Mix(managed=1.0))
+        self.state = state
+
+    def backend(self, **login: Any) -> Any:
+        who = login or {"username": "root@pam", "password": self.simulator.password}
+        options = Options(
+            endpoints=(self.simulator.endpoint,), fingerprints=(self.simulator.fingerprint,), **who
+        )
+        return PLUGIN.build(Settings(name="lab", options=options, read_only=False, state_dir=self.state))
+
+
+@pytest.fixture
+async def managed(tmp_path: Path) -> AsyncIterator[Managed]:
+    managed = Managed(tmp_path)
+    async with managed.simulator.serve():
+        yield managed
+
+
+async def until(read: Callable[[], Awaitable[T]], good: Callable[[T], bool], what: str) -> T:
+    end = time.monotonic() + 20
+    while not good(answer := await read()):
+        assert time.monotonic() < end, f"waited for {what}; last seen: {answer}"
+        await asyncio.sleep(0.05)
+    return answer
+
+
+async def sighting(backend: Any, vm: str) -> Any:
+    return (await backend.look([vm]))[vm]
+
+
+async def test_a_live_migration_under_ha_is_followed_in_the_task_that_moves_the_guest(
+    managed: Managed,
+) -> None:
+    backend = managed.backend()
+    try:
+        inventory = await backend.inventory()
+        vm = inventory.vms[0]
+        assert vm.ha, "the guest is under HA, or this test proves nothing"
+        receipt = await backend.live_migrate(vm.id, "pve3")
+        assert "HA" in receipt.note
+        asked = [path for method, path, _ in managed.simulator.requests if method == "POST"]
+        assert any("/cluster/ha/resources/vm" in path and path.endswith("/migrate") for path in asked)
+        seen = await until(
+            lambda: sighting(backend, vm.id), lambda one: bool(one.migrations), "the move HA makes of it"
+        )
+        move = seen.migrations[0]
+        assert ":qmigrate:" in move.id
+        assert (move.source, move.vm) == ("pve1", vm.id)
+        ended = await until(
+            lambda: sighting(backend, vm.id),
+            lambda one: (
+                one.migrations[0].phase is Phase.COMPLETED and one.vm.host == "pve3" and not one.vm.task
+            ),
+            "the guest on pve3",
+        )
+        assert (ended.vm.state, ended.migrations[0].target) == (VMState.RUNNING, "pve3")
+        records = await backend.tasks(vm.id, 0)
+        assert move.id in {record.id for record in records if not record.failed}
+    finally:
+        await backend.close()
+
+
+async def test_a_running_guest_under_ha_is_relocated_with_a_restart_when_it_is_to_move_cold(
+    managed: Managed,
+) -> None:
+    backend = managed.backend()
+    try:
+        vm = (await backend.inventory()).vms[0]
+        await backend.cold_migrate(vm.id, "pve2")
+        await until(
+            lambda: sighting(backend, vm.id),
+            lambda one: one.vm.host == "pve2" and one.vm.state is VMState.RUNNING and not one.vm.task,
+            "the guest to run on pve2",
+        )
+    finally:
+        await backend.close()
+
+
+async def test_a_node_that_ha_has_in_maintenance_is_shown_so_and_is_nobodys_choice(managed: Managed) -> None:
+    backend = managed.backend()
+    try:
+        vm = (await backend.inventory()).vms[0]
+        for node in ("pve2", "pve3"):
+            managed.simulator.manager.command("node-maintenance", "enable", node)
+        host = await until(
+            lambda: backend.host("pve2"), lambda one: bool(one.maintenance), "the maintenance to be told"
+        )
+        assert "ha-manager" in host.reason
+        await until(lambda: backend.host("pve3"), lambda one: bool(one.maintenance), "that of pve3")
+        receipt = await backend.live_migrate(vm.id, "")
+        assert "pve4" in receipt.note
+    finally:
+        await backend.close()
