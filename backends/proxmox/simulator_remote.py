@@ -83,7 +83,10 @@ class Remote:
         return Answer(task.upid)
 
     def _far(self, ask: Ask, guest: Guest) -> Far:
-        pairs = dict(item.strip().partition("=")[::2] for item in ask.text("target-endpoint").split(","))
+        pairs: dict[str, str] = {}
+        for item in ask.text("target-endpoint").split(","):
+            key, _, value = item.strip().partition("=")
+            pairs[key] = value
         if "host" not in pairs or "apitoken" not in pairs:
             raise wrong_parameter(
                 "target-endpoint", "invalid format - missing key in comma-separated list property"
