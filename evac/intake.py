@@ -138,7 +138,7 @@ class Intake:
             )
         if request.empties and "/" not in request.empties:
             raise refuse("bad-request", f'"{request.empties}" is no host: write cluster/host.')
-        for cluster in {name for action in request.actions for name in clusters_of(action)}:
+        for cluster in dict.fromkeys(name for action in request.actions for name in clusters_of(action)):
             self._check_cluster(cluster)
         for action in request.actions:
             self._check_action(action)
