@@ -145,13 +145,13 @@ class Poll:
         for row in guests:
             row.mem = row.disk = None  # of no guest do we show them, and they differ in every answer
         before, now = memory.guests, {row.vmid: row for row in guests if row.type in mapping.GUESTS}
-        learnt = memory.take_learnt()
-        if now == before and not learnt:  # ten thousand rows are compared in C, within some ms
-            return [], [], others
-        known = before.get
+        learnt, known = memory.take_learnt(), before.get
         differ = [vmid for vmid, row in now.items() if known(vmid) != row]
+        same = now.keys() == before.keys()
+        if same and not differ and not learnt:
+            return [], [], others
         changed = self._renewed(now, dict.fromkeys([*differ, *(learnt & now.keys())]))
-        gone = before.keys() - now.keys()
+        gone: set[int] = set() if same else before.keys() - now.keys()
         for vmid in gone:
             del memory.nouns[vmid]
         memory.guests = now
