@@ -26,17 +26,18 @@ class Certificate(Struct, frozen=True, kw_only=True):
     """SHA-256, as openssl prints it: pairs of hexadecimal digits with colons."""
 
 
-def certificate(host: str, port: int, *, timeout: float) -> Certificate:
-    """The certificate `host` shows, trusted or not.
+def certificate(host: str, port: int, *, timeout: float, cafile: str = "") -> Certificate:
+    """The certificate `host` shows: with `cafile` only one that was signed by that CA for this host, else trusted or not.
 
     Raises:
-        OSError: no connection, or no TLS there (ssl.SSLError is one).
+        OSError: no connection, or no TLS there, or not trusted (ssl.SSLError is one).
         ValueError: the certificate cannot be read.
     """
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    # Only to show who signed a certificate that was refused, or when it ends; no request goes over this connection.
-    context.verify_mode = ssl.CERT_NONE
+    context = ssl.create_default_context(cafile=cafile or None)
+    if not cafile:
+        context.check_hostname = False
+        # Only to show who signed a certificate that was refused, or when it ends; no request goes over this connection.
+        context.verify_mode = ssl.CERT_NONE
     with (
         socket.create_connection((host, port), timeout=timeout) as plain,
         context.wrap_socket(plain, server_hostname=host) as secure,

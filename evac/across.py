@@ -18,6 +18,18 @@ MOST = 100
 """Credentials kept at once; the oldest goes."""
 
 
+class Door(Noun, frozen=True, kw_only=True):
+    """Where one host of the target is reached, on platforms that take a VM in on the very host they are asked at."""
+
+    host: str
+    """Host.id"""
+    address: str
+    """Name or address that the *source* connects to."""
+    port: int
+    fingerprint: str = ""
+    """As Destination.fingerprint."""
+
+
 class Destination(Noun, frozen=True, kw_only=True):
     """What the platform a VM leaves must know of the one it goes to. Made by the target's own backend."""
 
@@ -36,6 +48,10 @@ class Destination(Noun, frozen=True, kw_only=True):
     """The same by SHA-1, which vSphere's ServiceLocator wants."""
     instance: str = ""
     """The target's own identity (vSphere: about.instanceUuid)."""
+    doors: tuple[Door, ...] = ()
+    """Proxmox VE: its nodes whose API evac itself uses."""
+    number: int | None = None
+    """Proxmox VE: a guest's number that is free there; None: the platform numbers none."""
 
 
 class Crossing(Noun, frozen=True, kw_only=True):

@@ -10,17 +10,20 @@ from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
 from backends import closing
+from backends.proxmox.arriving import Arrivals
 from backends.proxmox.changing import Changes
 from backends.proxmox.client import Client
 from backends.proxmox.disks import Chains
 from backends.proxmox.inventory import Poll
 from backends.proxmox.knowing import Knowledge
+from backends.proxmox.leaving import Departures
 from backends.proxmox.looking import Looks
 from backends.proxmox.marks import Marks
 from backends.proxmox.memory import Memory
 from backends.proxmox.options import Options
 from backends.proxmox.preflight import Preflight
 from backends.proxmox.reading import Reader
+from evac.across import Credential, Crossing, Destination
 from evac.backend import Receipt, Settings
 from evac.errors import Forbidden, ReadOnly
 from evac.lanes import Lane
@@ -38,6 +41,7 @@ ABLE = (
     "live_migrate",
     "cold_migrate",
     "move_storage",
+    "move_across",
     "reset_state",
     "abort",
     "start",
@@ -98,6 +102,8 @@ class ProxmoxBackend:
             knowledge=self._knowledge,
             chains=self._chains,
         )
+        self._arrivals = Arrivals(settings, self.client, self._reader)
+        self._departures = Departures(settings, self.client, self._looks)
         self._one_poll = asyncio.Lock()
         self._forbidden: dict[str, tuple[float, str]] = {}
 
@@ -148,6 +154,10 @@ class ProxmoxBackend:
             )
         )
 
+    async def destination(self) -> Destination:
+        """With every node whose API answers evac, and a number that is free."""
+        return await self._sights.run(self._arrivals.destination)
+
     # --- changing -----------------------------------------------------------------------------------------------
 
     async def live_migrate(self, vm: str, to: str) -> Receipt:
@@ -161,6 +171,12 @@ class ProxmoxBackend:
     async def move_storage(self, vm: str, storage: str, to: str) -> Receipt:
         """One disk per task. Several disks follow each other while evac runs, which the receipt's note tells."""
         return await self._changing("move_storage", lambda: self._acts.move_storage(vm, storage, to))
+
+    async def move_across(self, vm: str, going: Crossing, credential: Credential) -> Receipt:
+        """A VM, running or not, with its disks. The receipt's note says that it is experimental in Proxmox VE."""
+        return await self._changing(
+            "move_across", lambda: self._departures.move_across(vm, going, credential)
+        )
 
     async def abort(self, vm: str, migration: str) -> Receipt:
         """Stops the task; the guest stays where it is."""

@@ -25,7 +25,7 @@ READS = tuple(
         r"/version",
         r"/access/(?:permissions|ticket)",
         r"/access/users/[^/]+/token/[^/]+",
-        r"/cluster/(?:resources|tasks|status|options)",
+        r"/cluster/(?:resources|tasks|status|options|nextid)",
         r"/cluster/ha/(?:status/manager_status|resources|rules)",
         rf"{_NODE}/(?:status|version|tasks)",
         rf"{_NODE}/tasks/{_UPID}/(?:log|status)",
@@ -48,8 +48,13 @@ _MIGRATE = frozenset(
     }
 )
 
+_ACROSS = frozenset(
+    {"target-endpoint", "target-vmid", "target-storage", "target-bridge", "online", "delete", "bwlimit"}
+)
+
 CHANGES: Mapping[tuple[str, str], frozenset[str]] = {
     ("POST", rf"{_NODE}/qemu/\d+/migrate"): _MIGRATE,
+    ("POST", rf"{_NODE}/qemu/\d+/remote_migrate"): _ACROSS,
     ("POST", rf"{_NODE}/lxc/\d+/migrate"): frozenset({"target", "restart", "bwlimit", "target-storage"}),
     ("POST", rf"{_GUEST}/status/(?:start|shutdown)"): frozenset(),
     ("POST", rf"{_NODE}/qemu/\d+/move_disk"): frozenset({"disk", "storage", "delete", "bwlimit"}),

@@ -7,10 +7,14 @@ import re
 from backends.proxmox.guard import judge
 from backends.trouble import Hints
 from backends.wire import Manners
+from evac.secret import REDACTOR
 
 _SECRET = re.compile(
     r"((?:password|PVEAPIToken|apitoken|ticket|CSRFPreventionToken)\"?\s*[=:]\s*\"?)[^\"&\s,]+", re.IGNORECASE
 )
+
+_ENDPOINT = re.compile(r"(target-endpoint=)[^&]*")
+"""Of a form: the whole value, for the target's API token is in it."""
 
 HINTS = Hints(
     plain="Is that the port of the API? pveproxy speaks https on 8006.",
@@ -30,8 +34,8 @@ HINTS = Hints(
 
 
 def redacted(text: str) -> str:
-    """Without passwords, tickets and tokens."""
-    return _SECRET.sub(r"\1***", text)
+    """Without passwords, tickets and tokens, and without any secret that evac was ever given, wherever it stands."""
+    return REDACTOR(_SECRET.sub(r"\1***", _ENDPOINT.sub(r"\1***", text)))
 
 
 MANNERS = Manners(judge=judge, hints=HINTS, redact=redacted)

@@ -14,7 +14,7 @@ SECRET_KEYS = ("password", "token_secret")
 PORT = 8006
 
 _USER = re.compile(r"[^\s:/@!]+@[A-Za-z][\w.-]+", re.ASCII)
-_TOKEN = re.compile(r"[^\s:/@!]+@[A-Za-z][\w.-]+![A-Za-z][\w.-]+", re.ASCII)
+TOKEN = re.compile(r"[^\s:/@!]+@[A-Za-z][\w.-]+![A-Za-z][\w.-]+", re.ASCII)
 _STORAGE = re.compile(r"[A-Za-z][\w.-]*[A-Za-z0-9]", re.ASCII)
 _HEX = re.compile(r"[0-9A-Fa-f]{64}", re.ASCII)
 
@@ -132,7 +132,7 @@ def _of_login(options: Options) -> str:
     if options.token or options.token_secret:
         if not (options.token and options.token_secret):
             return "an API token needs both token and token_secret"
-        good = _TOKEN.fullmatch(options.token)
+        good = TOKEN.fullmatch(options.token)
         return "" if good else f'"{options.token}" is no API token; it looks like evac@pve!console'
     if not (options.username and options.password):
         return 'give token = "evac@pve!console" with token_secret, or username with password'

@@ -20,7 +20,7 @@ from backends.proxmox.payload import (
 )
 from backends.proxmox.tasklog import Story
 from backends.proxmox.upid import Upid
-from evac.errors import NotFound
+from evac.errors import BadAnswer, NotFound
 
 LINES = 2000
 """Lines of a log asked for at a time: a live migration writes one a second."""
@@ -56,6 +56,25 @@ class Reader:
     def status(self) -> list[ClusterRow]:
         """Quorum, and the nodes with their addresses."""
         return self._client.read(list[ClusterRow], "/cluster/status", what="the cluster's status")
+
+    def local_node(self, endpoint: str) -> str:
+        """The node that answers at an endpoint; "" when it does not say."""
+        what = "the cluster's status"
+        body = self._client.get_at(endpoint, "/cluster/status", what=what)
+        rows = self._client.decode(list[ClusterRow], body, what)
+        return next((row.name for row in rows if row.type == "node" and row.local), "")
+
+    def next_number(self) -> int:
+        """A guest's number that is free."""
+        return self._client.read(int, "/cluster/nextid", what="a free guest number")
+
+    def is_free(self, number: int) -> bool:
+        """No guest has it. Proxmox VE answers 400 "VM 105 already exists" when one has."""
+        try:
+            self._client.read(int, "/cluster/nextid", {"vmid": number}, what="a free guest number")
+        except BadAnswer:
+            return False
+        return True
 
     def manager(self) -> ManagerAnswer:
         """What the HA manager thinks of the nodes."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from backends.proxmox.simulator_guests import Guests, optional
 from backends.proxmox.simulator_site import Guest, Site, Storage
-from backends.proxmox.simulator_wire import Answer, Ask, Route, Wrong
+from backends.proxmox.simulator_wire import Answer, Ask, Route, Wrong, wrong_parameter
 from backends.simulation.things import SimHost
 
 VERSION = "9.1.3"
@@ -45,12 +45,7 @@ class Nodes:
             Route("GET", "/cluster/status", "cluster_status", self._status),
             Route("GET", "/cluster/resources", "resources", self._resources, ("type:vm|storage|node|sdn",)),
             Route("GET", "/cluster/options", "options", self._options),
-            Route(
-                "GET",
-                "/cluster/nextid",
-                "nextid",
-                lambda _: Answer(str(max(self._site.guests, default=99) + 1)),
-            ),
+            Route("GET", "/cluster/nextid", "nextid", self._next, ("vmid:int",)),
             Route("GET", "/cluster/replication", "replication", lambda _: Answer([])),
             Route("GET", "/nodes", "nodes", lambda ask: Answer([self.row(one) for one in self._seen(ask)])),
             Route("GET", "/nodes/{node}/status", "node", self._node),
@@ -66,6 +61,12 @@ class Nodes:
             ),
             Route("GET", "/pools", "pools", self._pools, ("poolid", "type:qemu|lxc|storage")),
         ]
+
+    def _next(self, ask: Ask) -> Answer:
+        wanted = ask.number("vmid")
+        if wanted in self._site.guests:
+            raise wrong_parameter("vmid", f"VM {wanted} already exists")
+        return Answer(wanted or max(self._site.guests, default=99) + 1)
 
     def _version(self) -> dict[str, str]:
         return {"version": VERSION, "release": VERSION.rpartition(".")[0], "repoid": "1f28a3cbd5d1a5a3"}

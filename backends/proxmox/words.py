@@ -179,6 +179,18 @@ _ADVICE = (
         "is locked (",
         "Something else is being done to it: wait for its task. A lock that is left over is taken off by reset-state.",
     ),
+    (
+        "not verified",
+        "The target's node shows another certificate than the one evac knows: compare pvenode cert info there.",
+    ),
+    (
+        "Can't connect to",
+        "The source's nodes must reach the target's API at that name and port: DNS, routes, firewalls.",
+    ),
+    (
+        "already exists on remote",
+        "The number was taken meanwhile: order it anew, and another one is asked for.",
+    ),
     ("got timeout", "Another task holds the guest's config; try again when it has ended."),
     (
         "uses local devices",

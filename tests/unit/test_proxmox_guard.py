@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 from hypothesis import given
@@ -19,6 +20,7 @@ UPID = "UPID:pve1:000003E8:00001B58:6B0C037F:qmigrate:100:root@pam!evac:"
 READS = [
     ("GET", "/cluster/resources"),
     ("GET", "/cluster/tasks"),
+    ("GET", "/cluster/nextid"),
     ("GET", f"/nodes/pve-1/tasks/{UPID}/log"),
     ("GET", "/nodes/pve1/qemu/100/status/current"),
     ("GET", "/nodes/pve1/qemu/100/migrate"),
@@ -37,6 +39,12 @@ CHANGES = [
     ("DELETE", f"/nodes/pve1/tasks/{UPID}", None),
 ]
 
+TOKEN = "5b1d2c3e-4f50-4d1e-9a7e-7f3a52c04c86"
+ACROSS = (
+    f"target-endpoint=apitoken%3DPVEAPIToken%3Droot%40pam%21evac%3D{TOKEN}%2Chost%3Dpve9%2Cport%3D8006"
+    "&target-storage=fast&target-bridge=vmbr0%3Avmbr1&delete=1&online=1&target-vmid=500&bwlimit=1024"
+)
+
 FOREIGN: list[tuple[str, str, str | None]] = [
     ("POST", "/nodes/pve1/qemu/100/status/stop", None),
     ("POST", "/nodes/pve1/qemu/100/status/reset", None),
@@ -48,6 +56,8 @@ FOREIGN: list[tuple[str, str, str | None]] = [
     ("POST", "/nodes/pve1/qemu/100/migrate", "target=pve2&force=1"),
     ("POST", "/nodes/pve1/qemu/100/migrate", "target=pve2&target=pve3"),
     ("POST", "/nodes/pve1/qemu/100/status/shutdown", "forceStop=1"),
+    ("POST", "/nodes/pve1/lxc/100/remote_migrate", "target-storage=fast"),
+    ("POST", "/nodes/pve1/qemu/100/remote_migrate", "target-storage=fast&force=1"),
     ("POST", "/nodes/pve1/qemu/100/agent/exec", "command=sh"),
     ("GET", "/nodes/pve1/qemu/100/vncwebsocket", None),
     ("GET", "/nodes/pve1/qemu/100/agent/exec-status", None),
@@ -76,6 +86,16 @@ def test_each_change_evac_makes_is_known_and_fits_proxmox_ves_own_schema(
 @pytest.mark.parametrize(("method", "path", "body"), FOREIGN)
 def test_anything_else_is_never_sent(method: str, path: str, body: str | None) -> None:
     assert judge(method, API + path, body) is Verdict.FOREIGN
+
+
+def test_a_move_across_is_known_and_its_record_is_without_the_token() -> None:
+    path = "/nodes/pve1/qemu/100/remote_migrate"
+    assert judge("POST", API + path, ACROSS) is Verdict.CHANGES
+    assert request_troubles("POST", path, dict(parse_qsl(ACROSS))) == {}
+    kept = redacted(ACROSS)
+    assert TOKEN not in kept
+    assert kept.startswith("target-endpoint=***&target-storage=fast&")
+    assert TOKEN not in redacted(f'{{"message":"invalid apitoken=PVEAPIToken=root@pam!evac={TOKEN}"}}')
 
 
 def test_what_is_not_below_the_api_is_foreign() -> None:

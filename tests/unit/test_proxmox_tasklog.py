@@ -130,3 +130,33 @@ def test_no_log_is_too_odd_and_what_is_told_of_it_makes_sense(lines: list[str]) 
 
 def test_what_is_read_of_a_log_is_what_a_migration_shows() -> None:
     assert tasklog.read(Story(), ["scsi1: transferred 2.0 MiB of 4.0 MiB (50.00%)"]).disk_sent == 2 * MIB
+
+
+ACROSS = """\
+Establishing API connection with remote at '192.0.2.7'
+2026-01-01 10:00:00 remote: started tunnel worker 'UPID:far1:00008E96:000963CA:68613E21:qmtunnel:500:root@pam!evac:'
+tunnel: -> sending command "version" to remote
+tunnel: <- got reply
+2026-01-01 10:00:00 local WS tunnel version: 2
+2026-01-01 10:00:00 remote WS tunnel version: 2
+2026-01-01 10:00:00 minimum required WS tunnel version: 2
+websocket tunnel started
+2026-01-01 10:00:00 starting migration of VM 100 to node 'far1' (192.0.2.7)
+tunnel: -> sending command "bwlimit" to remote
+tunnel: <- got reply
+2026-01-01 10:00:01 found local disk 'local-lvm:vm-100-disk-0' (attached)""".splitlines()
+
+
+def test_a_move_to_another_cluster_is_told_with_the_reason_of_its_failure_whole() -> None:
+    begun = read(Story(), ACROSS)
+    assert (begun.target, begun.phase, begun.error) == ("far1", Phase.PREPARING, "")
+    why = 'error - tunnel command \'{"cmd":"disk-import","storage":"tank"}\' failed - failed to handle \'disk-import\''
+    broken = ["2026-01-01 10:00:02 ERROR: " + why, "2026-01-01 10:00:02 aborting phase 1 - cleanup resources"]
+    broken += [
+        f"2026-01-01 10:00:02 ERROR: migration aborted (duration 00:00:02): {why}",
+        "migration aborted",
+    ]
+    failed = read(begun, broken)
+    assert failed.error == why
+    copying = read(begun, ["mirror-scsi0: transferred 8.0 GiB of 32.0 GiB (25.00%) in 1m 20s", *LIVE[12:22]])
+    assert (copying.disk_sent, copying.disk_total, copying.memory_total) == (8 * GIB, 32 * GIB, 4 * GIB)

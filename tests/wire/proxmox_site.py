@@ -32,8 +32,11 @@ class Judged(PveSimulator):
         super().__init__(world, **more)
         self.troubles: list[str] = []
         self.judged = 0
+        self.forms: list[tuple[str, str, dict[str, str]]] = []
+        """What was asked: (method, path, parameters)."""
 
     async def _answer(self, request: web.Request, ask: Ask, route: Route | None) -> Answer:
+        self.forms.append((ask.method, ask.path, dict(ask.given)))
         answer = await super()._answer(request, ask, route)
         if answer.status == 200 and route is not None:
             self.judged += 1
