@@ -105,7 +105,12 @@ async def test_a_question_is_shown_and_answered_by_key_or_words(lab: Bench) -> N
 async def test_datastores_are_listed_for_people_and_for_scripts(lab: Bench) -> None:
     listed = await lab.evac("datastores")
     assert listed.code == 0
-    assert [line.split()[1] for line in listed.out.splitlines()[1:]] == ["fast", "scratch", "slow"]
+    assert [line.split()[1] for line in listed.out.splitlines()[1:]] == [
+        "far-disk",
+        "fast",
+        "scratch",
+        "slow",
+    ]
     rows = json.loads((await lab.evac("datastores", "--json")).out)["datastores"]
     assert {row["name"]: row["hosts"] for row in rows}["scratch"] == ["h3"]
 

@@ -14,7 +14,7 @@ from evac.api import OrderRequest
 from evac.assembly import Engine
 from evac.backend import Plugin
 from evac.config import load, plugins
-from evac.jobs import Actor, JobState
+from evac.jobs import Actor, Job, JobState
 from evac.journal import Journal
 from evac.lifecycle import prepare_state
 from evac.model import VM, VMState
@@ -25,6 +25,9 @@ from tests.wire.test_simulator_demo import Demo
 ADMIN = Actor(uid=0, user="anna", role="admin", via="test")
 STEP = 0.005
 PATIENCE = 60.0
+TRIES = 5
+"""Moves until one is measured: where this machine holds the prober up, it says so instead of giving a figure."""
+
 SLACK = 0.1
 """Seconds by which a busy machine may hold up a thread of ours or the demo's timer."""
 
@@ -73,6 +76,29 @@ def smallest(engine: Engine, cluster: str) -> VM:
     )
 
 
+async def moved(engine: Engine, port: int, token: str) -> tuple[Job, tuple[float, float]]:
+    """A move to its end and the end of its measure, and the longest silence that the witness heard."""
+    vm = smallest(engine, "fra-prod")
+    (address,) = vm.addresses
+    assert address.startswith("127.")
+    witness = Witness(address, port)
+    witness.start()
+    try:
+        move = LiveMigrate(cluster=vm.cluster, vm=vm.id, name=vm.name, host=vm.host)
+        order = OrderRequest(title="move", actions=(move,), token=token)
+        ident = (await engine.queue.order(order, ADMIN)).jobs[0].id
+        jobs = engine.fleet.table("jobs")
+        await until(
+            lambda: jobs[ident].felt_verdict is not None and jobs[ident].state.ended, "it never ended"
+        )
+    finally:
+        witness.done.set()
+        witness.join(5)
+    job = jobs[ident]
+    assert job.state is JobState.DONE, job
+    return job, witness.longest()
+
+
 async def test_the_bracket_of_a_move_in_the_demo_agrees_with_a_second_pinger(tmp_path: Path) -> None:
     demo = Demo(tmp_path)
     installed: dict[str, Plugin] = {"openstack": plugins()["openstack"]}
@@ -86,27 +112,21 @@ async def test_the_bracket_of_a_move_in_the_demo_agrees_with_a_second_pinger(tmp
     await engine.start()
     try:
         await until(lambda: len(engine.fleet.table("vms")) > 600, "the cloud was never read")
-        vm = smallest(engine, "fra-prod")
-        (address,) = vm.addresses
-        assert address.startswith("127.")
-        witness = Witness(address, rule.port)
-        witness.start()
-        move = LiveMigrate(cluster=vm.cluster, vm=vm.id, name=vm.name, host=vm.host)
-        reply = await engine.queue.order(OrderRequest(title="move", actions=(move,), token="t"), ADMIN)
-        jobs, ident = engine.fleet.table("jobs"), reply.jobs[0].id
-        await until(
-            lambda: jobs[ident].felt_verdict is not None and jobs[ident].state.ended, "it never ended"
-        )
-        witness.done.set()
-        witness.join(5)
+        said: list[str] = []
+        for number in range(TRIES):
+            job, (least, most) = await moved(engine, rule.port, f"t{number}")
+            (felt,) = job.felt
+            if job.felt_verdict is not FeltVerdict.UNMEASURED:
+                break
+            assert felt.unmeasured, "what was not measured says why"
+            said.append(felt.unmeasured)
+        else:
+            raise AssertionError(f"not one of {TRIES} moves was measured: {said}")
     finally:
         await engine.close()
         assert demo.end() == 0
-    job = jobs[ident]
-    assert (job.state, job.felt_verdict) == (JobState.DONE, FeltVerdict.FINE)
-    (felt,) = job.felt
+    assert job.felt_verdict is FeltVerdict.FINE
     assert (felt.unmeasured, felt.answered_before, felt.answers_now) == ("", True, True)
-    least, most = witness.longest()
     if felt.longest is None:
         assert least <= felt.interval + SLACK
     else:
