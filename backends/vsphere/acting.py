@@ -7,18 +7,23 @@ fails before the call itself is Refused; what fails after its first byte left is
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from backends.vsphere import faults, mapping, moves, sdk
+from msgspec.structs import replace
+
+from backends.vsphere import crossing, faults, mapping, moves, sdk
+from backends.vsphere.arrival import Arrivals
 from backends.vsphere.keeping import Reasons
 from backends.vsphere.moves import Moves
 from backends.vsphere.placing import Places, Route
 from backends.vsphere.reading import Reader
 from backends.vsphere.session import Live, Session
 from backends.vsphere.soap import Fault, Garbage, Row
+from evac.across import Credential, Crossing
 from evac.backend import Receipt
-from evac.errors import BadAnswer, NotFound, Refused, Uncertain, Unreachable
+from evac.errors import BackendError, BadAnswer, NotFound, Refused, Uncertain, Unreachable
 from evac.model import MigrationKind, Problem
 
 T = TypeVar("T")
@@ -30,11 +35,17 @@ _ID = re.compile(r"[\w.:/@-]+", re.ASCII)
 class Actor:
     """What evac does to VMs and hosts."""
 
-    def __init__(
-        self, session: Session, reader: Reader, known: Moves, reasons: Reasons, places: Places
+    def __init__(  # noqa: PLR0917 - the parts of one backend
+        self,
+        session: Session,
+        reader: Reader,
+        known: Moves,
+        reasons: Reasons,
+        places: Places,
+        arrivals: Arrivals,
     ) -> None:
         self._session, self._reader, self._moves, self._reasons = session, reader, known, reasons
-        self._places = places
+        self._places, self._arrivals = places, arrivals
         self.cluster = session.cluster
 
     # --- moves --------------------------------------------------------------------------------------------------
@@ -56,6 +67,44 @@ class Actor:
         what = f"move of the disks of {vm}"
         route = self._route(what, vm, to, storage=storage)
         return self._relocate(route, MigrationKind.STORAGE, what)
+
+    def move_across(self, vm: str, going: Crossing, credential: Credential) -> Receipt:
+        """To another vCenter, running or not. What the target is and has is read there first, with the same credential."""
+        there = going.destination
+        what = f"move of {vm} to {there.cluster}"
+        self._session.wire.refuse_if_read_only(what)
+
+        def work(live: Live) -> crossing.Leaving:
+            self._idle(self._reader.tasks(live), vm)
+            return crossing.leaving(live, self._reader, self._places, vm, there)
+
+        with self._hiding(credential.secret):
+            gone = self._before(lambda: self._session.read(work, what), what)
+            found = crossing.arrival(self._arrivals, self.cluster, gone, going, credential)
+
+            def call(live: Live) -> Any:
+                machine = sdk.vim.VirtualMachine(gone.guest.id, live.stub)
+                return machine.RelocateVM_Task(crossing.spec(live, gone, found, there, credential), None)
+
+            task = self._task(self._send(call, what), what)
+        self._moves.sent(task, gone.guest, gone.kind, f"{there.cluster}/{going.host}")
+        return Receipt(task=task, note=crossing.note(gone, found, going))
+
+    @contextmanager
+    def _hiding(self, secret: str) -> Iterator[None]:
+        """No record of a call and no error that leaves holds the secret, should a server repeat it."""
+        with self._session.wire.hiding(secret) as hidden:
+            try:
+                yield
+            except BackendError as error:
+                error.problem = replace(
+                    error.problem,
+                    happened=hidden(error.problem.happened),
+                    unaffected=hidden(error.problem.unaffected),
+                    next_step=hidden(error.problem.next_step),
+                )
+                error.args = (error.problem.happened,)
+                raise error from None
 
     def _route(self, what: str, vm: str, to: str, *, power: str = "", storage: str = "") -> Route:
         """What was read of the VM and its way, or Refused."""

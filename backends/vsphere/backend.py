@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from backends import closing
 from backends.vsphere.acting import Actor
+from backends.vsphere.arrival import Arrivals
 from backends.vsphere.checks import Checker
 from backends.vsphere.inventory import Poll
 from backends.vsphere.keeping import Reasons
@@ -21,7 +22,9 @@ from backends.vsphere.named import HostNames
 from backends.vsphere.options import Options
 from backends.vsphere.placing import Places
 from backends.vsphere.reading import Reader
+from backends.vsphere.receiving import destination
 from backends.vsphere.session import Session
+from evac.across import Credential, Crossing, Destination
 from evac.backend import Receipt, Settings
 from evac.errors import BackendError, BadAnswer, Forbidden, Refused, Unreachable
 from evac.lanes import Lane
@@ -40,6 +43,7 @@ ABLE = (
     "live_migrate",
     "cold_migrate",
     "move_storage",
+    "move_across",
     "abort",
     "start",
     "stop",
@@ -47,7 +51,7 @@ ABLE = (
     "enter_maintenance",
     "leave_maintenance",
 )
-NEEDS_VCENTER = frozenset({"live_migrate", "cold_migrate", "move_storage", "abort"})
+NEEDS_VCENTER = frozenset({"live_migrate", "cold_migrate", "move_storage", "move_across", "abort"})
 ALONE = "an ESXi host that stands alone moves nothing: vMotion and storage vMotion are vCenter's"
 
 LACKING: Mapping[str, str] = {
@@ -74,7 +78,7 @@ class VSphereBackend:
         self._looker = Looker(self.session, self.reader, self._moves, self._reasons)
         self._poll = Poll(self.session, self.reader, self._moves, self._reasons)
         places = Places(self.session, self.reader, self._moves, settings.options)
-        self._actor = Actor(self.session, self.reader, self._moves, self._reasons, places)
+        self._actor = Actor(self.session, self.reader, self._moves, self._reasons, places, Arrivals(settings))
         self._checker = Checker(self.session, self.reader, places)
         self._forbidden: dict[str, tuple[float, str]] = {}
         self._names = HostNames()
@@ -135,6 +139,17 @@ class VSphereBackend:
             "move_storage", lambda: self._actor.move_storage(vm, storage, self._names.id_of(to)), to
         )
 
+    async def destination(self) -> Destination:
+        """From a look at the certificate, and the vCenter's own identity."""
+        return await self._looks.run(lambda: destination(self.session, self._settings))
+
+    async def move_across(self, vm: str, going: Crossing, credential: Credential) -> Receipt:
+        """RelocateVM_Task with a ServiceLocator, running or not."""
+        # The hosts it speaks of are the target's: it does without the names of this vCenter's.
+        return await self._attempt(
+            "move_across", self._changes.run(lambda: self._actor.move_across(vm, going, credential))
+        )
+
     async def abort(self, vm: str, migration: str) -> Receipt:
         """CancelTask."""
         return await self._change("abort", lambda: self._actor.abort(vm, migration))
@@ -169,13 +184,17 @@ class VSphereBackend:
         """Remembers which kinds of action the account may not do, for `capabilities`. `host`: the one it names."""
         if not self._settings.read_only:
             await self._learn_first(kind, host)
+        receipt = await self._attempt(kind, self._named(self._changes, work))
+        return replace(receipt, note=self._names.text(receipt.note))
+
+    async def _attempt(self, kind: str, sent: Awaitable[Receipt]) -> Receipt:
         try:
-            receipt = await self._named(self._changes, work)
+            receipt = await sent
         except Forbidden as error:
             self._forbidden[kind] = (time.monotonic(), error.problem.happened)
             raise
         self._forbidden.pop(kind, None)
-        return replace(receipt, note=self._names.text(receipt.note))
+        return receipt
 
     # --- names of hosts -----------------------------------------------------------------------------------------
 

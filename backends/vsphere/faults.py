@@ -99,6 +99,10 @@ MEANING: Mapping[str, tuple[str, str]] = {
     "AlreadyExists": ("it exists there already", "Look at the target."),
     "VmConfigFault": ("the VM's configuration does not allow it", "See the check of the VM."),
     "HostConfigFault": ("the host's configuration does not allow it", "See the host's log."),
+    "SSLVerifyFault": (
+        "vCenter finds another certificate at the target than evac does",
+        "Is there a proxy between the two vCenters?",
+    ),
     "LicenseRestricted": ("the licence does not include it", "vMotion needs a licence on both hosts."),
     "InvalidArgument": ("vSphere does not take what it was given", "Look at the VM and the host again."),
     "NotSupported": ("this server does not support it", ""),

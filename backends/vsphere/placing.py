@@ -194,20 +194,21 @@ class Places:
             return []
         cards = [
             one
-            for one in self._devices(live, seen.guest.id)
+            for one in self.devices(live, seen.guest.id)
             if isinstance(one, sdk.vim.vm.device.VirtualEthernetCard)
         ]
         names = {seen.net_name(old): new for old, new in wanted.items()}
         edits = []
         for card in cards:
-            new = names.get(_network_of(card, seen))
+            new = names.get(network_of(card, seen))
             if new is not None:
-                card.backing = self._backing(live, seen.nets[new])
+                card.backing = self.backing(live, seen.nets[new])
                 edit = sdk.vim.vm.device.VirtualDeviceSpec(operation="edit", device=card)
                 edits.append(edit)
         return edits
 
-    def _devices(self, live: Live, vm: str) -> list[Any]:
+    def devices(self, live: Live, vm: str) -> list[Any]:
+        """A VM's devices, as pyvmomi's objects."""
         spec = messages.filter_spec(
             [("VirtualMachine", vm)], (), {"VirtualMachine": ["config.hardware.device"]}
         )
@@ -216,7 +217,8 @@ class Places:
             list(told.objects[0].propSet[0].val) if told and told.objects and told.objects[0].propSet else []
         )
 
-    def _backing(self, live: Live, net: Row) -> Any:
+    def backing(self, live: Live, net: Row) -> Any:
+        """What a card that is on this network has as its backing. Raises Refused."""
         ethernet = sdk.vim.vm.device.VirtualEthernetCard
         if net.type == "DistributedVirtualPortgroup":
             key, switch = self._port_group(live, net.id)
@@ -267,7 +269,7 @@ def _free(row: Row) -> int:
     return whole - (mapping.number(row.text("summary.quickStats.overallMemoryUsage")) or 0) * mapping.MIB
 
 
-def _network_of(card: Any, seen: Scene) -> str:
+def network_of(card: Any, seen: Scene) -> str:
     """The name of the network a card is on."""
     backing = card.backing
     if hasattr(backing, "deviceName"):

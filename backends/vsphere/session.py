@@ -76,6 +76,12 @@ class Session:
         self._refused: tuple[float, str, AuthFailed] | None = None
 
     @property
+    def options(self) -> Options:
+        """Where it is, and who logs in."""
+        options: Options = self._settings.options
+        return options
+
+    @property
     def known(self) -> Live | None:
         """The session if there is one; asks nobody."""
         return self._live

@@ -5,7 +5,7 @@ from __future__ import annotations
 from backends.simulation.things import SimVM
 from backends.vsphere.simulator_facts import Traits, bios_uuid, mac, power_state, shown
 from backends.vsphere.simulator_schema import Data
-from backends.vsphere.simulator_site import Site
+from backends.vsphere.simulator_site import SWITCH_UUID, Site
 
 
 def devices(site: Site, vm: SimVM) -> list[Data]:
@@ -105,7 +105,7 @@ def _card(site: Site, vm: SimVM, number: int, name: str) -> Data:
     if net is not None and net.distributed:
         port = Data(
             "DistributedVirtualSwitchPortConnection",
-            switchUuid="50 2e 11 8f 5a 1b 4c 0d-9e 8f 7a 6b 5c 4d 3e 2f",
+            switchUuid=SWITCH_UUID,
             portgroupKey=site.net_ref(name).id,
             portKey=str(100 + number),
         )

@@ -19,6 +19,8 @@ from backends.vsphere.simulator_site import (
     NETWORK_FOLDER,
     ROOT,
     STORE_FOLDER,
+    SWITCH,
+    SWITCH_UUID,
     VM_FOLDER,
     Site,
 )
@@ -203,6 +205,7 @@ PORTGROUP_PROPERTIES: Mapping[str, Getter] = {
     **NET_PROPERTIES,
     "key": _key,
     "config.key": _key,
+    "config.distributedVirtualSwitch": lambda site, net: SWITCH,
     "config.name": lambda site, net: shown(net.name),
 }
 
@@ -231,6 +234,13 @@ DATACENTER_PROPERTIES: Mapping[str, Getter] = {
     "network": lambda site, ref: site.children(NETWORK_FOLDER),
 }
 
+SWITCH_PROPERTIES: Mapping[str, Getter] = {
+    "name": lambda site, ref: "dvs-01",
+    "parent": lambda site, ref: NETWORK_FOLDER,
+    "overallStatus": lambda site, ref: "green",
+    "uuid": lambda site, ref: SWITCH_UUID,
+}
+
 PROPERTIES: Mapping[str, Mapping[str, Getter]] = {
     "VirtualMachine": VM_PROPERTIES,
     "HostSystem": HOST_PROPERTIES,
@@ -239,6 +249,7 @@ PROPERTIES: Mapping[str, Mapping[str, Getter]] = {
     "Datastore": STORE_PROPERTIES,
     "Network": NET_PROPERTIES,
     "DistributedVirtualPortgroup": PORTGROUP_PROPERTIES,
+    "VmwareDistributedVirtualSwitch": SWITCH_PROPERTIES,
     "Folder": FOLDER_PROPERTIES,
     "Datacenter": DATACENTER_PROPERTIES,
 }

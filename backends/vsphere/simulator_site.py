@@ -26,6 +26,9 @@ VM_FOLDER = Ref("Folder", "group-v3")
 HOST_FOLDER = Ref("Folder", "group-h4")
 STORE_FOLDER = Ref("Folder", "group-s5")
 NETWORK_FOLDER = Ref("Folder", "group-n6")
+SWITCH = Ref("VmwareDistributedVirtualSwitch", "dvs-20")
+"""The one distributed switch, which every distributed port group is of."""
+SWITCH_UUID = "50 2e 11 8f 5a 1b 4c 0d-9e 8f 7a 6b 5c 4d 3e 2f"
 FOLDERS: Mapping[Ref, tuple[str, tuple[str, ...]]] = {
     ROOT: ("Datacenters", ("Folder", "Datacenter")),
     VM_FOLDER: ("vm", ("Folder", "VirtualMachine", "VirtualApp")),
@@ -246,8 +249,8 @@ class Site:
         self.world.touch(vm)
 
     def thing(self, ref: Ref) -> object | None:
-        """What a reference of the inventory means, or None. Folders and the datacenter mean themselves."""
-        if ref in FOLDERS or ref == DATACENTER:
+        """What a reference of the inventory means, or None. Folders, the datacenter and the switch mean themselves."""
+        if ref in FOLDERS or ref in {DATACENTER, SWITCH}:
             return ref
         found: object | None = self.host(ref) or self.vm(ref) or self.store(ref) or self.net(ref)
         return found or self.zone(ref) or None

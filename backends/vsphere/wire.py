@@ -13,9 +13,10 @@ import ssl
 import threading
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
+from xml.sax.saxutils import escape
 
 from msgspec import Struct
 
@@ -27,6 +28,7 @@ from evac.backend import Call, Settings
 from evac.clock import stamp, wall
 from evac.errors import BackendError, ReadOnly, Refused, Uncertain, Unreachable
 from evac.model import Problem
+from evac.secret import Redactor
 
 CAP = 256 * 1024 * 1024
 """Bytes of one answer, unpacked. 10,000 VMs with the properties we ask for are about 25 MB."""
@@ -112,6 +114,8 @@ class Wire:
         self._context: ssl.SSLContext | None = None
         self._idle: list[http.client.HTTPSConnection] = []
         self._closed = False
+        self._hidden = threading.local()
+        """Of each thread: `hide`, what takes the secret of its one call out of a text."""
 
     @property
     def where(self) -> str:
@@ -151,6 +155,33 @@ class Wire:
             with self._reading("POST", "/sdk", message, headers, None) as reply:
                 return reply, b"".join(reply)
         return self._change(message, headers)
+
+    def certificate(self) -> bytes:
+        """What the server shows now (DER), over a connection that trusts it.
+
+        Raises:
+            Unreachable: it does not answer, or is not trusted.
+        """
+        try:
+            connection = self._connect()
+        except Failure as error:
+            raise Unreachable(self._transport(error)) from error
+        try:
+            return (connection.sock.getpeercert(binary_form=True) if connection.sock else None) or b""
+        finally:
+            connection.close()
+
+    @contextmanager
+    def hiding(self, secret: str) -> Iterator[Callable[[str], str]]:
+        """While it lasts, no record of a call of this thread holds the secret; gives what takes it out of a text."""
+        redactor = Redactor()
+        for form in {secret, escape(secret), escape(secret, {'"': "&quot;", "'": "&apos;"})}:
+            redactor.add(form)
+        self._hidden.hide = redactor
+        try:
+            yield redactor
+        finally:
+            del self._hidden.hide
 
     def close(self) -> None:
         """Drop idle connections. Threads that wait for an answer are left to their time-outs."""
@@ -310,14 +341,15 @@ class Wire:
     def _note(self, message: bytes, status: int | None, answer: bytes, began: float) -> None:
         if self._settings.record is None:
             return
+        hide: Callable[[str], str] = getattr(self._hidden, "hide", str)
         self._settings.record(
             Call(
                 cluster=self.cluster,
                 method="POST",
                 path=f"/sdk {method_of(message)}",
-                body=redacted(message.decode(errors="replace")),
+                body=redacted(hide(message.decode(errors="replace"))),
                 status=status,
-                answer=redacted(answer.decode(errors="replace")),
+                answer=redacted(hide(answer.decode(errors="replace"))),
                 took=time.monotonic() - began,
             )
         )

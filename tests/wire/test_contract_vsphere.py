@@ -29,7 +29,6 @@ class SimulatedVCenter(DirectCluster):
             "reset_state",
             "force_complete",
             "force_down",
-            "move_across",
         }
     )
     counts_bytes = False
