@@ -183,7 +183,7 @@ class _Target:
         return found
 
     def _pool(self, host: str) -> str:
-        paths = dict.fromkeys(GROUPS, ("resourcePool",))
+        paths: dict[str, tuple[str, ...]] = dict.fromkeys(GROUPS, ("resourcePool",))
         rows = self._reader.walked(self._live, "HostSystem", [host], "parent", paths)
         pool = rows[0].text("resourcePool") if rows else ""
         if not pool:

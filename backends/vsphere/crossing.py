@@ -6,6 +6,7 @@ folder, datastore and networks in it are the target's (vSphere Web Services API,
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from msgspec import Struct
@@ -49,7 +50,7 @@ def leaving(live: Live, reader: Reader, places: Places, vm: str, there: Destinat
         raise _refused(cluster, f"{seen.source.name} is older than ESXi 6.0, which sends no VM elsewhere")
     opaque = _opaque(live, reader, seen)
     cards = tuple(
-        (one, network_of(one, seen) or opaque.get(str(getattr(one.backing, "opaqueNetworkId", "")), ""))
+        (one, network_name(one, seen, opaque))
         for one in places.devices(live, vm)
         if isinstance(one, sdk.vim.vm.device.VirtualEthernetCard)
     )
@@ -61,6 +62,15 @@ def leaving(live: Live, reader: Reader, places: Places, vm: str, there: Destinat
         cards=cards,
         nets={seen.net_name(net): net for net in seen.nets},
     )
+
+
+def network_name(card: Any, seen: Scene, opaque: Mapping[str, str]) -> str:
+    """What a card's network is called; "" where that is not told. Never its key: over there it is another network's."""
+    name = network_of(card, seen)
+    port = getattr(card.backing, "port", None)
+    if port is not None and name == str(port.portgroupKey or ""):
+        return ""
+    return name or opaque.get(str(getattr(card.backing, "opaqueNetworkId", "")), "")
 
 
 def _may_leave(live: Live, cluster: str, there: Destination) -> None:

@@ -15,16 +15,19 @@ import pytest
 from backends.simulation.faults import Fault, Kind
 from backends.simulation.world import World
 from backends.vsphere import PLUGIN
+from backends.vsphere.crossing import network_name
 from backends.vsphere.options import Options
+from backends.vsphere.scene import Scene
 from backends.vsphere.simulator import ADMIN, AUDITOR, PASSWORD, VCenterSimulator
 from backends.vsphere.simulator_across import sha1
 from backends.vsphere.simulator_facts import Net
 from backends.vsphere.simulator_wire import Account, refuse
+from backends.vsphere.soap import Row
 from evac.across import Credential, Crossing
 from evac.backend import Call, Settings
 from evac.errors import NotFound, ReadOnly, Refused, Uncertain
 from evac.model import VM, MigrationKind, Phase, VMState
-from tests.wire.vsphere_site import MEMORY, small_world
+from tests.wire.vsphere_site import MEMORY, VIM, small_world
 
 SECRET = "c0rrect & <horse>"  # what XML must escape
 PATIENCE = 2.0
@@ -249,6 +252,24 @@ async def test_a_card_without_a_network_there_is_refused_by_the_names_of_both(pa
     with pytest.raises(Refused, match=r"no network nowhere \(for dvs-prod-110\)"):
         await pair.near.move_across(vm.id, mapped, given())
     assert pair.sent("RelocateVM_Task") == 0
+
+
+def test_a_network_that_cannot_be_seen_has_no_name_rather_than_its_key() -> None:
+    """By its key it would be looked up in the other vCenter, where the same key is another network."""
+    guest, net = Row(), Row()
+    net.props["name"] = "prod"
+    unseen = Scene(guest=guest, source=None, places={}, stores={}, nets={})
+    port = VIM.dvs.PortConnection(portgroupKey="dvportgroup-301", switchUuid="50 2e")
+    card = VIM.vm.device.VirtualVmxnet3(
+        backing=VIM.vm.device.VirtualEthernetCard.DistributedVirtualPortBackingInfo(port=port)
+    )
+    assert network_name(card, unseen, {}) == ""
+    seen = Scene(guest=guest, source=None, places={}, stores={}, nets={"dvportgroup-301": net})
+    assert network_name(card, seen, {}) == "prod"
+    segment = VIM.vm.device.VirtualEthernetCard.OpaqueNetworkBackingInfo(
+        opaqueNetworkId="ls-7", opaqueNetworkType="nsx.LogicalSwitch"
+    )
+    assert network_name(VIM.vm.device.VirtualVmxnet3(backing=segment), seen, {"ls-7": "seg"}) == "seg"
 
 
 async def test_what_cannot_be_found_is_certainly_not_moved(pair: Pair) -> None:
