@@ -39,6 +39,7 @@ class Witness(threading.Thread):
         super().__init__(daemon=True)
         self.place = (address, port)
         self.good: list[tuple[float, float]] = []
+        self.bad: list[float] = []
         self.done = threading.Event()
 
     def run(self) -> None:
@@ -49,12 +50,18 @@ class Witness(threading.Thread):
                 sent = time.monotonic()
                 if knock.connect_ex(self.place) == 0:
                     self.good.append((sent, time.monotonic()))
+                else:
+                    self.bad.append(sent)
 
     def longest(self) -> tuple[float, float]:
-        """The longest silence: at least, and at most."""
+        """The longest silence: at least, from the first knock in vain to the last; and at most, between two answers.
+
+        A pause of this thread's own, with no knock in it, is no silence of the guest's.
+        """
         pairs = list(zip(self.good, self.good[1:], strict=False))
         before, after = max(pairs, key=lambda pair: pair[1][0] - pair[0][0])
-        return after[0] - before[1] - 2 * (STEP + 0.02), after[1] - before[0]
+        vain = [sent for sent in self.bad if before[0] < sent < after[1]]
+        return (vain[-1] - vain[0] if vain else 0.0), after[1] - before[0]
 
 
 async def until(what: object, words: str) -> None:
