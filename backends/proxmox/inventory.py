@@ -155,7 +155,8 @@ class Poll:
         for vmid in gone:
             del memory.nouns[vmid]
         memory.guests = now
-        self._load = _loads(memory.nouns.values())
+        if differ or not same:  # what was learnt of a config changes no node's load
+            self._load = _loads(memory.nouns.values())
         return changed, [str(vmid) for vmid in gone], others
 
     def _renewed(self, now: Mapping[int, Resource], due: Iterable[int]) -> list[VM]:
