@@ -25,6 +25,7 @@ from evac.backend import Call, Settings
 from evac.errors import BackendError, NotFound, ReadOnly, Refused, Unreachable
 from evac.model import HostState, Inventory, Phase, VMState
 from tests.contract.changes import CHANGES, PROTOCOLS
+from tests.contract.cluster import Cluster
 
 pytestmark = pytest.mark.usefixtures("running_kvm")
 
@@ -257,7 +258,7 @@ async def test_read_only_stops_every_change_before_libvirt_is_called(
     able = {one.action: one for one in await backend.capabilities()}
     for name, change in CHANGES.items():
         if not isinstance(backend, PROTOCOLS[name]):
-            assert name in {"confirm_move", "revert_move", "reset_state", "move_storage", "answer"}
+            assert name in Cluster.cannot | {"confirm_move", "revert_move", "reset_state"}
             continue
         with pytest.raises(ReadOnly):
             await change(backend, WEB1, "kvm01", "kvm02")
