@@ -143,12 +143,9 @@ class Session:
                 raise words.status(reply.status, self.cluster, "a read")
             for piece in reply:
                 decoder.feed(piece)
-                for row in decoder.rows:
-                    if row.missing:
-                        _refuse_if_lost(row)
-                    yield row
-                decoder.rows.clear()
+                yield from _taken(decoder)
         decoder.close()
+        yield from _taken(decoder)
         fields.update(decoder.fields)
 
     def raw(self, live: Live, message: bytes, kind: str) -> Any:
@@ -222,6 +219,15 @@ class Session:
             pass  # the server ends it after half an hour
         finally:
             self.wire.close()
+
+
+def _taken(decoder: Decoder) -> Iterator[Row]:
+    """The objects that are whole."""
+    for row in decoder.rows:
+        if row.missing:
+            _refuse_if_lost(row)
+        yield row
+    decoder.rows.clear()
 
 
 def _refuse_if_lost(row: Row) -> None:

@@ -1,15 +1,17 @@
 """Answers of the property collector, decoded while they arrive: RetrievePropertiesEx and WaitForUpdatesEx.
 
-pyvmomi's own decoder builds an object for every element, in Python: that is its cost. Here expat calls us for the ends
-of elements, a simple value is a string, and only what is nested becomes a `Node`. The order of elements is not relied
-upon, nor the names of prefixes. A document type, which SOAP forbids (SOAP 1.1, section 3), ends the decoding: with it
-go all tricks with entities.
+pyvmomi's own decoder builds an object for every element, in Python: that is its cost. Here expat hands the elements to
+the standard library's tree builder, both of them C, and Python looks at whole objects only, which are taken out of the
+tree as soon as another element has begun after them. A simple value is a string, and only what is nested becomes a
+`Node`. The order of elements is not relied upon, nor the names of prefixes. A document type, which SOAP forbids (SOAP
+1.1, section 3), ends the decoding: with it go all tricks with entities.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
 DEEPEST = 64
@@ -38,40 +40,45 @@ class Fault(Exception):
         """Its simple properties, such as "name" of an InvalidProperty, "privilegeId" of a NoPermission."""
 
 
-class Node(list["tuple[str, str | Node]"]):
-    """A nested value: its elements in order, by local name, and the type the sender says it has."""
+class Node:
+    """A nested value: an element that has others in it, or that says all by its type."""
 
-    __slots__ = ("type",)
+    __slots__ = ("_at",)
 
-    def __init__(self, type_: str = "") -> None:
-        super().__init__()
-        self.type = type_
+    def __init__(self, at: Element | None = None) -> None:
+        self._at = Element("") if at is None else at
+
+    @property
+    def type(self) -> str:
+        """What a reference is of, else the type the sender says it has; "" when it says none."""
+        return _type_of(self._at)
 
     def text(self, name: str) -> str:
         """The first simple value of that name; "" when there is none."""
-        return next((value for key, value in self if key == name and isinstance(value, str)), "")
+        first = self._at.find(name)
+        if first is None or not _nested(first):
+            return "" if first is None else first.text or ""
+        return next(iter(self.texts(name)), "")
 
     def node(self, name: str) -> Node | None:
         """The first nested value of that name."""
-        return next((value for key, value in self if key == name and isinstance(value, Node)), None)
+        return next((Node(one) for one in self._at if one.tag == name and _nested(one)), None)
 
     def nodes(self, *names: str) -> list[Node]:
         """Every nested value of these names, or of any where none is given."""
-        return [value for key, value in self if isinstance(value, Node) and (not names or key in names)]
+        return [Node(one) for one in self._at if (not names or one.tag in names) and _nested(one)]
 
     def texts(self, *names: str) -> list[str]:
         """Every simple value of these names, or of any."""
-        return [value for key, value in self if isinstance(value, str) and (not names or key in names)]
+        return [one.text or "" for one in self._at if (not names or one.tag in names) and not _nested(one)]
 
     def deep(self, name: str) -> list[str]:
         """Every simple value of that name, at any depth."""
-        found: list[str] = []
-        for key, value in self:
-            if isinstance(value, Node):
-                found += value.deep(name)
-            elif key == name:
-                found.append(value)
-        return found
+        return [one.text or "" for one in self._at.iter(name) if one is not self._at and not _nested(one)]
+
+    def simple(self) -> dict[str, str]:
+        """Its simple values by name; of one name the last."""
+        return {one.tag: one.text or "" for one in self._at if not _nested(one)}
 
 
 class Row:
@@ -99,29 +106,23 @@ class Row:
         return value if isinstance(value, Node) else Node()
 
 
-Start = Callable[[str, dict[str, str]], None]
-End = Callable[[str], None]
-
-
 class Decoder:
-    """Feed it the answer's bytes; `rows` fill up while it goes on, and may be taken out."""
+    """Feed it the answer's bytes; `rows` fill up while it goes on, and may be taken out. The last come with `close`."""
 
     def __init__(self) -> None:
         self.rows: list[Row] = []
         self.fields: dict[str, str] = {}
         """token, version, truncated."""
-        self.parser = expat.ParserCreate()
-        self.parser.buffer_text = True
-        self.parser.StartDoctypeDeclHandler = _no_doctype
-        self.texts: list[str] = []
-        self.parser.CharacterDataHandler = self.texts.append
-        self._depth = 0
-        self._prefixed = False
+        self._root: Element | None = None
         self._method = ""
-        self._fault: Node | None = None
-        self._tree = _tree_builder(self)
-        self._row = _row_reader(self, self._tree)
-        self.switch(self._start, self._end)
+        self._fault: Element | None = None
+        self._builder = TreeBuilder()
+        self._parser = expat.ParserCreate()
+        self._parser.buffer_text = True
+        self._parser.StartDoctypeDeclHandler = _no_doctype
+        self._parser.StartElementHandler = self._begin
+        self._parser.EndElementHandler = self._builder.end
+        self._parser.CharacterDataHandler = self._builder.data
 
     def feed(self, piece: bytes) -> None:
         """More of the answer.
@@ -144,161 +145,98 @@ class Decoder:
         if not self._method.endswith("Response"):
             raise Garbage(f"no answer to a call but a {self._method or 'document of another kind'}")
 
-    def switch(self, start: Start, end: End) -> None:
-        """Who hears of the next elements, by their local names."""
-        if self._prefixed:  # nobody has been seen to send such, so it may take longer
-            plain_start, plain_end = start, end
-            start = lambda tag, attributes: plain_start(_local(tag), attributes)  # noqa: E731
-            end = lambda tag: plain_end(_local(tag))  # noqa: E731
-        self.parser.StartElementHandler, self.parser.EndElementHandler = start, end
-
-    def outside(self) -> None:
-        """An object is over."""
-        self._depth -= 1
-        self._prefixed = False
-        self.switch(self._start, self._end)
+    def _begin(self, tag: str, attributes: dict[str, str]) -> None:
+        """The first element; all others go to the builder without us."""
+        self._root = self._builder.start(tag, attributes)
+        self._parser.StartElementHandler = self._builder.start
 
     def _parse(self, piece: bytes, *, last: bool) -> None:
         try:
-            self.parser.Parse(piece, last)
+            self._parser.Parse(piece, last)
         except (expat.ExpatError, ValueError, LookupError) as error:
             raise Garbage(f"no whole XML ({error})") from error
+        if self._root is not None:
+            self._take(self._root, 1, whole=last)
 
-    def _start(self, tag: str, attributes: dict[str, str]) -> None:
-        local = _local(tag)
-        self._depth += 1
-        self.texts.clear()
-        if self._depth == 3:  # Envelope, Body, and what is in it
+    def _take(self, at: Element, depth: int, *, whole: bool) -> None:
+        """What has come of an element. Where it is not known to be whole, its last element may still grow."""
+        local = _local(at.tag)
+        if depth == 3:  # Envelope, Body, and what is in it
             self._method = local
-        if local in ROWS:
-            self._prefixed = ":" in tag
-            self.switch(*self._row)
-        elif self._depth == 3 and local == "Fault":
-            self._prefixed = True
-            self._tree(attributes, self._end_of_fault)
-
-    def _end(self, tag: str) -> None:
-        self._depth -= 1
-        local = _local(tag)
-        if local in FIELDS:
-            self.fields[local] = "".join(self.texts)
-        self.texts.clear()
-
-    def _end_of_fault(self, node: Node) -> None:
-        self._fault = node
-        self.outside()
-
-
-Tree = Callable[[dict[str, str], Callable[[Node], None]], Start]
-"""Begins a tree, and gives back who hears of its first element."""
-
-
-class _At:
-    """Where in an object we are."""
-
-    __slots__ = ("attributes", "name", "row", "value", "within")
-
-    def __init__(self) -> None:
-        self.row = Row()
-        self.name = ""
-        self.value: str | Node = ""
-        self.within = ""
-        """"val" or "missingSet" while in one that may turn out to be nested."""
-        self.attributes: dict[str, str] = {}
-
-
-def _row_start(decoder: Decoder, at: _At, tree: Tree, done: Callable[[Node], None]) -> Start:
-    """What hears of the starts of elements in an object. A closure, as its likes: this is where the time goes."""
-    clear = decoder.texts.clear
-
-    def start(tag: str, found: dict[str, str]) -> None:
-        clear()
-        if at.within:  # so what was begun is no simple value
-            tree(at.attributes, done)(tag, found)
-        elif tag == "val" or tag == "missingSet":  # noqa: PLR1714 - this is run for every element
-            at.within, at.attributes = tag, found
-        elif found and tag == "obj":
-            at.row.type = _type_of(found)
-
-    return start
-
-
-def _row_end(decoder: Decoder, at: _At) -> End:
-    """What hears of the ends of elements in an object."""
-    texts, clear, rows, intern = decoder.texts, decoder.texts.clear, decoder.rows, sys.intern
-
-    def end(tag: str) -> None:
-        if tag == "val":
-            at.value, at.within = texts[0] if len(texts) == 1 else "".join(texts), ""
-        elif tag == "name":
-            at.name = intern(texts[0]) if len(texts) == 1 else "".join(texts)
-        elif tag in PAIRS:
-            at.row.props[at.name] = at.value
-            at.value = ""
-        elif tag == "obj":
-            at.row.id = "".join(texts)
-        elif tag == "kind":
-            at.row.kind = "".join(texts)
-        elif tag == "missingSet":
-            at.within = ""
-        elif tag in ROWS:
-            rows.append(at.row)
-            at.row, at.value = Row(), ""
-            decoder.outside()
-        clear()
-
-    return end
-
-
-def _row_reader(decoder: Decoder, tree: Tree) -> tuple[Start, End]:
-    at = _At()
-
-    def nested(node: Node) -> None:
-        if at.within == "val":
-            at.value = node
-        else:
-            at.row.missing[node.text("path")] = _fault_type(node.node("fault"))
-        at.within = ""
-        decoder.switch(start, end)
-
-    start, end = _row_start(decoder, at, tree, nested), _row_end(decoder, at)
-    return start, end
-
-
-def _tree_builder(decoder: Decoder) -> Tree:
-    """What hears of the elements of a nested value, from after its start until its end."""
-    texts, clear = decoder.texts, decoder.texts.clear
-    stack: list[tuple[str, Node]] = []
-    done: Callable[[Node], None] = _forget
-
-    def begin(attributes: dict[str, str], then: Callable[[Node], None]) -> Start:
-        nonlocal done
-        done = then
-        stack.append(("", Node(_type_of(attributes))))
-        decoder.switch(start, end)
-        return start
-
-    def start(tag: str, attributes: dict[str, str]) -> None:
-        if len(stack) > DEEPEST:
+        if local in ROWS or (depth == 3 and local == "Fault"):
+            self._thing(at, local, whole=whole)
+            return
+        if whole and local in FIELDS:
+            self.fields[local] = at.text or ""
+        if depth > DEEPEST:
             raise Garbage(f"nested more than {DEEPEST} deep")
-        clear()
-        stack.append((tag, Node(_type_of(attributes) if attributes else "")))
+        last = len(at) - 1
+        for number, one in enumerate(at):
+            self._take(one, depth + 1, whole=whole or number < last)
+        del at[: last + whole]
 
-    def end(tag: str) -> None:
-        del tag
-        name, node = stack.pop()
-        if stack:
-            # An empty element may say all by its type: <fault xsi:type="RequestCanceled"/>.
-            stack[-1][1].append((name, node if node or (node.type and not texts) else "".join(texts)))
-            clear()
+    def _thing(self, at: Element, local: str, *, whole: bool) -> None:
+        """An object, or a soap:Fault."""
+        if not whole:
+            _grown(at)
+            return
+        if ":" in at.tag or local == "Fault":  # nobody has been seen to send such objects
+            for one in at.iter():
+                one.tag = _local(one.tag)
+        if local == "Fault":
+            self._fault = at
         else:
-            done(node)
-
-    return begin
+            self.rows.append(_row(at))
 
 
-def _forget(_: Node) -> None:
-    """Nothing asked for it."""
+def _row(at: Element) -> Row:
+    row = Row()
+    props = row.props
+    for part in at:
+        tag = part.tag
+        if tag in PAIRS:
+            value = part.find("val")
+            props[part.findtext("name", "")] = "" if value is None else _value(value)
+        elif tag == "obj":
+            row.id, row.type = part.text or "", _type_of(part)
+        elif tag == "kind":
+            row.kind = part.text or ""
+        elif tag == "missingSet" and len(part):
+            lacking = Node(part)
+            row.missing[lacking.text("path")] = _fault_type(lacking.node("fault"))
+    return row
+
+
+def _value(at: Element) -> str | Node:
+    """A property's value."""
+    if not len(at):
+        return at.text or ""
+    if len([*at.iter()]) > DEEPEST:
+        _measure(at)
+    return Node(at)
+
+
+def _nested(at: Element) -> bool:
+    """Also an empty element may say all by its type: <fault xsi:type="RequestCanceled"/>."""
+    return len(at) > 0 or (not at.text and bool(_type_of(at)))
+
+
+def _measure(at: Element) -> None:
+    """Refuse what is nested too deep, whole as it is."""
+    level = [at]
+    for _ in range(DEEPEST):
+        level = [below for one in level for below in one]
+    if level:
+        raise Garbage(f"nested more than {DEEPEST} deep")
+
+
+def _grown(at: Element) -> None:
+    """Refuse what is nested too deep while it still grows, at its last element."""
+    for _ in range(DEEPEST):
+        if not len(at):
+            return
+        at = at[-1]
+    raise Garbage(f"nested more than {DEEPEST} deep")
 
 
 def _local(tag: str) -> str:
@@ -309,15 +247,12 @@ def _no_doctype(*_: object) -> None:
     raise Garbage("XML with a document type, which SOAP forbids")
 
 
-def _type_of(attributes: Mapping[str, str]) -> str:
+def _type_of(at: Element) -> str:
     """What a reference is of ("VirtualMachine"), else what a value says it is."""
-    if not attributes:
-        return ""
-    own = attributes.get("type")
-    if own is not None:
-        return sys.intern(own)
-    said = next((value for key, value in attributes.items() if key.endswith(":type")), "")
-    return sys.intern(said.rpartition(":")[2])
+    own = at.get("type")
+    if own is None:
+        own = next((said.rpartition(":")[2] for key, said in at.items() if key.endswith(":type")), "")
+    return sys.intern(own)
 
 
 def _fault_type(fault: Node | None) -> str:
@@ -328,12 +263,12 @@ def _fault_type(fault: Node | None) -> str:
     return "unknown"
 
 
-def fault_of(fault: Node) -> Fault:
+def fault_of(at: Element) -> Fault:
     """A soap:Fault's kind and text."""
+    fault = Node(at)
     kind, said = "", Node()
-    for name, value in fault.node("detail") or ():
-        said = value if isinstance(value, Node) else Node()
-        kind = said.type or name.removesuffix("Fault")
-    return Fault(
-        kind, fault.text("faultstring"), {key: value for key, value in said if isinstance(value, str)}
-    )
+    detail = at.find("detail")
+    for one in () if detail is None else detail:
+        said = Node(one)
+        kind = said.type or one.tag.removesuffix("Fault")
+    return Fault(kind, fault.text("faultstring"), said.simple())

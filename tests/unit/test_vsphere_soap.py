@@ -173,6 +173,24 @@ def test_a_value_nested_without_end_is_garbage() -> None:
         decode(answer(f"<objects><obj type='VirtualMachine'>vm-1</obj>{prop('x', deep)}</objects>"))
 
 
+def test_a_value_nested_too_deep_is_refused_before_it_ends() -> None:
+    decoder = Decoder()
+    begun = f"<objects><obj type='VirtualMachine'>vm-1</obj><propSet><name>x</name><val>{'<a>' * 500}"
+    with pytest.raises(Garbage, match="deep"):
+        decoder.feed(answer(begun).partition(b"</returnval>")[0])
+
+
+def test_objects_come_while_the_answer_arrives_and_only_once() -> None:
+    decoder = Decoder()
+    begun, end, rest = answer(VM * 3).rpartition(b"</objects>")
+    decoder.feed(begun)
+    assert len(decoder.rows) == 2
+    decoder.rows.clear()
+    decoder.feed(end + rest)
+    decoder.close()
+    assert [row.text("name") for row in decoder.rows] == ["ä <b>"]
+
+
 def post(message: bytes, action: str) -> tuple[int, bytes]:
     raise AssertionError((message, action))
 
