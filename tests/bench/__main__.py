@@ -16,7 +16,6 @@ BENCHES: dict[str, tuple[list[str], list[str]]] = {
     "console": ([], ["--quick"]),
     "poll": ([], ["2000"]),
     "proxmox": ([], ["2000"]),
-    "platforms": ([], ["--vms", "1000"]),
     "heatmap": ([], ["--quick"]),
     "pgs": ([], ["--quick"]),
     "drain": (["--runs", "3"], ["--runs", "1", "--vms", "200"]),
