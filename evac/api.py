@@ -13,9 +13,10 @@ from msgspec import Struct
 from evac.actions import Action
 from evac.jobs import Actor, Event, Job, Limits, Order, QueueState
 from evac.model import VM, ClusterState, Host, Migration, Noun, Problem
-from evac.placing import Datastore, MoveCheck
+from evac.placing import Affinity, Datastore, MoveCheck
 from evac.probe import Probe
 from evac.storage import OSD, Pool, Storage
+from evac.window.nouns import KnownPlan, LedgerEntry, Window
 
 API = "v1"
 
@@ -59,6 +60,10 @@ class Delta(Noun, frozen=True, kw_only=True):
     osds: tuple[OSD, ...] = ()
     probes: tuple[Probe, ...] = ()
     datastores: tuple[Datastore, ...] = ()
+    affinities: tuple[Affinity, ...] = ()
+    windows: tuple[Window, ...] = ()
+    plans: tuple[KnownPlan, ...] = ()
+    ledger: tuple[LedgerEntry, ...] = ()
     queue: QueueState | None = None
     gone: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
     """Table name → keys that no longer exist."""
@@ -66,7 +71,7 @@ class Delta(Noun, frozen=True, kw_only=True):
 
 TABLES = (
     "clusters", "hosts", "vms", "migrations", "orders", "jobs", "events", "storages", "pools", "osds", "probes",
-    "datastores",
+    "datastores", "affinities", "windows", "plans", "ledger",
 )  # fmt: skip
 
 

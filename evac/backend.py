@@ -22,8 +22,9 @@ from typing import Any, Protocol, runtime_checkable
 from msgspec import Struct
 
 from evac.across import Credential, Crossing, Destination
-from evac.model import Capability, Finding, Host, Inventory, MoveCheck, Sighting, TaskRecord
+from evac.model import Capability, Finding, Host, Inventory, MoveCheck, Sighting, Switch, TaskRecord
 from evac.storage import PG, StopVerdict
+from evac.window.nouns import HostFacts
 
 
 class Call(Struct, frozen=True, kw_only=True):
@@ -281,6 +282,28 @@ class JudgesStop(Protocol):
 
     async def may_stop(self, host: str) -> StopVerdict:
         """A fresh look, never from a cache. Raises NotFound for a host that is not in the CRUSH map."""
+        ...
+
+
+@runtime_checkable
+class TellsOfHosts(Protocol):
+    """Can say of a host itself what its platform knows: when it was booted, which kernel or build it runs."""
+
+    async def host_facts(self, host: str) -> HostFacts:
+        """A fresh look. Raises NotFound for a host that the cluster does not know."""
+        ...
+
+
+@runtime_checkable
+class HasSwitches(Protocol):
+    """The platform has balancers, HA or backup jobs that would work against a window, and they can be turned."""
+
+    async def switches(self) -> Sequence[Switch]:
+        """All of them as they stand now. A fresh look."""
+        ...
+
+    async def turn(self, switch: str, was: str, to: str) -> Receipt:
+        """`switch` is a Switch.id. Raises Refused when its value is not `was` any more."""
         ...
 
 

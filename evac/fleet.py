@@ -11,22 +11,44 @@ import secrets
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypedDict, Unpack, cast
 
 import msgspec
 
 from evac.api import TABLES, Delta
 from evac.jobs import Event, Job, Order, QueueState
 from evac.model import VM, ClusterState, Host, Inventory, Migration, Noun
-from evac.placing import Datastore
+from evac.placing import Affinity, Datastore
 from evac.probe import Probe
 from evac.storage import OSD, Pool, Storage
+from evac.window.nouns import KnownPlan, LedgerEntry, Window
 
 TOMBSTONES = 50_000
 """Deleted keys remembered. A console that was away for longer than these reach back gets a full snapshot."""
 
 EVENTS_KEPT = 2_000
 """Older events stay in the journal's audit record; the fleet is for looking at."""
+
+
+class Rows(TypedDict, total=False):
+    """New rows of any table; the names are those of `evac.api.TABLES`."""
+
+    clusters: Iterable[ClusterState]
+    hosts: Iterable[Host]
+    vms: Iterable[VM]
+    migrations: Iterable[Migration]
+    orders: Iterable[Order]
+    jobs: Iterable[Job]
+    events: Iterable[Event]
+    storages: Iterable[Storage]
+    pools: Iterable[Pool]
+    osds: Iterable[OSD]
+    probes: Iterable[Probe]
+    datastores: Iterable[Datastore]
+    affinities: Iterable[Affinity]
+    windows: Iterable[Window]
+    plans: Iterable[KnownPlan]
+    ledger: Iterable[LedgerEntry]
 
 
 class Fleet:
@@ -122,30 +144,18 @@ class Fleet:
     def publish(
         self,
         *,
-        clusters: Iterable[ClusterState] = (),
-        hosts: Iterable[Host] = (),
-        vms: Iterable[VM] = (),
-        migrations: Iterable[Migration] = (),
-        orders: Iterable[Order] = (),
-        jobs: Iterable[Job] = (),
-        events: Iterable[Event] = (),
-        storages: Iterable[Storage] = (),
-        pools: Iterable[Pool] = (),
-        osds: Iterable[OSD] = (),
-        probes: Iterable[Probe] = (),
-        datastores: Iterable[Datastore] = (),
         queue: QueueState | None = None,
         gone: Mapping[str, Iterable[str]] | None = None,
+        **tables: Unpack[Rows],
     ) -> int:
         """Store rows; those equal to what is held change nothing. Returns the revision afterwards."""
         rev = self.rev + 1
         moved = False
-        given = (
-            clusters, hosts, vms, migrations, orders, jobs, events, storages, pools, osds, probes, datastores,
-        )  # fmt: skip
-        for table, rows in zip(TABLES, given, strict=True):
-            for row in rows:
+        given = cast("dict[str, Iterable[Noun]]", tables)
+        for table in TABLES:
+            for row in given.pop(table, ()):
                 moved = self._put(table, row, rev) or moved
+        assert not given, f"no such table: {', '.join(given)}"
         for table, keys in (gone or {}).items():
             for key in keys:
                 moved = self._drop(table, key, rev) or moved
@@ -186,6 +196,7 @@ class Fleet:
         gone["storages"] = self._missing("storages", cluster, {row.key for row in storages})
         gone["pools"] = self._missing("pools", cluster, {pool.key for pool in inventory.pools})
         gone["datastores"] = self._missing("datastores", cluster, {row.key for row in inventory.datastores})
+        gone["affinities"] = self._missing("affinities", cluster, {row.key for row in inventory.affinities})
         osds, gone["osds"] = self._changed_osds(cluster, inventory.osds)
         self.publish(
             clusters=(state,),
@@ -196,6 +207,7 @@ class Fleet:
             pools=inventory.pools,
             osds=osds,
             datastores=inventory.datastores,
+            affinities=inventory.affinities,
             gone=gone,
         )
 

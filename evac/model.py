@@ -12,12 +12,14 @@ from __future__ import annotations
 from enum import StrEnum
 
 from evac.noun import Finding, Noun
-from evac.placing import Choice, Datastore, MoveCheck, Outlook, Question
+from evac.placing import Affinity, AffinityKind, Choice, Datastore, MoveCheck, Outlook, Question, Switch
 from evac.storage import OSD, Pool, Storage
 
 __all__ = [
     "ACTIVE_PHASES",
     "VM",
+    "Affinity",
+    "AffinityKind",
     "Capability",
     "Choice",
     "ClusterState",
@@ -36,6 +38,7 @@ __all__ = [
     "Progress",
     "Question",
     "Sighting",
+    "Switch",
     "TaskRecord",
     "VMState",
 ]
@@ -174,6 +177,16 @@ class VM(Noun, frozen=True, kw_only=True):
     local_disk: bool | None = None
     """True: its disk lies on the host, so a live migration must copy it. None: not told."""
     tags: tuple[str, ...] = ()
+    macs: tuple[str, ...] = ()
+    """Addresses of its network cards, lower case with colons, where the inventory tells them."""
+    machine_id: str = ""
+    """What its firmware calls it (SMBIOS or BIOS UUID), lower case; clones may share it. "": not told."""
+    devices: tuple[str, ...] = ()
+    """Devices of its host that were handed to it, in the platform's words: no such VM moves while it runs."""
+    media: tuple[str, ...] = ()
+    """CD or floppy images in its drives."""
+    snapshots: int | None = None
+    """None: not told."""
     locked: bool = False
     container: bool = False
     """True: a system container, which moves with a restart only."""
@@ -270,6 +283,7 @@ class Inventory(Noun, frozen=True, kw_only=True):
     pools: tuple[Pool, ...] = ()
     osds: tuple[OSD, ...] = ()
     datastores: tuple[Datastore, ...] = ()
+    affinities: tuple[Affinity, ...] = ()
     problems: tuple[Problem, ...] = ()
     """Parts that could not be read, or data that makes no sense; the rest is good."""
     mark: str = ""

@@ -55,6 +55,61 @@ class Datastore(Noun, frozen=True, kw_only=True):
         return f"{self.cluster}/{self.id}"
 
 
+class AffinityKind(StrEnum):
+    """What a rule says of where VMs may run."""
+
+    TOGETHER = "together"
+    """All on one host."""
+    APART = "apart"
+    """No two on one host."""
+    PINNED = "pinned"
+    """On `hosts` only."""
+    KEPT_OFF = "kept off"
+    """On any but `hosts`."""
+
+
+class Affinity(Noun, frozen=True, kw_only=True):
+    """A rule of the platform about where VMs run: Nova's server group, vSphere's DRS rule, Proxmox VE's HA rule."""
+
+    cluster: str
+    id: str
+    name: str
+    kind: AffinityKind
+    strict: bool = True
+    """False: the platform breaks it when it must ("soft", "should")."""
+    vms: tuple[str, ...] = ()
+    """VM.id"""
+    hosts: tuple[str, ...] = ()
+    """Host.id; only of PINNED and KEPT_OFF."""
+
+    @property
+    def key(self) -> str:
+        """(cluster, id) as one string."""
+        return f"{self.cluster}/{self.id}"
+
+
+class Switch(Noun, frozen=True, kw_only=True):
+    """Something of a platform that works against a maintenance window while it is on: a balancer, a backup job."""
+
+    cluster: str
+    id: str
+    name: str
+    """"DRS of cluster compute-1", "backup job nightly"."""
+    kind: str
+    """"balancer", "ha" or "backup"."""
+    value: str
+    """As it stands now, in the platform's word: "fullyAutomated", "enabled"."""
+    calm: str
+    """The value that it has during a window."""
+    why: str = ""
+    """What it would do otherwise, in one line."""
+
+    @property
+    def key(self) -> str:
+        """(cluster, id) as one string."""
+        return f"{self.cluster}/{self.id}"
+
+
 class Choice(Noun, frozen=True, kw_only=True):
     """One of the answers a platform offers."""
 

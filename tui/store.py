@@ -12,10 +12,11 @@ from evac.api import TABLES, Delta, Hello
 from evac.hyperconverged import bare
 from evac.jobs import Event, Job, Order, QueueState
 from evac.model import VM, ClusterState, Host, Migration, Problem
-from evac.placing import Datastore
+from evac.placing import Affinity, Datastore
 from evac.probe import Probe
 from evac.storage import OSD, Pool, Storage
 from evac.stuck import Stuck, busy, stuck
+from evac.window.nouns import KnownPlan, LedgerEntry, Window
 
 Changes = dict[str, set[str]]
 """Table → keys that were put or dropped."""
@@ -46,6 +47,10 @@ class Store:
         self.osds: dict[str, OSD] = {}
         self.probes: dict[str, Probe] = {}
         self.datastores: dict[str, Datastore] = {}
+        self.affinities: dict[str, Affinity] = {}
+        self.windows: dict[str, Window] = {}
+        self.plans: dict[str, KnownPlan] = {}
+        self.ledger: dict[str, LedgerEntry] = {}
         self.queue = QueueState()
         self._busy: set[str] = set()
         self._vms_on: dict[str, set[str]] = {}

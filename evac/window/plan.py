@@ -1,0 +1,163 @@
+"""A plan as data: what a window would do, host by host. It is a file that people review, and is run by its hash.
+
+Nothing here does anything. Times are Unix seconds (UTC), durations seconds, memory bytes.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from evac.model import Outlook
+
+FORMAT = 1
+"""Of the plan file. A higher one is not read."""
+
+
+class _Part(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """A plan's part. A misspelt key of a file that was edited by hand is an error."""
+
+
+class Way(StrEnum):
+    """How a VM leaves a host."""
+
+    LIVE = "live"
+    COLD = "cold"
+    """It is stopped, and stays so."""
+    RESTART = "restart"
+    """It runs, and is stopped, moved and started again (containers)."""
+
+
+class Fate(StrEnum):
+    """What becomes of a VM that cannot be moved, as a person decides."""
+
+    UNDECIDED = ""
+    """The window does not begin."""
+    LEAVE = "leave"
+    """It stays where it is, as it is: it goes down with the host, or does not need to go."""
+    STOP = "stop"
+    """Shut down before the host goes, started again when it is back."""
+    HOLD = "hold"
+    """The window stops at this host until somebody has moved it."""
+
+
+class Refill(StrEnum):
+    """What becomes of the VMs that were moved, when their host is back."""
+
+    RESTORE = "restore"
+    """Each goes back where it was."""
+    LEAVE = "leave"
+    """They stay where they are."""
+
+
+class Policy(_Part, frozen=True, kw_only=True):
+    """What holds for the whole window."""
+
+    refill: Refill = Refill.RESTORE
+    keep_free: Annotated[float, Meta(ge=0, lt=1)] = 0.1
+    """Share of each target's memory that no plan fills."""
+    max_unavailable: Annotated[int, Meta(ge=1, le=64)] = 1
+    """Hosts that may be out at the same time."""
+    fates: Fate = Fate.UNDECIDED
+    """For VMs that cannot be moved and that have no decision of their own."""
+    hook: tuple[str, ...] = ()
+    """Words of the command that changes and restarts a host, run on it over SSH; (): a person does it and says so."""
+    hook_timeout: Annotated[float, Meta(ge=1)] = 3600.0
+    back_within: Annotated[float, Meta(ge=1)] = 1800.0
+    """After so long the window says that the host should be back. It goes on waiting."""
+    kernel: str = ""
+    """What `uname -r` must say afterwards; "new": another than before; "": anything."""
+    ready_passes: Annotated[int, Meta(ge=1)] = 3
+    """Times in a row that every check of readiness must pass."""
+    ready_every: Annotated[float, Meta(ge=0.1)] = 10.0
+    clock_within: Annotated[float, Meta(gt=0)] = 1.0
+    """By how much a host's clock may differ from this machine's."""
+    noout: bool = True
+    """Keep the host's OSDs in while they are down."""
+    switches: bool = True
+    """Turn the platform's own balancers and backups to calm for the length of the window, where evac can."""
+    approvals: Annotated[int, Meta(ge=0, le=9)] = 0
+    """Other people who must have approved the plan's hash before it may run; the config may ask for more."""
+
+
+class PlannedMove(_Part, frozen=True, kw_only=True):
+    """One VM that goes."""
+
+    vm: str
+    """VM.id"""
+    name: str
+    way: Way
+    to: str = ""
+    """Host.id; "": the platform's choice, where no host could be told."""
+    memory: int = 0
+    p50: float = 0.0
+    """Seconds that half of such moves needed at most."""
+    p90: float = 0.0
+    guess: bool = True
+    """There is no history to tell it from."""
+    outlook: Outlook = Outlook.UNKNOWN
+    """What the checks said when the plan was made."""
+    why: str = ""
+    """Their reason, where it is not OK."""
+
+
+class PlannedStay(_Part, frozen=True, kw_only=True):
+    """One VM that does not."""
+
+    vm: str
+    name: str
+    why: str
+    fix: str = ""
+    fate: Fate = Fate.UNDECIDED
+    harmless: bool = False
+    """It is no guest that has to go (a template): nothing to decide."""
+
+
+class StorageHost(_Part, frozen=True, kw_only=True):
+    """The same machine as a storage cluster knows it."""
+
+    cluster: str
+    host: str
+    """CRUSH name"""
+    osds: tuple[int, ...] = ()
+
+
+class PlannedHost(_Part, frozen=True, kw_only=True):
+    """One host, in its place in the order."""
+
+    cluster: str
+    host: str
+    """Host.id"""
+    name: str
+    uuid: str = ""
+    storage: tuple[StorageHost, ...] = ()
+    moves: tuple[PlannedMove, ...] = ()
+    """In the order in which they begin."""
+    stays: tuple[PlannedStay, ...] = ()
+    p50: float = 0.0
+    """Seconds to empty it, by the queue's limits."""
+    p90: float = 0.0
+    guess: bool = True
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """(cluster, id) as one string."""
+        return f"{self.cluster}/{self.host}"
+
+
+class WindowPlan(_Part, frozen=True, kw_only=True):
+    """A whole window. Its hash covers every field but `made`, `by` and the figures that are no decision."""
+
+    format: int = FORMAT
+    title: str
+    ticket: str = ""
+    starts: float | None = None
+    """When the window opens and must be over; None: no limit."""
+    ends: float | None = None
+    policy: Policy = Policy()
+    hosts: tuple[PlannedHost, ...]
+    made: float = 0.0
+    by: str = ""
