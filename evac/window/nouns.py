@@ -97,6 +97,8 @@ class HostFacts(Noun, frozen=True, kw_only=True):
     """Network links and bridges that are up, sorted."""
     mounts: tuple[str, ...] = ()
     """Network file systems that are mounted, sorted."""
+    datastores: tuple[str, ...] = ()
+    """Datastore.id of those that its cluster's last answer lists for it, sorted."""
     how: str = ""
     """Who told: "ssh", "Proxmox VE"."""
     at: float = 0.0
