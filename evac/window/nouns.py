@@ -60,6 +60,18 @@ class StepState(StrEnum):
         return self in (StepState.DONE, StepState.SKIPPED)
 
 
+class Wait(Noun, frozen=True, kw_only=True):
+    """A stretch in which a step did not go on."""
+
+    state: StepState
+    """HELD, NEEDS_YOU or UNKNOWN."""
+    since: float
+    until: float | None = None
+    """None while it lasts."""
+    why: str = ""
+    """The last reason it gave."""
+
+
 class Step(Noun, frozen=True, kw_only=True):
     """One step of one host."""
 
@@ -78,6 +90,10 @@ class Step(Noun, frozen=True, kw_only=True):
     needed: int = 0
     skipped_by: str = ""
     skipped_why: str = ""
+    waits: tuple[Wait, ...] = ()
+    """In time order, for the report; `evac.window.waits.noted` keeps them."""
+    waits_dropped: int = 0
+    """Older ones that are no longer in `waits`."""
 
 
 class HostFacts(Noun, frozen=True, kw_only=True):
