@@ -1,0 +1,72 @@
+"""All rules over one VM and one target."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from evac.model import VM, Host, MoveCheck, Outlook
+from evac.rules import capacity, places, standing
+from evac.rules.context import Case, RuleContext, case_of
+from evac.rules.said import Said
+from evac.window.plan import Way
+
+VMRule = Callable[[Case], Iterable[Said]]
+"""Holds whatever the target."""
+TargetRule = Callable[[Case, Host], Iterable[Said]]
+
+OF_VM: Sequence[tuple[str, VMRule]] = (
+    ("question", standing.question),
+    ("locked", standing.locked),
+    ("busy", standing.busy),
+    ("source", standing.source_up),
+)
+"""Name of the rule, as filters and scripts know it, and the rule."""
+
+OF_TARGET: Sequence[tuple[str, TargetRule]] = (
+    ("host", standing.target_up),
+    ("memory", capacity.memory),
+    ("vcpus", capacity.overcommit),
+    ("affinity", places.affinity),
+)
+
+SEEN = "rules"
+"""The rule under which a target is told that no rule of evac's has anything against."""
+
+
+def judge(world: RuleContext, vm: VM, target: str, way: Way) -> list[MoveCheck]:
+    """What evac's own rules expect of moving one VM to one host (Host.id), that way. At least one check names the target.
+
+    `evac.preflight.outlook_of` gives the verdict over it.
+    """
+    return [*judge_vm(world, vm, way), *judge_target(world, vm, target, way)]
+
+
+def judge_vm(world: RuleContext, vm: VM, way: Way) -> list[MoveCheck]:
+    """What stands against moving it at all; the checks name no target."""
+    case = case_of(world, vm, way)
+    return [_check(vm, "", name, said) for name, rule in OF_VM for said in rule(case)]
+
+
+def judge_target(world: RuleContext, vm: VM, target: str, way: Way) -> list[MoveCheck]:
+    """What stands against this one target, and OK where nothing does."""
+    host = world.hosts.get(target)
+    if host is None:
+        return [_check(vm, target, "host", standing.NO_HOST)]
+    if target == world.where.get(vm.id):
+        return [_check(vm, target, "host", standing.THERE)]
+    case = case_of(world, vm, way)
+    found = [_check(vm, target, name, said) for name, rule in OF_TARGET for said in rule(case, host)]
+    return found or [MoveCheck(vm=vm.id, target=target, outlook=Outlook.OK, rule=SEEN)]
+
+
+def judge_evacuation(world: RuleContext, vm: VM, target: str, fenced: str) -> list[MoveCheck]:
+    """What evac's rules expect of rebuilding a VM of a dead host on another. `fenced`: who says that it is, and how."""
+    own = [
+        _check(vm, "", "source", said) for said in standing.source_dead(case_of(world, vm, Way.COLD), fenced)
+    ]
+    found = [check for check in judge_target(world, vm, target, Way.COLD) if check.outlook is not Outlook.OK]
+    return [*own, *(found or [MoveCheck(vm=vm.id, target=target, outlook=Outlook.OK, rule=SEEN)])]
+
+
+def _check(vm: VM, target: str, rule: str, said: Said) -> MoveCheck:
+    return MoveCheck(vm=vm.id, target=target, outlook=said.outlook, rule=rule, why=said.why, fix=said.fix)

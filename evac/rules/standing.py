@@ -1,0 +1,70 @@
+"""Rules about the hosts at both ends, and about what keeps the VM where it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from evac.model import Host, HostState
+from evac.rules.context import Case
+from evac.rules.said import Said, fail, unknown
+
+NO_HOST = unknown("the cluster knows no such host", "Choose another.")
+THERE = fail("it is there already", "Choose another.")
+
+
+def question(case: Case) -> Iterator[Said]:
+    """A VM that asks something stands still until it is answered (vSphere API, VirtualMachineQuestionInfo)."""
+    if case.vm.question is not None:
+        yield fail("it stands still until somebody answers", "Answer it: evac answer.")
+
+
+def locked(case: Case) -> Iterator[Said]:
+    """Nova answers 409 for a locked server, Proxmox VE "VM is locked (backup)"."""
+    if case.vm.locked:
+        yield fail("it is locked in the platform", "Unlock it there.")
+
+
+def busy(case: Case) -> Iterator[Said]:
+    """One task at a time: Nova's task_state, Proxmox VE's lock, vSphere's TaskInProgress."""
+    move = case.world.moving.get(case.vm.id)
+    if move is not None:
+        to = f" to {move.target}" if move.target else ""
+        yield fail(f"it is already being moved{to}", "Wait for that move, or abort it.")
+    elif case.vm.task:
+        yield fail(f"the cluster is busy with it ({case.vm.task})", "Wait until that has ended.")
+
+
+def source_up(case: Case) -> Iterator[Said]:
+    """Live and cold moves need the agents of both hosts (Nova admin guide, "Migrate instances": a dead host is evacuated)."""
+    host = case.source
+    if host is None:
+        yield unknown("the host it is on is not told", "Look at it on the platform.")
+    elif host.state is HostState.DOWN or host.forced_down:
+        yield fail(f"{host.name} is down: nothing moves off it", "Fence it and evacuate, or bring it back.")
+    elif host.state is HostState.UNKNOWN:
+        yield unknown(f"whether {host.name} is up is not told", "Look at it on the platform.")
+
+
+def source_dead(case: Case, fenced: str) -> Iterator[Said]:
+    """A VM is rebuilt only when its host is down and fenced: two copies destroy its disk (Nova admin guide, "Evacuate instances")."""
+    host = case.source
+    if host is None:
+        yield unknown("the host it is on is not told", "Look at it on the platform.")
+    elif host.state is not HostState.DOWN and not host.forced_down:
+        yield fail(
+            f"{host.name} is {host.state.value}: rebuilding it would run it twice", "Drain it instead."
+        )
+    elif not fenced.strip():
+        yield fail(
+            f"nobody stated that {host.name} is fenced", "Power it off, and say how you know (--fenced)."
+        )
+
+
+def target_up(case: Case, host: Host) -> Iterator[Said]:  # noqa: ARG001  # every rule takes both
+    """The target's agent must answer, and must take guests."""
+    if host.state is HostState.DOWN or host.forced_down:
+        yield fail("the host is down", "Bring it back, or choose another.")
+    elif host.maintenance:
+        yield fail("the host is in maintenance", "Take it out, or choose another.")
+    elif host.state is HostState.UNKNOWN:
+        yield unknown("whether the host is up is not told", "Look at it on the platform.")
