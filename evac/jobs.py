@@ -144,6 +144,8 @@ class Order(Noun, frozen=True, kw_only=True):
     left: tuple[str, ...] = ()
     """Names of VMs still on that host when everything had ended."""
     ticket: str = ""
+    window: str = ""
+    """Window.id that gave it; "" for one that a person gave."""
 
     @property
     def key(self) -> str:

@@ -23,10 +23,13 @@ from typing import Any
 
 import msgspec
 
-from evac import archive, audit, clock, store
+from evac import archive, audit, clock, store, store_window
 from evac.audit import AuditRecord
 from evac.jobs import Job, Order
 from evac.store import JournalError, Rows, Saved, Trail
+from evac.store_window import WindowRows
+from evac.window.nouns import KnownPlan, LedgerEntry, Window
+from evac.window.plan import WindowPlan
 
 __all__ = ["Journal", "JournalError", "Saved", "Trail"]
 
@@ -129,9 +132,14 @@ class Journal:
         orders: Iterable[tuple[Order, str]] = (),
         meta: Mapping[str, str] | None = None,
         records: Iterable[tuple[float, str, Mapping[str, Any]]] = (),
+        windows: Iterable[tuple[Window, str]] = (),
+        plans: Iterable[tuple[KnownPlan, WindowPlan | None]] = (),
+        ledger: Iterable[LedgerEntry] = (),
         needed: bool = False,
     ) -> asyncio.Future[str]:
         """Write all of it in one transaction.
+
+        A window comes with its token, a plan with its body, when it is new; afterwards with "" and None.
 
         The future's result is "" once it is on disk, else why it is not. If `needed`, what could not be written is
         dropped, since the caller will not do what it announces; otherwise it is written later.
@@ -144,6 +152,7 @@ class Journal:
                     orders=tuple(orders),
                     meta=tuple((meta or {}).items()),
                     audit=tuple((at, kind, audit.canonical(body)) for at, kind, body in records),
+                    of_windows=WindowRows(windows=tuple(windows), plans=tuple(plans), ledger=tuple(ledger)),
                 ),
                 needed=needed,
                 done=done,
@@ -261,6 +270,22 @@ class Journal:
     async def order(self, order: str) -> tuple[Order, tuple[Job, ...]] | None:
         """One order with its jobs, however old."""
         return await self._loop.run_in_executor(self._pool, store.read_order, self._db, order)
+
+    async def find_window(self, token: str) -> str:
+        """Id of the window made with this token, or ""."""
+        return await self._loop.run_in_executor(self._pool, store_window.find_window, self._db, token)
+
+    async def window(self, window: str) -> Window | None:
+        """One window, however old."""
+        return await self._loop.run_in_executor(self._pool, store_window.read_window, self._db, window)
+
+    async def plan(self, sealed: str) -> tuple[KnownPlan, WindowPlan] | None:
+        """A plan by its hash, with its body."""
+        return await self._loop.run_in_executor(self._pool, store_window.read_plan, self._db, sealed)
+
+    async def ledger(self, window: str) -> tuple[LedgerEntry, ...]:
+        """All entries of a window, however old."""
+        return await self._loop.run_in_executor(self._pool, store_window.read_ledger, self._db, window)
 
     async def audit(self, since: int = 0, limit: int = 500) -> list[AuditRecord]:
         """Records with a number above `since`, or (-1) the newest, oldest first; what was recorded before is among them."""

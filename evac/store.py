@@ -10,15 +10,16 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from evac import audit
+from evac import audit, store_window
 from evac.actions import subject_of
 from evac.archive import Cut
 from evac.audit import AuditRecord
 from evac.jobs import Job, Order
 from evac.model import Problem
+from evac.store_window import SavedWindows, WindowRows
 
-SCHEMA = 1
-"""PRAGMA user_version. A journal with a higher one is not opened."""
+SCHEMA = 2
+"""PRAGMA user_version. A journal with a higher one is not opened; a lower one is brought up to it."""
 
 ORDERS_LOADED = 200
 """Ended orders, newest first, that come back into memory at start; older ones stay on disk."""
@@ -39,6 +40,9 @@ CREATE TABLE audit (
   seq INTEGER PRIMARY KEY, at REAL NOT NULL, kind TEXT NOT NULL, body TEXT NOT NULL, prev TEXT NOT NULL, hash TEXT NOT NULL
 ) STRICT;
 """
+
+_STEPS = {0: _TABLES, 1: store_window.TABLES}
+"""Version of a journal → what brings it to the next one."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -76,6 +80,7 @@ class Saved(Struct, frozen=True, kw_only=True):
     meta: dict[str, str] = msgspec.field(default_factory=dict)
     last_order: int = 0
     last_job: int = 0
+    of_windows: SavedWindows = SavedWindows()
 
 
 def explain(error: sqlite3.Error, path: Path) -> str:
@@ -104,6 +109,7 @@ class Rows(Struct, frozen=True, kw_only=True):
     meta: tuple[tuple[str, str], ...] = ()
     audit: tuple[tuple[float, str, str], ...] = ()
     """(at, kind, body)"""
+    of_windows: WindowRows = WindowRows()
 
 
 def write(db: sqlite3.Connection, batch: Iterable[Rows], head: tuple[int, str]) -> tuple[int, str]:
@@ -146,6 +152,7 @@ def _write_rows(db: sqlite3.Connection, rows: Rows) -> None:
         index = (job.state.value, action.cluster, subject_of(action))
         row = (_number(job.id), job.id, job.order, *index, _encode(job), _encode(trail))
         db.execute("INSERT OR REPLACE INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+    store_window.write(db, rows.of_windows)
     db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", rows.meta)
 
 
@@ -187,8 +194,8 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
         )
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = FULL")
-    if version == 0:
-        db.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {SCHEMA}; COMMIT;")
+    for step in range(version, SCHEMA):
+        db.executescript(f"BEGIN IMMEDIATE; {_STEPS[step]} PRAGMA user_version = {step + 1}; COMMIT;")
 
 
 def _cannot_open(path: Path, why: str) -> JournalError:
@@ -224,6 +231,7 @@ def load(db: sqlite3.Connection) -> Saved:
         meta=meta,
         last_order=max(last[0] or 0, int(meta.get("last_order", 0))),
         last_job=max(last[1] or 0, int(meta.get("last_job", 0))),
+        of_windows=store_window.load(db),
     )
 
 
