@@ -44,6 +44,8 @@ class Gates:
 
     def __init__(self, board: Board, backends: Mapping[str, Backend], *, now: Callable[[], float]) -> None:
         self._board, self._backends, self._now = board, backends, now
+        self.held_window: Callable[[str], str] = lambda _: ""
+        """Why the orders of a window (by its id) begin nothing new; "": they may."""
 
     def pick(self, line: Line, window: Window) -> list[Job]:
         """The jobs of a line that start now; `window` counts them. The others are told what they wait for."""
@@ -100,6 +102,9 @@ class Gates:
             return f"the queue is paused by {state.paused_by}", "Resume the queue."
         if state.refusing:
             return state.refusing, "Free the disk; it goes on by itself."
+        order = self._board.orders.get(job.order)
+        if order is not None and order.window and (held := self.held_window(order.window)):
+            return held, f"Resume {order.window}."
         far = job.action.to_cluster if isinstance(job.action, MoveAcross) else job.action.cluster
         return self._cluster(job.action.cluster) or self._cluster(far) or self._host_failed(job) or ("", "")
 

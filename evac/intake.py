@@ -72,12 +72,12 @@ class Intake:
 
     # --- orders ----------------------------------------------------------------------------------
 
-    async def order(self, request: OrderRequest, actor: Actor) -> OrderReply:
+    async def order(self, request: OrderRequest, actor: Actor, *, window: str = "") -> OrderReply:
         """See `Queue.order`."""
         try:
             self.only_admins(actor)
             async with self._one_by_one:  # two posts with one token must not both find it unused
-                return await self._known(request.token) or await self._take(request, actor)
+                return await self._known(request.token) or await self._take(request, actor, window)
         except QueueRefusal as refusal:
             why = refusal.refusal.problem.happened
             body = {"title": request.title, "by": actor, "code": refusal.refusal.code, "why": why}
@@ -97,7 +97,7 @@ class Intake:
         assert stored is not None
         return OrderReply(order=stored[0], jobs=stored[1])
 
-    async def _take(self, request: OrderRequest, actor: Actor) -> OrderReply:
+    async def _take(self, request: OrderRequest, actor: Actor, window: str) -> OrderReply:
         self._check(request, actor)
         board, at = self._board, self._board.wall()
         number, first = self._last_order + 1, self._last_job + 1
@@ -109,6 +109,7 @@ class Intake:
             jobs=len(request.actions),
             empties=request.empties,
             ticket=request.ticket,
+            window=window,
         )
         jobs = tuple(
             (Job(id=f"J{first + place}", order=order.id, action=action, by=actor, created=at), Trail())

@@ -86,6 +86,14 @@ class Queue:
         self._pump: asyncio.Task[None] | None = None
         self._stopping = False
 
+    def hold_windows(self, held: Callable[[str], str]) -> None:
+        """Ask `held` of each Window.id why its orders begin nothing new; "": they may."""
+        self._gates.held_window = held
+
+    def changed(self) -> None:
+        """Something outside may have opened or shut a gate."""
+        self._board.changed.set()
+
     @property
     def busy(self) -> bool:
         """True while anything waits, is in flight, or is being looked at for the last time."""
@@ -173,13 +181,13 @@ class Queue:
 
     # --- intents ---------------------------------------------------------------------------------
 
-    async def order(self, request: OrderRequest, actor: Actor) -> OrderReply:
-        """Take an order, or return the one already made with its token.
+    async def order(self, request: OrderRequest, actor: Actor, *, window: str = "") -> OrderReply:
+        """Take an order, or return the one already made with its token. `window`: the Window.id that gives it.
 
         Raises:
             QueueRefusal: with the code and the words for the caller; nothing was taken.
         """
-        return await self._intake.order(request, actor)
+        return await self._intake.order(request, actor, window=window)
 
     async def cancel(self, job: str, actor: Actor) -> Job:
         """Take back what has not started; abort a live migration in flight; give up an unknown job when asked twice.
