@@ -16,6 +16,7 @@ from rich.console import RenderableType
 from textual import events
 from textual.app import App
 from textual.binding import Binding, BindingType
+from textual.message import Message
 from textual.screen import Screen
 
 from evac.api import Delta
@@ -32,16 +33,17 @@ from tui.doing_ping import PingDoing
 from tui.doing_placing import PlacingDoing
 from tui.grid import Grid
 from tui.look import Look, Span
-from tui.paint import Painter, quiet_gc
+from tui.paint import Painter
 from tui.panes import CEPH, PANES, PING
 from tui.ramps import Depth, depth_of
 from tui.screens.main import MainScreen
 from tui.screens.small import TooSmall, fits
-from tui.slices import PAUSE, sliced, sweep
+from tui.slices import PAUSE, sliced
 from tui.source import Attached, Lost, News, Refused, Source
 from tui.still import StillBoard
 from tui.store import Store
 from tui.text import clean
+from tui.turns import Turns
 from tui.widgets.lines import Palette
 
 log = logging.getLogger(__name__)
@@ -81,7 +83,7 @@ class Console(App[int], inherit_bindings=False):
         self.source = source
         self.store = store or Store()
         self.palette = Palette(look, depth or depth_of(self.console))
-        self.painter = Painter()
+        self.painter, self.turns = Painter(), Turns(monotonic)
         self.context = Context(self.store, look)
         self.grid = Grid(self.context)
         self.ping = StillBoard(PING, self.context)
@@ -131,6 +133,7 @@ class Console(App[int], inherit_bindings=False):
                 await self._following
         self.remember()
         await self.source.close()
+        self.turns.hand_back()
 
     def remember(self) -> None:
         """Write down what has been seen, for "while you were away"."""
@@ -154,12 +157,13 @@ class Console(App[int], inherit_bindings=False):
                     self.take(news)
                     continue
                 for part in sliced(news, self.store):
+                    await self.turns.news()
                     self.take(part)
                     if part is not news:
-                        sweep()
+                        self.turns.sweep()
                         await asyncio.sleep(PAUSE)
                 if news.full:
-                    self.call_after_refresh(quiet_gc)
+                    self.call_after_refresh(self.turns.take_over)
         except asyncio.CancelledError:
             raise
         except Exception:  # the console stays up to say that it is our bug
@@ -228,6 +232,8 @@ class Console(App[int], inherit_bindings=False):
             self.exit(0)
             return
         self._look_for_stuck()
+        self.turns.sweep()
+        self.turns.rest()
         if self.main.is_attached and self.main.is_current:
             self.main.refresh_ages()
 
@@ -271,6 +277,7 @@ class Console(App[int], inherit_bindings=False):
     def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:
         """Textual's last step before the terminal (tests/console/test_paint.py)."""
         super()._display(screen, self.painter.frame(renderable))
+        self.turns.framed()
 
     def renew_reader(self) -> bool:
         """What is being read has changed; whether anything is being read."""
@@ -313,6 +320,12 @@ class Console(App[int], inherit_bindings=False):
         except Refused as refused:
             self.say("")  # "Planning …" is no longer true
             self.doing.problem(refused.problem)
+
+    def post_message(self, message: Message) -> bool:
+        """A key is noted as soon as it is here, several turns of the loop before its action."""
+        if isinstance(message, events.Key) and not message.is_forwarded:
+            self.turns.key()
+        return super().post_message(message)
 
     async def on_event(self, event: events.Event) -> None:
         """Keys and pastes that arrive before a dialog can have been read do not reach it."""

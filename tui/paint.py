@@ -1,4 +1,4 @@
-"""Paint at once after a key, send no more than what changed, and keep the garbage collector out of the way.
+"""Paint at once after a key, and send no more than what changed.
 
 Textual collects repaints until its next 1/60 s timer tick; for a lone key that is fine, but while rows change every
 second the tail was 27 ms at p50 (measured; 10 Hz updates). Painting in the key's own action takes that wait away.
@@ -7,7 +7,6 @@ What is sent matters over a slow link: one step that scrolls the table cost 5.3 
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterable, Sequence
 
 from rich.console import Console as RichConsole
@@ -115,14 +114,3 @@ def unpainted(widget: Widget) -> bool:
         or widget._repaint_regions  # noqa: SLF001
         or screen._compositor._dirty_regions  # noqa: SLF001
     )
-
-
-YOUNG = 5_000
-"""New objects until the collector looks at them: 2 ms. With 50,000 it was 17 to 24 ms, every 15th page (measured)."""
-
-
-def quiet_gc() -> None:
-    """After the start: what is there stays there. Full collections took 24 to 104 ms with 100,000 rows (measured)."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(YOUNG, 20, 50)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterator
 
 import msgspec
@@ -15,15 +14,6 @@ SLICE = 75
 
 PAUSE = 0.003
 """Seconds after a slice: a key takes several turns of the event loop from the terminal to its action."""
-
-LITTLE = 2_000
-"""New objects the garbage collector goes through in 1 to 2 ms; at its own threshold of 5,000 it took 5 to 10."""
-
-
-def sweep() -> None:
-    """Collect what is young now, between two slices, and not in the middle of a key's page."""
-    if gc.get_count()[0] > LITTLE:
-        gc.collect(0)
 
 
 def sliced(delta: Delta, store: Store) -> Iterator[Delta]:

@@ -17,7 +17,6 @@ from textual.widget import Widget
 from tests.console.fleetsource import some_fleet
 from tests.console.harness import running
 from tests.console.test_terminal import Terminal, terminal
-from tui.paint import quiet_gc
 
 DOWN, UP, PAGE_DOWN, PAGE_UP = "\x1b[B", "\x1b[A", "\x1b[6~", "\x1b[5~"
 WHEEL_DOWN, WHEEL_UP = "\x1b[<65;10;12M", "\x1b[<64;10;12M"
@@ -127,14 +126,3 @@ async def test_a_line_that_is_no_longer_drawn_leaves_nothing_to_the_garbage_coll
         for _ in range(50):
             table.action_page(1)
         assert gc.collect() < 500
-
-
-def test_the_garbage_collector_is_quiet_after_the_start() -> None:
-    before, frozen = gc.get_threshold(), gc.get_freeze_count()
-    try:
-        quiet_gc()
-        assert 2_000 <= gc.get_threshold()[0] <= 10_000, "above, one young collection outlasts a frame"
-        assert gc.get_freeze_count() > frozen
-    finally:
-        gc.set_threshold(*before)
-        gc.unfreeze()
