@@ -33,6 +33,7 @@ from evac.api import (
 from evac.jobs import Job, Limits, QueueState
 from evac.model import Problem
 from evac.storage import PG, StopVerdict
+from evac.window.plan import WindowPlan, WindowPlanRequest
 
 if TYPE_CHECKING:
     import aiohttp
@@ -182,6 +183,10 @@ class EngineClient:
     async def plan_evacuate(self, request: EvacuatePlanRequest) -> DrainPlan:
         """What evacuating a dead host would do."""
         return await self._send("POST", "plan/evacuate", DrainPlan, request)
+
+    async def plan_window(self, request: WindowPlanRequest) -> WindowPlan:
+        """What a window over these hosts would do."""
+        return await self._send("POST", "plan/window", WindowPlan, request)
 
     async def order(self, request: OrderRequest) -> OrderReply:
         """Give an order. A repeated one (same token) gives the first one's reply."""

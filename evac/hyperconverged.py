@@ -28,12 +28,18 @@ def osds_on(osds: Iterable[OSD], host: str) -> Mapping[str, list[OSD]]:
     return found
 
 
+def unread(fleet: Fleet) -> list[str]:
+    """Storage clusters that have never answered: what they keep on a machine is not known."""
+    clusters: Iterable[ClusterState] = fleet.table("clusters").values()
+    return sorted(state.name for state in clusters if state.stores and state.fresh_stamp is None)
+
+
 def warnings(fleet: Fleet, host: str) -> list[str]:
     """What a plan for a hypervisor must say of the OSDs on it: an empty hypervisor is not one that may stop."""
     osds: Iterable[OSD] = fleet.table("osds").values()
-    clusters: Iterable[ClusterState] = fleet.table("clusters").values()
-    unread = sorted(state.name for state in clusters if state.stores and state.fresh_stamp is None)
-    words = [f"{name} has not been read: whether {host} carries OSDs of it is not known" for name in unread]
+    words = [
+        f"{name} has not been read: whether {host} carries OSDs of it is not known" for name in unread(fleet)
+    ]
     for cluster, here in sorted(osds_on(osds, host).items()):
         count = f"{len(here)} OSD{'s' * (len(here) > 1)} of {cluster}"
         ask = f"before {host} is stopped: evac ok-to-stop {here[0].host} --cluster {cluster}"

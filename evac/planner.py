@@ -35,13 +35,13 @@ def plan_drain(fleet: Fleet, request: PlanRequest, *, now: float) -> DrainPlan:
     Raises:
         PlanRefused: the cluster or host is not known, or the host is dead and must be evacuated instead.
     """
-    cluster, host = _find(fleet, request.cluster, request.host)
+    cluster, host = find(fleet, request.cluster, request.host)
     _refuse_if_dead(host)
     target = _target(fleet, host, request.to)
     there = fleet.vms_on(host.cluster, host.id)
     claims = claims_on(fleet, host, there)
     vms = claims.left(there)
-    moves, stays, restarts = sort_out(vms, _moving(fleet, host), cluster, to=request.to)
+    moves, stays, restarts = sort_out(vms, moving_on(fleet, host), cluster, to=request.to)
     going = [vm for vm in vms if vm.id in {move.vm for move in moves}]
     actions = (*_maintenance(cluster, host, request.reason), *moves)
     return _plan(
@@ -82,14 +82,14 @@ def plan_evacuate(fleet: Fleet, request: EvacuatePlanRequest, *, now: float) -> 
     Raises:
         PlanRefused: unknown host, the cluster holds it for alive, or nobody said that it is fenced.
     """
-    cluster, host = _find(fleet, request.cluster, request.host)
+    cluster, host = find(fleet, request.cluster, request.host)
     fenced = request.fenced.strip()
     _refuse_unless_dead(host, fenced)
     target = _target(fleet, host, request.to)
     there = fleet.vms_on(host.cluster, host.id)
     claims = claims_on(fleet, host, there)
     vms = claims.left(there)
-    rebuilt = [move.vm for move in _moving(fleet, host).values() if move.kind is MigrationKind.EVACUATION]
+    rebuilt = [move.vm for move in moving_on(fleet, host).values() if move.kind is MigrationKind.EVACUATION]
     stays = [stay for vm in vms if (stay := why_not_evacuated(vm, rebuilt)) is not None]
     going = largest_first(vm for vm in vms if vm.id not in {stay.vm for stay in stays})
     actions = tuple(
@@ -175,7 +175,8 @@ def _maintenance(cluster: ClusterState, host: Host, reason: str) -> list[EnterMa
 # --- what is there -------------------------------------------------------------------------------
 
 
-def _find(fleet: Fleet, name: str, host_name: str) -> tuple[ClusterState, Host]:
+def find(fleet: Fleet, name: str, host_name: str) -> tuple[ClusterState, Host]:
+    """A cluster, and a host of it by its native id. Raises PlanRefused when there is none."""
     cluster = fleet.cluster(name)
     if cluster is None:
         known = ", ".join(sorted(fleet.table("clusters"))) or "none"
@@ -212,7 +213,7 @@ def _target(fleet: Fleet, source: Host, name: str) -> Host | None:
     return target
 
 
-def _moving(fleet: Fleet, host: Host) -> dict[str, Migration]:
+def moving_on(fleet: Fleet, host: Host) -> dict[str, Migration]:
     """Moves under way, by VM."""
     moves = fleet.table("migrations").values()
     return {move.vm: move for move in moves if move.cluster == host.cluster and move.phase.active}

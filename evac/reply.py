@@ -10,6 +10,7 @@ from aiohttp import web
 
 from evac import wire
 from evac.api import ENDING, Refusal
+from evac.jobs import Actor
 from evac.model import Noun, Problem
 
 STATUS = {
@@ -24,6 +25,9 @@ STATUS = {
     ENDING: 503,
 }
 """Code of a refusal → HTTP's. "unreachable": the cluster, not the engine."""
+
+ACTOR: web.RequestKey[Actor] = web.RequestKey("actor", Actor)
+"""Who asks, as the server's boundary has found out."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 T = TypeVar("T")

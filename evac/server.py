@@ -32,8 +32,9 @@ from evac.jobs import Actor
 from evac.model import Problem
 from evac.planner import PlanRefused, plan_drain, plan_evacuate
 from evac.queue import QueueRefusal
-from evac.reply import Handler, Refuse
+from evac.reply import ACTOR, Handler, Refuse
 from evac.server_placing import PlacingRoutes
+from evac.server_planning import PlanningRoutes
 from evac.server_storage import StorageRoutes
 
 if TYPE_CHECKING:
@@ -46,8 +47,6 @@ LARGEST_BODY = 32 * 1024 * 1024
 
 REFUSALS = 60
 """Of one user, recorded per minute; more are counted."""
-
-ACTOR: web.RequestKey[Actor] = web.RequestKey("actor", Actor)
 
 
 class Refusals:
@@ -77,6 +76,7 @@ class Server:
         self._refusals = Refusals()
         self._storage = StorageRoutes(engine)
         self._placing = PlacingRoutes(engine)
+        self._planning = PlanningRoutes(engine)
         self.used = clock.stamp()
         """Boot-clock stamp of the last request's end."""
         self.asked = 0
@@ -103,6 +103,7 @@ class Server:
             ("credentials", self._credential),
             ("plan/drain", self._plan_drain),
             ("plan/evacuate", self._plan_evacuate),
+            ("plan/window", self._planning.window),
             ("jobs/{id}/cancel", self._cancel),
             ("jobs/{id}/retry", self._retry),
             ("queue/pause", self._pause),

@@ -59,7 +59,8 @@ class Policy(_Part, frozen=True, kw_only=True):
     keep_free: Annotated[float, Meta(ge=0, lt=1)] = 0.1
     """Share of each target's memory that no plan fills."""
     max_unavailable: Annotated[int, Meta(ge=1, le=64)] = 1
-    """Hosts that may be out at the same time."""
+    """Hosts that may be out at the same time. They begin in the plan's order: with 2, the fourth not before the second is
+    over. A plan relies on that."""
     fates: Fate = Fate.UNDECIDED
     """For VMs that cannot be moved and that have no decision of their own."""
     hook: tuple[str, ...] = ()
@@ -91,6 +92,8 @@ class PlannedMove(_Part, frozen=True, kw_only=True):
     way: Way
     to: str = ""
     """Host.id; "": the platform's choice, where no host could be told."""
+    to_name: str = ""
+    """Its name, where that is another than its id."""
     memory: int = 0
     p50: float = 0.0
     """Seconds that half of such moves needed at most."""
@@ -140,6 +143,14 @@ class PlannedHost(_Part, frozen=True, kw_only=True):
     """Seconds to empty it, by the queue's limits."""
     p90: float = 0.0
     guess: bool = True
+    basis: str = ""
+    """What the figures are taken from, in words: "212 moves on pve", "no history: a guess"."""
+    out_p50: float = 0.0
+    """Seconds from SAFE TO REBOOT until it is back and ready."""
+    out_p90: float = 0.0
+    refill_p50: float = 0.0
+    """Seconds until its VMs are back on it; 0 where they are not brought back."""
+    refill_p90: float = 0.0
     warnings: tuple[str, ...] = ()
 
     @property
@@ -161,3 +172,24 @@ class WindowPlan(_Part, frozen=True, kw_only=True):
     hosts: tuple[PlannedHost, ...]
     made: float = 0.0
     by: str = ""
+
+
+class HostName(_Part, frozen=True, kw_only=True):
+    """A host that a plan is asked for."""
+
+    cluster: str
+    host: str
+    """Host.id"""
+
+
+class WindowPlanRequest(_Part, frozen=True, kw_only=True):
+    """POST /v1/plan/window."""
+
+    hosts: tuple[HostName, ...]
+    """In the order in which they are to be done."""
+    title: str = ""
+    """"": the hosts' names."""
+    ticket: str = ""
+    starts: float | None = None
+    ends: float | None = None
+    policy: Policy = Policy()

@@ -1,0 +1,9 @@
+"""Plans of whole windows: which VM goes where, how long that takes, and the file in which people review it. Pure.
+
+Nothing here does anything, asks anybody or reads a clock.
+"""
+
+from evac.planning.hashing import plan_hash
+from evac.planning.windows import plan_window
+
+__all__ = ["plan_hash", "plan_window"]

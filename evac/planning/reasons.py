@@ -1,0 +1,46 @@
+"""Why a VM found no place, in one line with what to do about it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from evac.planning.floor import Floor, Slot, Unit
+
+
+def why_nowhere(floor: Floor, unit: Unit, slots: Sequence[Slot]) -> tuple[str, str]:
+    """(why, what to do)."""
+    if not slots:
+        return (
+            "no other host of the cluster is up, out of maintenance and free of this window",
+            "Bring one up, or do fewer hosts at a time.",
+        )
+    allowed = [slot for slot in slots if floor.allows(unit, slot)]
+    if not allowed:
+        return _against_rules(floor, unit, slots)
+    roomiest = max(allowed, key=lambda slot: slot.free)
+    size = f"{_gib(unit.need)} GiB" + (
+        f" together with {len(unit.vms) - 1} more" if len(unit.vms) > 1 else ""
+    )
+    most = f"{_gib(max(0, roomiest.free))} GiB on {roomiest.host.name}"
+    return (
+        f"it needs {size}; the most that is left is {most} of {len(allowed)} host{'s' * (len(allowed) > 1)}",
+        "Free memory there, lower keep_free, or decide what becomes of it.",
+    )
+
+
+def _against_rules(floor: Floor, unit: Unit, slots: Sequence[Slot]) -> tuple[str, str]:
+    if all(unit.zones and slot.zone and unit.zones != {slot.zone} for slot in slots):
+        return (
+            f"no other open host is in its zone {', '.join(sorted(unit.zones))}",
+            "Bring a host of that zone up, or decide what becomes of it.",
+        )
+    rules = {rule.name or rule.id for slot in slots for rule in floor.broken(unit, slot.id) if rule.strict}
+    names = ", ".join(f'"{name}"' for name in sorted(rules)[:3])
+    return (
+        f"every other open host would break the rule{'s' * (len(rules) > 1)} {names}",
+        "Lift the rule for the window, or decide what becomes of it.",
+    )
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.3g}"

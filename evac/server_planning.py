@@ -1,0 +1,27 @@
+"""The routes that plan whole windows. Viewers may ask; nothing is changed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from evac import clock, reply
+from evac.planning import plan_window
+from evac.window.plan import WindowPlanRequest
+
+if TYPE_CHECKING:
+    from evac.assembly import Engine
+
+
+class PlanningRoutes:
+    """Over one engine's fleet."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def window(self, request: web.Request) -> web.StreamResponse:
+        """POST /v1/plan/window."""
+        wanted = await reply.body(request, WindowPlanRequest)
+        plan = plan_window(self._engine.fleet, wanted, now=clock.wall(), by=request[reply.ACTOR].user)
+        return reply.answer(request, plan)
