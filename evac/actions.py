@@ -42,6 +42,13 @@ class HostAction(_Action, frozen=True, kw_only=True):
     """The second identity; compared when both sides know it."""
 
 
+class ClusterAction(_Action, frozen=True, kw_only=True):
+    """Something done to a cluster as a whole."""
+
+    name: str
+    """Of what it is done to; must still match."""
+
+
 class LiveMigrate(VMAction, frozen=True, kw_only=True, tag="live_migrate"):
     """Move a running VM to another host without stopping it."""
 
@@ -188,6 +195,21 @@ class UnsetNoout(HostAction, frozen=True, kw_only=True, tag="unset_noout"):
     verb: ClassVar[str] = "unset noout for"
 
 
+class TurnSwitch(ClusterAction, frozen=True, kw_only=True, tag="turn_switch"):
+    """Turn a balancer, or a backup job, of the platform to another value: to calm for a window, or back."""
+
+    verb: ClassVar[str] = "turn"
+    switch: str
+    """Switch.id"""
+    was: str
+    """Its value when this was confirmed; must still be so."""
+    to: str
+    sort: str = ""
+    """Switch.kind: "balancer", "ha" or "backup"."""
+    back: bool = False
+    """It puts back what was turned before: nothing is owed for it."""
+
+
 Action = (
     LiveMigrate
     | ColdMigrate
@@ -207,6 +229,7 @@ Action = (
     | ForceDown
     | SetNoout
     | UnsetNoout
+    | TurnSwitch
 )
 """Any intent; msgspec decodes the union by its `kind`."""
 
@@ -232,10 +255,17 @@ def clusters_of(action: Action) -> tuple[str, ...]:
 
 
 def subject_of(action: Action) -> str:
-    """Key of what is acted upon: "cluster/vm/id" or "cluster/host/id"."""
+    """Key of what is acted upon: "cluster/vm/id", "cluster/host/id" or "cluster/switch/id"."""
     if isinstance(action, VMAction):
         return f"{action.cluster}/vm/{action.vm}"
+    if isinstance(action, ClusterAction):
+        return f"{action.cluster}/switch/{action.switch}"
     return f"{action.cluster}/host/{action.host}"
+
+
+def host_of(action: Action) -> str:
+    """Host.id of the host it is done to, or on which its VM was when it was confirmed; "": it is about no host."""
+    return "" if isinstance(action, ClusterAction) else action.host
 
 
 def describe(action: Action) -> str:
@@ -247,6 +277,8 @@ def describe(action: Action) -> str:
         return f'{head} with "{action.label or action.choice}"'
     if isinstance(action, ResetState):
         return f"{head} to {action.to}"
+    if isinstance(action, TurnSwitch):
+        return f"{head} from {action.was} to {action.to}"
     if isinstance(action, ForceDown) and not action.down:
         return f"take back force-down of {action.name}"
     return head

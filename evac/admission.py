@@ -25,9 +25,10 @@ from evac.actions import (
     RevertMove,
     StartVM,
     StopVM,
+    TurnSwitch,
     VMAction,
 )
-from evac.model import VM, Datastore, Host, HostState, Migration, MigrationKind, VMState
+from evac.model import VM, Datastore, Host, HostState, Migration, MigrationKind, Switch, VMState
 
 
 class Obstacle(Struct, frozen=True, kw_only=True):
@@ -56,6 +57,8 @@ class Ground(Struct, frozen=True, kw_only=True):
     """VMs of the other cluster that could be taken for this one."""
     datastore: Datastore | None = None
     """As last polled; None: the cluster knows no such one (only looked at when the action names one)."""
+    switch: Switch | None = None
+    """Of a switch's action; None: the cluster has no such one."""
 
 
 STATES: dict[type[VMAction], frozenset[VMState]] = {
@@ -83,6 +86,8 @@ def admit(action: Action, ground: Ground) -> Obstacle | None:
     """None when `action` may fire on what was just read, else why not."""
     if isinstance(action, HostAction):
         return _admit_host(action, ground.host)
+    if isinstance(action, TurnSwitch):
+        return _admit_switch(action, ground.switch)
     return (
         _same_vm(action, ground.vm)
         or _vm_ready(action, ground)
@@ -122,6 +127,19 @@ def _admit_host(action: HostAction, host: Host | None) -> Obstacle | None:
         return _changed(f"host {action.name} is not the machine that was confirmed: its identity changed")
     if isinstance(action, ForceDown) and action.down and not action.fenced.strip():
         return _unfenced(action.name)
+    return None
+
+
+def _admit_switch(action: TurnSwitch, switch: Switch | None) -> Obstacle | None:
+    if switch is None:
+        return Obstacle(
+            reason=f"the cluster no longer has the switch {action.name}; nothing was done",
+            next_step="Look for it in the platform itself.",
+        )
+    if switch.name != action.name:
+        return _changed(f"switch {action.switch} is now called {switch.name}, confirmed was {action.name}")
+    if switch.value != action.was:
+        return _changed(f"{action.name} is {switch.value}, confirmed was {action.was}")
     return None
 
 

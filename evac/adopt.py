@@ -17,6 +17,7 @@ from evac.actions import (
     Move,
     MoveAcross,
     MoveStorage,
+    TurnSwitch,
     VMAction,
 )
 from evac.jobs import Job
@@ -60,6 +61,8 @@ def trace(job: Job, trail: Trail, look: Look) -> Trace:
     if isinstance(action, HostAction):
         met = look.host is None or judge(job, trail, look).met
         return Trace(found=f"{action.name} is as wanted") if met else Trace(clean=True)
+    if isinstance(action, TurnSwitch):
+        return _of_switch(action, look)
     if isinstance(action, Abort | ForceComplete):
         return Trace(found="the migration it was meant for")  # however it ends, that is the answer
     if isinstance(action, AnswerQuestion) and look.vm is not None:
@@ -70,11 +73,20 @@ def trace(job: Job, trail: Trail, look: Look) -> Trace:
             return Trace(why=f"cannot see {action.to_cluster}: {look.unseen}")
         if look.there is not None:
             return Trace(found=f"{action.to_cluster} shows it")
-    return _evidence(job, trail, look) or _absence(action, look)
+    return _evidence(job, action, trail, look) or _absence(action, look)
 
 
-def _evidence(job: Job, trail: Trail, look: Look) -> Trace | None:
-    action, vm = job.action, look.vm
+def _of_switch(action: TurnSwitch, look: Look) -> Trace:
+    switch = look.switch
+    if switch is None or switch.value == action.to:
+        return Trace(found=f"{action.name} is {action.to if switch else 'gone'}")
+    if switch.value != action.was:
+        return Trace(why=f"{action.name} is {switch.value}, confirmed was {action.was}")
+    return Trace(clean=True)
+
+
+def _evidence(job: Job, action: VMAction, trail: Trail, look: Look) -> Trace | None:
+    vm = look.vm
     if vm is None or vm.state is VMState.DELETED:
         return Trace(found=f"{action.name} is gone")
     record = own_record(job, trail, look.migrations)

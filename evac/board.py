@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import msgspec
 from msgspec.structs import replace
 
-from evac.actions import Action, HostAction, describe, subject_of
+from evac.actions import Action, ClusterAction, HostAction, describe, host_of, subject_of
 from evac.fleet import Fleet
 from evac.jobs import Event, Job, JobState, Order, OrderState, QueueState
 from evac.journal import Journal, Trail
@@ -73,7 +73,7 @@ Line = tuple[str, str, type, str, str]
 def line_of(job: Job) -> Line:
     """Order, cluster, kind, source and target: what gates and limits look at."""
     action = job.action
-    return (job.order, action.cluster, type(action), action.host, getattr(action, "to", ""))
+    return (job.order, action.cluster, type(action), host_of(action), getattr(action, "to", ""))
 
 
 def number_of(job: str) -> int:
@@ -144,7 +144,7 @@ class Board:
         return tuple(sorted(self._receipts.get(subject_of(action), ())))
 
     def host_jobs(self, order: str) -> list[Job]:
-        """The host actions of an order."""
+        """The actions of an order on hosts, and on the cluster as a whole."""
         return [self.jobs[job] for job in self._hosts.get(order, ())]
 
     def counts(self, order: str) -> Counter[JobState]:
@@ -161,7 +161,7 @@ class Board:
         for job, trail in jobs:
             self.of_order[order.id].append(job.id)
             self._trails[job.id] = trail
-            if isinstance(job.action, HostAction):
+            if isinstance(job.action, HostAction | ClusterAction):
                 self._hosts.setdefault(order.id, []).append(job.id)
             self._index(None, job)
         self._publish(order, [self.jobs[job] for job in self.of_order[order.id]])

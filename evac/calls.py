@@ -24,6 +24,7 @@ from evac.actions import (
     SetNoout,
     StartVM,
     StopVM,
+    TurnSwitch,
     UnsetNoout,
 )
 from evac.backend import (
@@ -37,6 +38,7 @@ from evac.backend import (
     ForcesCompletion,
     ForcesDown,
     HasMaintenance,
+    HasSwitches,
     MigratesCold,
     MigratesLive,
     MovesAcross,
@@ -72,6 +74,7 @@ _CALLS: dict[type, tuple[type, _Make]] = {
     ForceDown: (ForcesDown, lambda on, do: on.force_down(do.host, do.down)),
     SetNoout: (FlagsHosts, lambda on, do: on.set_noout(do.host)),
     UnsetNoout: (FlagsHosts, lambda on, do: on.unset_noout(do.host)),
+    TurnSwitch: (HasSwitches, lambda on, do: on.turn(do.switch, do.was, do.to)),
 }
 
 

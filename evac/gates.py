@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from evac.actions import (
     Abort,
     AnswerQuestion,
+    ClusterAction,
     ForceComplete,
     HostAction,
     MoveAcross,
@@ -127,7 +128,7 @@ class Gates:
         return None
 
     def _hosts_of(self, job: Job) -> list[Job]:
-        """The host actions of the same order; its VM actions come after them."""
+        """What the same order does to hosts and to the cluster as a whole; its VM actions come after that."""
         if not isinstance(job.action, VMAction):
             return []
         jobs = self._board.host_jobs(job.order)
@@ -159,6 +160,12 @@ class Gates:
                 continue
             if isinstance(other.action, INTERVENTIONS) and isinstance(job.action, INTERVENTIONS):
                 continue
-            kind = "host" if isinstance(job.action, HostAction) else "VM"
+            kind = _sort(job)
             return f"waits for {other.id} on the same {kind}"
         return ""
+
+
+def _sort(job: Job) -> str:
+    if isinstance(job.action, ClusterAction):
+        return "switch"
+    return "host" if isinstance(job.action, HostAction) else "VM"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from evac.backend import Backend
+from evac.backend import Backend, HasSwitches
 from evac.errors import BackendError, BadAnswer
-from evac.model import Sighting
+from evac.model import Sighting, Switch
 
 MOST_SENSELESS = 5
 """VMs asked for alone without one answer that makes sense, before it is put down to the cluster."""
@@ -30,3 +30,10 @@ async def one_by_one(
             if not sights and len(unseen) in (len(vms), MOST_SENSELESS):
                 raise
     return sights, unseen
+
+
+async def switch_of(backend: Backend, switch: str) -> Switch | None:
+    """A fresh look at one switch; None: the cluster has no such one (any more)."""
+    if not isinstance(backend, HasSwitches):
+        return None
+    return next((one for one in await backend.switches() if one.id == switch), None)

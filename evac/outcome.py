@@ -24,13 +24,14 @@ from evac.actions import (
     RevertMove,
     SetNoout,
     StartVM,
+    TurnSwitch,
     UnsetNoout,
     VMAction,
 )
 from evac.admission import Ground, Obstacle, admit
 from evac.crossing import judge_across
 from evac.jobs import Job, JobState
-from evac.model import VM, Host, Migration, VMState
+from evac.model import VM, Host, Migration, Switch, VMState
 from evac.moves import judge_move
 from evac.store import Trail
 from evac.verdict import GRACE, TRACELESS, Look, Verdict, own_record, own_task
@@ -43,6 +44,8 @@ def judge(job: Job, trail: Trail, look: Look, *, odd_for: float = 0.0) -> Verdic
     action = job.action
     if isinstance(action, HostAction):
         return _judge_host(action, look.host, odd_for)
+    if isinstance(action, TurnSwitch):
+        return _judge_switch(action, look.switch, odd_for)
     if isinstance(action, MoveAcross):
         return judge_across(job, action, trail, look, odd_for)
     if look.vm is None or look.vm.state is VMState.DELETED:
@@ -133,6 +136,19 @@ def _judge_host(action: HostAction, host: Host | None, odd_for: float) -> Verdic
     return _ended(
         f"the cluster took the call, but {host.name} is not {words}",
         "Trying again is safe; see the platform's log.",
+    )
+
+
+def _judge_switch(action: TurnSwitch, switch: Switch | None, odd_for: float) -> Verdict:
+    if switch is None:
+        return _ended(f"the cluster no longer has the switch {action.name}")
+    if switch.value == action.to:
+        return Verdict(state=JobState.DONE, reason=f"it is {action.to}", met=True, over=True)
+    if odd_for < GRACE:
+        return Verdict(state=JobState.RUNNING, reason="accepted; nothing to be seen yet", odd=True)
+    return _ended(
+        f"the cluster took the call, but {action.name} is {switch.value}, not {action.to}",
+        "Trying again is safe; see who else changes it.",
     )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 
 from msgspec.structs import replace
 
-from evac.actions import Evacuate, HostAction, Move, MoveAcross, MoveStorage, describe
+from evac.actions import Evacuate, HostAction, Move, MoveAcross, MoveStorage, TurnSwitch, describe
 from evac.admission import Ground, Obstacle, admit, has_left
 from evac.backend import Backend, Receipt
 from evac.board import Board, Pace
@@ -21,6 +21,7 @@ from evac.crossing import admit_there
 from evac.errors import AuthFailed, BackendError, Forbidden, NotFound, Refused, Uncertain
 from evac.jobs import Job, JobState
 from evac.journal import Trail
+from evac.looking import switch_of
 from evac.measure import Measure
 from evac.model import Host, Problem
 
@@ -129,6 +130,8 @@ class Runner:
         action, at = job.action, self._now()
         if isinstance(action, HostAction):
             return Ground(host=await backend.host(action.host))
+        if isinstance(action, TurnSwitch):
+            return Ground(switch=await switch_of(backend, action.switch))
         sight = (await backend.look([action.vm]))[action.vm]
         source = self._board.fleet.host(action.cluster, action.host)
         target: Host | None = None

@@ -16,7 +16,7 @@ from evac.actions import (
     VMAction,
 )
 from evac.jobs import Job, JobState
-from evac.model import VM, Host, Migration, MigrationKind, Phase, TaskRecord
+from evac.model import VM, Host, Migration, MigrationKind, Phase, Switch, TaskRecord
 from evac.store import Trail
 
 GRACE = 15.0
@@ -45,6 +45,7 @@ class Look(Struct, frozen=True, kw_only=True):
     vm: VM | None = None
     migrations: tuple[Migration, ...] = ()
     host: Host | None = None
+    switch: Switch | None = None
     there: VM | None = None
     """The VM in the cluster that it goes to, where it goes to another."""
     unseen: str = ""

@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from evac.actions import ABORTABLE, HostAction, MoveAcross, VMAction
+from evac.actions import ABORTABLE, HostAction, MoveAcross, TurnSwitch, VMAction
 from evac.adopt import UNSURE, since, trace
-from evac.backend import AbortsMigrations, Backend, RemembersTasks
+from evac.backend import AbortsMigrations, Backend, HasSwitches, RemembersTasks
 from evac.board import Board, Notes, Pace
 from evac.bridge import Bridge
 from evac.errors import BackendError, BadAnswer, Uncertain
@@ -22,7 +23,7 @@ from evac.jobs import Job, JobState
 from evac.journal import Trail
 from evac.looking import one_by_one
 from evac.measure import Measure
-from evac.model import Host, Migration, Progress, Sighting, TaskRecord
+from evac.model import Host, Migration, Progress, Sighting, Switch, TaskRecord
 from evac.outcome import judge
 from evac.verdict import Look, Verdict, own_record
 
@@ -38,6 +39,13 @@ ATTEMPTS = 10
 
 LOG_AGE = 10.0
 """Seconds for which an answer of the cluster's log is used again."""
+
+
+class _Things(NamedTuple):
+    """What one look showed besides VMs."""
+
+    hosts: Mapping[str, Host | None]
+    switches: Mapping[str, Switch]
 
 
 class Watcher:
@@ -112,7 +120,7 @@ class Watcher:
             self._cannot_see(jobs, f"no connection to {self.cluster} is set up")
             return
         try:
-            sights, hosts, unseen = await self._read(backend, jobs)
+            sights, things, unseen = await self._read(backend, jobs)
         except BackendError as error:
             self._away = error.retry_after or 0.0
             self._cannot_see(jobs, error.problem.happened)
@@ -122,7 +130,7 @@ class Watcher:
         jobs = [job for job in jobs if _vm_of(job) not in unseen]
         self.blind_since = None
         self._share(sights, at)
-        looks = await asyncio.gather(*(self._look(backend, job, sights, hosts) for job in jobs))
+        looks = await asyncio.gather(*(self._look(backend, job, sights, things) for job in jobs))
         for job, look in zip(jobs, looks, strict=True):
             current = self._board.jobs[job.id]
             # The admin may have given it up while we looked; a new attempt must not be judged by an old look.
@@ -131,8 +139,8 @@ class Watcher:
 
     async def _read(
         self, backend: Backend, jobs: list[Job]
-    ) -> tuple[Mapping[str, Sighting], Mapping[str, Host | None], Mapping[str, BackendError]]:
-        """What is seen of VMs and hosts, and the VMs whose own answer makes no sense."""
+    ) -> tuple[Mapping[str, Sighting], _Things, Mapping[str, BackendError]]:
+        """What is seen of VMs, and of hosts and switches, and the VMs whose own answer makes no sense."""
         vms = {job.action.vm for job in jobs if isinstance(job.action, VMAction)}
         names = {job.action.host for job in jobs if isinstance(job.action, HostAction)}
         unseen: dict[str, BackendError] = {}
@@ -141,7 +149,11 @@ class Watcher:
             sights = await backend.look(sorted(vms)) if vms else {}
         except BadAnswer:
             sights, unseen = await one_by_one(backend, sorted(vms))
-        return sights, {name: await backend.host(name) for name in sorted(names)}, unseen
+        hosts = {name: await backend.host(name) for name in sorted(names)}
+        switches: dict[str, Switch] = {}
+        if isinstance(backend, HasSwitches) and any(isinstance(job.action, TurnSwitch) for job in jobs):
+            switches = {one.id: one for one in await backend.switches()}
+        return sights, _Things(hosts, switches), unseen
 
     def _share(self, sights: Mapping[str, Sighting], at: float) -> None:
         seen = [sight.vm for sight in sights.values() if sight.vm is not None]
@@ -151,11 +163,13 @@ class Watcher:
         fleet.publish(migrations=[move for sight in sights.values() for move in sight.migrations[:1]])
 
     async def _look(
-        self, backend: Backend, job: Job, sights: Mapping[str, Sighting], hosts: Mapping[str, Host | None]
+        self, backend: Backend, job: Job, sights: Mapping[str, Sighting], things: _Things
     ) -> Look:
         action = job.action
         if isinstance(action, HostAction):
-            return Look(host=hosts[action.host])
+            return Look(host=things.hosts[action.host])
+        if isinstance(action, TurnSwitch):
+            return Look(switch=things.switches.get(action.switch))
         sight = sights[action.vm]
         look = Look(vm=sight.vm, migrations=sight.migrations)
         if isinstance(action, MoveAcross):

@@ -107,7 +107,7 @@ def _plan_fields(plan: DrainPlan, host: Host, context: Context, *, dead: bool) -
 
 def _action_line(action: Action, context: Context, usual: str, restarts: Sequence[str] = ()) -> Line:
     look = context.look
-    if isinstance(action, HostAction):
+    if not isinstance(action, VMAction):
         return (Span("  "), Span(clean(describe(action), look.ascii_only)))
     to = clean(str(getattr(action, "to", "")), look.ascii_only)
     target = f"  {look.glyph('arrow')} {to}" if to else ""

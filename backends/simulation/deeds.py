@@ -88,6 +88,19 @@ def maintain(world: World, name: str, *, on: bool, reason: str = "") -> SimHost:
     return host
 
 
+def turn(world: World, switch_id: str, was: str, to: str) -> None:
+    """Turn a switch that still has the value `was`. Raises Denied."""
+    switch = world.switches.get(switch_id)
+    if switch is None:
+        raise Denied(404, f"There is no switch {switch_id}.")
+    if switch.value != was:
+        raise Denied(409, f"{switch.name} is {switch.value}, and not {was}.")
+    fault = world.strike("turn_switch")
+    if fault is None or fault.kind is not Kind.NEVER_STARTS:
+        switch.value = to
+    world.note("turned", text=f"{switch.name}: {was} → {to}")
+
+
 def force_down(world: World, name: str, *, down: bool) -> SimHost:
     """Declare a host dead, or take that back. Raises Denied."""
     host = world.host(name)

@@ -36,6 +36,7 @@ from evac.model import (
     MoveCheck,
     Problem,
     Sighting,
+    Switch,
     TaskRecord,
 )
 
@@ -122,6 +123,11 @@ class DirectBackend:
     async def close(self) -> None:
         """Nothing to let go of."""
 
+    async def switches(self) -> Sequence[Switch]:
+        """See HasSwitches."""
+        await self._read("switches")
+        return nouns.switches(self.name, self.world)
+
     # --- changing --------------------------------------------------------------------------------
 
     async def live_migrate(self, vm: str, to: str) -> Receipt:
@@ -207,6 +213,10 @@ class DirectBackend:
     async def force_down(self, host: str, down: bool) -> Receipt:
         """See ForcesDown."""
         return await self._write("force_down", host, lambda: deeds.force_down(self.world, host, down=down))
+
+    async def turn(self, switch: str, was: str, to: str) -> Receipt:
+        """See HasSwitches."""
+        return await self._write("turn_switch", switch, lambda: deeds.turn(self.world, switch, was, to))
 
     # --- the wire that is not there --------------------------------------------------------------
 

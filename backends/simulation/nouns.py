@@ -32,6 +32,22 @@ PHASES = {
 }
 
 
+def switches(cluster: str, world: World) -> list[model.Switch]:
+    """All of them as they stand."""
+    return [
+        model.Switch(
+            cluster=cluster,
+            id=sim.id,
+            name=sim.name,
+            kind=sim.kind,
+            value=sim.value,
+            calm=sim.calm,
+            why=sim.why,
+        )
+        for sim in world.switches.values()
+    ]
+
+
 def host(cluster: str, world: World, sim: SimHost) -> model.Host:
     """One hypervisor."""
     return model.Host(

@@ -104,6 +104,19 @@ class SimVM:
 
 
 @dataclass(slots=True)
+class SimSwitch:
+    """A balancer, or a backup job: something of the platform that would work against a maintenance window."""
+
+    id: str
+    name: str
+    kind: str
+    """"balancer", "ha" or "backup"."""
+    value: str
+    calm: str
+    why: str = ""
+
+
+@dataclass(slots=True)
 class SimMove:
     """One migration record, and the stream of bytes behind it."""
 

@@ -26,6 +26,7 @@ from backends.simulation.things import (
     SimAction,
     SimHost,
     SimMove,
+    SimSwitch,
     SimVM,
     Timing,
 )
@@ -58,6 +59,7 @@ class World:
         self.faults = Faults(lambda: self.time)
         self.hosts: dict[str, SimHost] = {}
         self.vms: dict[str, SimVM] = {}
+        self.switches: dict[str, SimSwitch] = {}
         self.deleted: OrderedDict[str, tuple[SimVM, float]] = OrderedDict()
         self.updates: OrderedDict[str, float] = OrderedDict()
         """VM ids in the order they last changed, with when; those older than the world (below 0) come first, unordered."""
@@ -305,7 +307,7 @@ class World:
         """The request a move came from."""
         return next(item for item in reversed(self.actions[move.vm]) if item.request == move.request)
 
-    def strike(self, verb: str, vm: SimVM) -> Fault | None:
+    def strike(self, verb: str, vm: SimVM | None = None) -> Fault | None:
         """The first fault of the world's own kind that is due for this deed."""
-        due = self.faults.take(("write", verb), WORLD_FAULTS, vm.id)
+        due = self.faults.take(("write", verb), WORLD_FAULTS, vm.id if vm is not None else "")
         return due[0] if due else None

@@ -26,6 +26,7 @@ PROTOCOLS: dict[str, type] = {
     "move_storage": contract.MovesStorage,
     "answer": contract.AnswersQuestions,
     "move_across": contract.MovesAcross,
+    "turn_switch": contract.HasSwitches,
 }
 
 CHANGES: dict[str, Callable[[Any, str, str, str], Awaitable[Receipt]]] = {
@@ -44,6 +45,7 @@ CHANGES: dict[str, Callable[[Any, str, str, str], Awaitable[Receipt]]] = {
     "force_down": lambda backend, _, host, __: backend.force_down(host, True),
     "move_storage": lambda backend, vm, _, __: backend.move_storage(vm, "local", ""),
     "answer": lambda backend, vm, _, __: backend.answer(vm, "1", "0"),
+    "turn_switch": lambda backend, _, __, ___: backend.turn("drs", "on", "off"),
     "move_across": lambda backend, vm, _, to: backend.move_across(
         vm,
         Crossing(destination=Destination(cluster="far", kind="", host="127.0.0.1", port=1), host=to),

@@ -23,6 +23,7 @@ from evac.actions import (
     SetNoout,
     StartVM,
     StopVM,
+    TurnSwitch,
     UnsetNoout,
 )
 from evac.model import VM, Host
@@ -53,6 +54,7 @@ def every_action(vm: VM, host: Host, migration: str) -> list[Action]:
         ForceDown(**on_host, fenced=FENCED),
         SetNoout(**on_host),
         UnsetNoout(**on_host),
+        TurnSwitch(cluster=vm.cluster, switch="drs", name="DRS", was="on", to="off"),
     ]
     assert {type(action) for action in actions} == set(get_args(Action)), "a kind of action is missing here"
     return actions

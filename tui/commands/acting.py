@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 from msgspec import Struct
 
-from evac.actions import Action, HostAction, describe, kind_of
+from evac.actions import Action, ClusterAction, HostAction, describe, kind_of
 from evac.api import DrainPlan, Stay
 from evac.client import EngineClient
 from tui.commands import show
@@ -159,6 +159,8 @@ def restarts(plan: DrainPlan | None, action: Action) -> str:
 
 def subject(action: Action) -> str:
     """Native id of what is acted upon."""
+    if isinstance(action, ClusterAction):
+        return action.switch
     return action.host if isinstance(action, HostAction) else action.vm
 
 

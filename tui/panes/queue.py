@@ -5,7 +5,7 @@ What runs comes first, then what needs a person, then what waits, then what is o
 
 from __future__ import annotations
 
-from evac.actions import describe
+from evac.actions import describe, host_of
 from evac.jobs import Job, JobState, Order, OrderState
 from evac.model import Migration
 from tui import cells, ping_cells
@@ -83,7 +83,7 @@ def _hay(row: Row, context: Context) -> Haystack:
     if isinstance(row, Job):
         action = row.action
         named = context.store.host_name
-        host = f"{named(action.cluster, action.host)} {named(action.cluster, row.target)}".lower()
+        host = f"{named(action.cluster, host_of(action))} {named(action.cluster, row.target)}".lower()
         ident = f"{row.id} {row.order} {getattr(action, 'vm', '')}".lower()
         whole = f"{ident} {what} {state} {host} {action.cluster.lower()} {reason}"
         return Haystack(

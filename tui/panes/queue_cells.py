@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from evac.actions import LiveMigrate, Move, MoveStorage
+from evac.actions import LiveMigrate, Move, MoveStorage, TurnSwitch
 from evac.jobs import Job, JobState, Order
 from evac.model import Migration, MigrationKind, Progress
 from tui import cells, ping_cells
@@ -33,6 +33,8 @@ def brief(job: Job) -> str:
 def to(row: Row, context: Context) -> Span:
     """Where a move goes, a host by its short name (its domain tells nothing within one cluster), disks to their datastore."""
     if isinstance(row, Job):
+        if isinstance(row.action, TurnSwitch):
+            return cells.plain(row.action.to, context.look)
         if isinstance(row.action, MoveStorage):
             return cells.plain(row.action.storage_name or row.action.storage, context.look)
         host = context.store.host_name(row.action.cluster, row.target or getattr(row.action, "to", ""))
