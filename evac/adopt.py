@@ -58,11 +58,8 @@ def since(submitted: float, skew: float | None, *, called: float | None = None) 
 def trace(job: Job, trail: Trail, look: Look) -> Trace:
     """Weigh one look at the subject of a job that is unknown."""
     action = job.action
-    if isinstance(action, HostAction):
-        met = look.host is None or judge(job, trail, look).met
-        return Trace(found=f"{action.name} is as wanted") if met else Trace(clean=True)
-    if isinstance(action, TurnSwitch):
-        return _of_switch(action, look)
+    if isinstance(action, HostAction | TurnSwitch):
+        return _of_thing(job, action, trail, look)
     if isinstance(action, Abort | ForceComplete):
         return Trace(found="the migration it was meant for")  # however it ends, that is the answer
     if isinstance(action, AnswerQuestion) and look.vm is not None:
@@ -76,7 +73,10 @@ def trace(job: Job, trail: Trail, look: Look) -> Trace:
     return _evidence(job, action, trail, look) or _absence(action, look)
 
 
-def _of_switch(action: TurnSwitch, look: Look) -> Trace:
+def _of_thing(job: Job, action: HostAction | TurnSwitch, trail: Trail, look: Look) -> Trace:
+    if isinstance(action, HostAction):
+        met = look.host is None or judge(job, trail, look).met
+        return Trace(found=f"{action.name} is as wanted") if met else Trace(clean=True)
     switch = look.switch
     if switch is None or switch.value == action.to:
         return Trace(found=f"{action.name} is {action.to if switch else 'gone'}")

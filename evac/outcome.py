@@ -42,10 +42,8 @@ __all__ = ["Ground", "Look", "Obstacle", "Verdict", "admit", "judge", "own_recor
 def judge(job: Job, trail: Trail, look: Look, *, odd_for: float = 0.0) -> Verdict:
     """Where `job` stands. `odd_for`: seconds since verdicts began to be odd without a break; 0 at the first look."""
     action = job.action
-    if isinstance(action, HostAction):
-        return _judge_host(action, look.host, odd_for)
-    if isinstance(action, TurnSwitch):
-        return _judge_switch(action, look.switch, odd_for)
+    if isinstance(action, HostAction | TurnSwitch):
+        return _judge_thing(action, look, odd_for)
     if isinstance(action, MoveAcross):
         return judge_across(job, action, trail, look, odd_for)
     if look.vm is None or look.vm.state is VMState.DELETED:
@@ -84,8 +82,13 @@ def _judge_intervention(
     return _ended(f"the migration is {word}, and {vm.name} is still on {vm.host}")
 
 
-def _ended(reason: str, next_step: str = "") -> Verdict:
-    return Verdict(state=JobState.FAILED, reason=reason, next_step=next_step, over=True)
+def _ended(reason: str, next_step: str = "", *, odd: bool = False) -> Verdict:
+    return Verdict(state=JobState.FAILED, reason=reason, next_step=next_step, over=True, odd=odd)
+
+
+def _without_effect(wrong: str, next_step: str) -> Verdict:
+    """It stays odd: were it no longer so, the time of grace would begin anew and no second look could agree."""
+    return _ended(f"the cluster took the call, but {wrong}", next_step, odd=True)
 
 
 def _judge_state(action: VMAction, vm: VM, odd_for: float) -> Verdict:
@@ -97,8 +100,8 @@ def _judge_state(action: VMAction, vm: VM, odd_for: float) -> Verdict:
     if odd_for < GRACE:
         return Verdict(state=JobState.RUNNING, reason="accepted; nothing to be seen yet", odd=True)
     fault = f": {vm.fault}" if vm.state is VMState.ERROR and vm.fault else ""
-    return _ended(
-        f"the cluster took the call, but {vm.name} is {vm.state.value} on {vm.host or 'no host'}{fault}",
+    return _without_effect(
+        f"{vm.name} is {vm.state.value} on {vm.host or 'no host'}{fault}",
         "The platform's log has the reason. Trying again is safe.",
     )
 
@@ -125,6 +128,12 @@ def _answered(action: AnswerQuestion, vm: VM) -> tuple[bool, str]:
     return vm.question.id != action.question, f'answered; it asks another by now: "{vm.question.text}"'
 
 
+def _judge_thing(action: HostAction | TurnSwitch, look: Look, odd_for: float) -> Verdict:
+    if isinstance(action, TurnSwitch):
+        return _judge_switch(action, look.switch, odd_for)
+    return _judge_host(action, look.host, odd_for)
+
+
 def _judge_host(action: HostAction, host: Host | None, odd_for: float) -> Verdict:
     if host is None:
         return _ended(f"the cluster no longer knows a host {action.host}")
@@ -133,8 +142,8 @@ def _judge_host(action: HostAction, host: Host | None, odd_for: float) -> Verdic
         return Verdict(state=JobState.DONE, reason=words, met=True, over=True)
     if odd_for < GRACE:
         return Verdict(state=JobState.RUNNING, reason="accepted; nothing to be seen yet", odd=True)
-    return _ended(
-        f"the cluster took the call, but {host.name} is not {words}",
+    return _without_effect(
+        f"{host.name} is not {words}",
         "Trying again is safe; see the platform's log.",
     )
 
@@ -146,8 +155,8 @@ def _judge_switch(action: TurnSwitch, switch: Switch | None, odd_for: float) -> 
         return Verdict(state=JobState.DONE, reason=f"it is {action.to}", met=True, over=True)
     if odd_for < GRACE:
         return Verdict(state=JobState.RUNNING, reason="accepted; nothing to be seen yet", odd=True)
-    return _ended(
-        f"the cluster took the call, but {action.name} is {switch.value}, not {action.to}",
+    return _without_effect(
+        f"{action.name} is {switch.value}, not {action.to}",
         "Trying again is safe; see who else changes it.",
     )
 

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
-from evac.actions import Action, EnterMaintenance, ForceDown, HostAction, LeaveMaintenance, describe
+from evac.actions import (
+    Action,
+    EnterMaintenance,
+    ForceDown,
+    HostAction,
+    LeaveMaintenance,
+    VMAction,
+    describe,
+)
 from evac.api import DrainPlan
 from evac.jobs import Job
 from evac.model import VM, Host, HostState, Migration, Problem

@@ -29,7 +29,9 @@ class Cluster(ABC):
     known_findings: frozenset[str] = frozenset()
     """Checks of the doctor that rightly fail on this system."""
 
-    cannot: frozenset[str] = frozenset({"move_storage", "answer", "check_migration", "move_across", "turn_switch"})
+    cannot: frozenset[str] = frozenset(
+        {"move_storage", "answer", "check_migration", "move_across", "turn_switch"}
+    )
     """Kinds of action that a system of this kind does not have: its backend has no such methods, and may say why."""
 
     counts_bytes = True

@@ -22,6 +22,7 @@ from evac.actions import (
     StopVM,
 )
 from evac.jobs import JobState, OrderState
+from evac.model import VMState
 from evac.queue import QueueRefusal
 from tests.unit.rig import ADMIN, Rig, first, live, small
 from tests.virtualtime import now, run
@@ -330,5 +331,22 @@ def test_other_calls_whose_answer_was_lost_end_where_they_should(tmp_path: Path,
             assert sim.vms[vm].host == "h0"
             moves = [entry for entry in sim.log if entry.kind == "accepted" and "evacuate" in entry.text]
             assert len(moves) == 1
+
+    run(main)
+
+
+def test_a_call_that_was_taken_and_had_no_effect_ends_as_a_failure_in_words(tmp_path: Path) -> None:
+    """It must not hang between "nothing to be seen yet" and "it failed" for ever."""
+
+    async def main() -> None:
+        sim = small(vms=1)
+        sim.vms[first(sim)].state = VMState.ERROR
+        sim.faults.order(Fault(kind=Kind.NEVER_STARTS, on="reset_state"))
+        async with Rig(tmp_path, {"sim": sim}) as rig:
+            vm = sim.vms[first(sim)]
+            await rig.order(ResetState(cluster="sim", vm=vm.id, name=vm.name, host=vm.host))
+            job = await rig.ended("J1", within=60)
+            assert job.state is JobState.FAILED
+            assert "took the call, but vm0 is error" in job.reason
 
     run(main)

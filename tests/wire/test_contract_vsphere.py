@@ -29,6 +29,7 @@ class SimulatedVCenter(DirectCluster):
             "reset_state",
             "force_complete",
             "force_down",
+            "turn_switch",
         }
     )
     counts_bytes = False
