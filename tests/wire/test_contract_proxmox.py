@@ -24,7 +24,9 @@ from tests.contract.suite import ContractSuite, Seen  # noqa: E402
 class SimulatedPve(WorldCluster):
     """The same world as the direct backend's, behind Proxmox VE's REST wire."""
 
-    cannot = frozenset({"confirm_move", "revert_move", "evacuate", "force_complete", "force_down", "answer", "turn_switch"})
+    cannot = frozenset(
+        {"confirm_move", "revert_move", "evacuate", "force_complete", "force_down", "answer", "turn_switch"}
+    )
 
     def __init__(self, state: Path) -> None:
         super().__init__()
