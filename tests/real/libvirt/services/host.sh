@@ -3,6 +3,9 @@
 # QEMU is a folder with another QEMU, unpacked, or "" for the installed one.
 name=$1 folder=$2 qemu=$3
 hostname "$name"
+# One kernel runs them all: what differs from boot to boot is written anew at each, as a machine's own kernel does.
+cat /proc/sys/kernel/random/uuid >"$folder/boot_id"
+mount --bind "$folder/boot_id" /proc/sys/kernel/random/boot_id
 # A /dev without kvm. It opens here, so libvirt would offer it, but without nested virtualisation nothing boots by it;
 # hidden under /dev/null it still looks usable, and libvirt asks QEMU anew what it can do, 4 s long, at each define.
 mkdir -p "$folder/dev"
