@@ -181,6 +181,8 @@ class VM(Noun, frozen=True, kw_only=True):
     """Addresses of its network cards, lower case with colons, where the inventory tells them."""
     machine_id: str = ""
     """What its firmware calls it (SMBIOS or BIOS UUID), lower case; clones may share it. "": not told."""
+    cpu: str = ""
+    """The CPU it was given, in the platform's words: "host-passthrough", "x86-64-v2-AES", "intel-skylake". "": not told."""
     devices: tuple[str, ...] = ()
     """Devices of its host that were handed to it, in the platform's words: no such VM moves while it runs."""
     media: tuple[str, ...] = ()

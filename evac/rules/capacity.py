@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from evac.model import VM, Host
 from evac.rules.context import Case, RuleContext
+from evac.rules.platforms import traits
 from evac.rules.said import Said, fail, risk, unknown
 from evac.window.plan import Way
 
@@ -27,7 +28,8 @@ def memory(case: Case, host: Host) -> Iterator[Said]:
     after = used + need
     if after > host.memory:
         words = f"memory would be {share(used, host.memory)} → {share(after, host.memory)}"
-        overcommits = case.way is Way.COLD or used > host.memory
+        idle = case.way is Way.COLD and not traits(world.cluster.kind).cold_counts
+        overcommits = idle or used > host.memory
         yield (risk if overcommits else fail)(words, "Choose another, or move something away first.")
     elif after > (1 - world.keep_free) * host.memory:
         kept = f"{world.keep_free:.0%} should stay free"

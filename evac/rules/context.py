@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from evac.fleet import Fleet
 from evac.model import VM, Affinity, ClusterState, Datastore, Host, Migration
+from evac.rules.identity import twins
 from evac.window.plan import Policy, Way
 
 
@@ -61,6 +62,7 @@ def context_of(fleet: Fleet, cluster: ClusterState, *, keep_free: float = Policy
     vcpus: dict[str, int] = {}
     for vm in vms.values():
         vcpus[vm.host] = vcpus.get(vm.host, 0) + (vm.vcpus or 0)
+    shared = twins(fleet.table("vms").values())
     affinities: dict[str, tuple[Affinity, ...]] = {}
     for rule in fleet.table("affinities").values():
         if rule.cluster == cluster.name:
@@ -79,6 +81,11 @@ def context_of(fleet: Fleet, cluster: ClusterState, *, keep_free: float = Policy
             move.vm: move
             for move in fleet.table("migrations").values()
             if move.cluster == cluster.name and move.phase.active
+        },
+        twins={
+            key.removeprefix(f"{cluster.name}/"): words
+            for key, words in shared.items()
+            if key.startswith(f"{cluster.name}/")
         },
         keep_free=keep_free,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from evac.model import VM, Host, MoveCheck, Outlook
-from evac.rules import capacity, places, standing
+from evac.rules import belongings, capacity, cpu, places, standing
 from evac.rules.context import Case, RuleContext, case_of
 from evac.rules.said import Said
 from evac.window.plan import Way
@@ -19,14 +19,25 @@ OF_VM: Sequence[tuple[str, VMRule]] = (
     ("locked", standing.locked),
     ("busy", standing.busy),
     ("source", standing.source_up),
+    ("device", belongings.devices),
+    ("local disk", belongings.local_disk),
+    ("snapshot", belongings.snapshots),
+    ("ha", places.availability),
+    ("identity", belongings.twins),
 )
 """Name of the rule, as filters and scripts know it, and the rule."""
 
 OF_TARGET: Sequence[tuple[str, TargetRule]] = (
     ("host", standing.target_up),
+    ("cpu", cpu.cpu),
+    ("version", cpu.version),
+    ("storage", belongings.datastores),
+    ("cdrom", belongings.media),
     ("memory", capacity.memory),
     ("vcpus", capacity.overcommit),
     ("affinity", places.affinity),
+    ("zone", places.zone),
+    ("aggregate", places.aggregates),
 )
 
 SEEN = "rules"
