@@ -17,6 +17,7 @@ from msgspec import Meta, Struct
 from evac.access import AccessRules
 from evac.backend import Plugin
 from evac.jobs import Limits
+from evac.mistakes import Mistake
 from evac.probe_rules import ProbeRules
 
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
@@ -94,28 +95,7 @@ class Config(Struct, frozen=True, kw_only=True):
     """Key path ("clusters.prod.label") → "config.toml:12", or "default"."""
 
 
-class ConfigError(Struct, frozen=True, kw_only=True):
-    """One mistake in the file."""
-
-    file: str
-    line: int
-    """From 1; 0 when it belongs to no line."""
-    key: str
-    """"clusters.prod.read_timeout", or "" for the file as a whole."""
-    message: str
-    allowed: str = ""
-    nearest: str = ""
-    """The name that was probably meant."""
-
-    def __str__(self) -> str:
-        """One line: file:line: key: what; allowed: …; did you mean …?"""
-        place = f"{self.file}:{self.line}" if self.line else self.file
-        parts = [f"{place}: {self.key}: {self.message}" if self.key else f"{place}: {self.message}"]
-        if self.allowed:
-            parts.append(f"allowed: {self.allowed}")
-        if self.nearest:
-            parts.append(f'did you mean "{self.nearest}"?')
-        return "; ".join(parts)
+ConfigError = Mistake
 
 
 class ConfigErrors(Exception):

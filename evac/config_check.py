@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -17,6 +16,7 @@ from evac.access import AccessRules
 from evac.backend import Plugin
 from evac.config import Cluster, ClusterRules, Config, ConfigError, ConfigErrors, ConsoleRules, EngineRules
 from evac.jobs import Limits
+from evac.mistakes import choices_of, in_plain_words, nearest_of, shown, struct_in, struct_listed, type_name
 from evac.probe_rules import ProbeRules
 from evac.secret import reference_error
 from evac.toml_lines import Key, key_lines, line_of
@@ -112,12 +112,12 @@ class Check:
         if isinstance(value, bool):
             self._note(("read_only",), given="read_only" in tables)
             return value
-        self._add(("read_only",), f"is {_shown(value)}", allowed="true or false")
+        self._add(("read_only",), f"is {shown(value)}", allowed="true or false")
         return True
 
     def _section(self, key: Key, table: Any, kind: type[T]) -> T | None:
         if not isinstance(table, dict):
-            self._add(key, f"is {_shown(table)}", allowed=f"a table: [{'.'.join(key)}]")
+            self._add(key, f"is {shown(table)}", allowed=f"a table: [{'.'.join(key)}]")
             return None
         fields = msgspec.structs.fields(kind)
         self._unknown(key, table, [field.encode_name for field in fields])
@@ -134,7 +134,7 @@ class Check:
             self._note(place, given=field.encode_name in table)
             if field.encode_name not in table:
                 if field.required and not self._skipped:
-                    self._add(place, "is missing", allowed=_type_name(field.type), near=key)
+                    self._add(place, "is missing", allowed=type_name(field.type), near=key)
                 continue
             value = table[field.encode_name]
             if field.encode_name in secrets and self._bad_secret(place, value):
@@ -148,7 +148,7 @@ class Check:
             # A struct that checks itself may tell several mistakes, each on a line that begins with the key it is about.
             for line in str(error).splitlines():
                 name = line.split(" ", 1)[0]
-                self._add(key, _plain(line), near=(*key, name) if name in table else ())
+                self._add(key, in_plain_words(line), near=(*key, name) if name in table else ())
             return None
 
     @staticmethod
@@ -158,11 +158,11 @@ class Check:
         )
 
     def _field(self, key: Key, value: Any, field: FieldInfo, kind: type[Struct]) -> Any:
-        nested = _struct_in(field.type)
+        nested = struct_in(field.type)
         if nested is not None and isinstance(value, dict):
             self._section(key, value, nested)
             return value
-        item = _struct_listed(field.type)
+        item = struct_listed(field.type)
         if item is not None and isinstance(value, list):
             for number, table in enumerate(value, start=1):
                 self._section((*key, str(number)), table, item)
@@ -170,12 +170,14 @@ class Check:
         try:
             msgspec.convert(value, field.type, strict=True)
         except msgspec.ValidationError as error:
-            choices = _choices(field.type)
-            allowed = ", ".join(f'"{choice}"' for choice in choices) or _type_name(field.type)
+            choices = choices_of(field.type)
+            allowed = ", ".join(f'"{choice}"' for choice in choices) or type_name(field.type)
             # msgspec's words add something only where the kind of value is right and its content is not.
-            detail = _plain(str(error)) if not choices and isinstance(value, str | list | dict) else ""
-            message = f"is {_shown(value)}" + (f": {detail}" if detail else "")
-            self._add(key, message, allowed=allowed, nearest=_nearest(str(value), choices))
+            detail = (
+                in_plain_words(str(error)) if not choices and isinstance(value, str | list | dict) else ""
+            )
+            message = f"is {shown(value)}" + (f": {detail}" if detail else "")
+            self._add(key, message, allowed=allowed, nearest=nearest_of(str(value), choices))
             return value
         if kind is Limits and value < 0:
             self._add(key, f"is {value}", allowed="0 (no limit) or a number of moves")
@@ -191,7 +193,7 @@ class Check:
 
     def _clusters(self, tables: Any) -> dict[str, Cluster]:
         if not isinstance(tables, dict):
-            self._add(("clusters",), f"is {_shown(tables)}", allowed="tables: [clusters.NAME]")
+            self._add(("clusters",), f"is {shown(tables)}", allowed="tables: [clusters.NAME]")
             return {}
         found = ((name, self._cluster(name, table)) for name, table in tables.items())
         return {name: cluster for name, cluster in found if cluster is not None}
@@ -200,10 +202,10 @@ class Check:
         key = ("clusters", name)
         if not NAME.fullmatch(name):
             self._add(
-                key, f"{_shown(name)} cannot be a cluster's name", allowed="letters, digits, and . _ - inside"
+                key, f"{shown(name)} cannot be a cluster's name", allowed="letters, digits, and . _ - inside"
             )
         if not isinstance(table, dict):
-            self._add(key, f"is {_shown(table)}", allowed=f"a table: [clusters.{name}]")
+            self._add(key, f"is {shown(table)}", allowed=f"a table: [clusters.{name}]")
             return None
         common = {field.encode_name for field in msgspec.structs.fields(ClusterRules)}
         rules = self._struct(key, {k: v for k, v in table.items() if k in common}, ClusterRules)
@@ -230,7 +232,7 @@ class Check:
             (*key, "kind"),
             f'is "{kind}", which is not installed{why}',
             allowed=", ".join(f'"{known}"' for known in sorted(self._plugins)) or "no kind is installed",
-            nearest=_nearest(kind, self._plugins),
+            nearest=nearest_of(kind, self._plugins),
         )
         return None
 
@@ -240,7 +242,7 @@ class Check:
         names = list(allowed)
         for name in table:
             if name not in names:
-                nearest = _nearest(name, names)
+                nearest = nearest_of(name, names)
                 offer = "" if nearest else ", ".join(sorted(names))
                 self._add((*key, name), "is not known here", allowed=offer, nearest=nearest)
 
@@ -268,100 +270,3 @@ class Check:
                 nearest=nearest,
             )
         )
-
-
-def _nearest(name: str, names: Iterable[str]) -> str:
-    folded = {known.lower(): known for known in names}
-    close = difflib.get_close_matches(name.lower(), folded, n=1, cutoff=0.6)
-    return folded[close[0]] if close else ""
-
-
-def _shown(value: Any) -> str:
-    """A value as the file has it, short."""
-    match value:
-        case bool():
-            return "true" if value else "false"
-        case str():
-            return f'"{value}"' if len(value) <= 60 else f'"{value[:57]}…"'
-        case dict():
-            return "a table"
-        case list():
-            return "a list"
-    return str(value)
-
-
-def _plain(error: str) -> str:
-    """Msgspec's message without its JSON words."""
-    text = error.replace("`", "").replace("array", "list").replace("object", "table")
-    text = (
-        text.replace("Expected str", "expected a text")
-        .replace("got str", "got a text")
-        .replace("Expected list", "expected a list")
-        .replace("Expected table", "expected a table")
-        .replace("Expected float", "expected a number")
-        .replace("Expected int", "expected a whole number")
-        .replace("Expected bool", "expected true or false")
-        .replace("got int", "got a number")
-        .replace("got float", "got a number")
-        .replace("got bool", "got true or false")
-    )
-    return text[:1].lower() + text[1:]
-
-
-def _info(kind: Any) -> list[Any]:
-    """Msgspec's own view of a type; the members of a union one by one."""
-    info = msgspec.inspect.type_info(kind)
-    return list(info.types) if isinstance(info, msgspec.inspect.UnionType) else [info]
-
-
-def _struct_in(kind: Any) -> type[Struct] | None:
-    found = [info.cls for info in _info(kind) if isinstance(info, msgspec.inspect.StructType)]
-    return found[0] if found else None
-
-
-def _struct_listed(kind: Any) -> type[Struct] | None:
-    """What a list of tables holds."""
-    listed = [info for info in _info(kind) if isinstance(info, msgspec.inspect.VarTupleType)]
-    found = [info.item_type.cls for info in listed if isinstance(info.item_type, msgspec.inspect.StructType)]
-    return found[0] if found else None
-
-
-def _choices(kind: Any) -> list[str]:
-    out: list[str] = []
-    for info in _info(kind):
-        if isinstance(info, msgspec.inspect.LiteralType):
-            out += [str(value) for value in info.values]
-        elif isinstance(info, msgspec.inspect.EnumType):
-            out += [str(member.value) for member in info.cls]
-    return out
-
-
-def _type_name(kind: Any) -> str:
-    return " or ".join(name for info in _info(kind) if (name := _one_type_name(info)))
-
-
-_WORDS: dict[type[Any], str] = {
-    msgspec.inspect.BoolType: "true or false",
-    msgspec.inspect.IntType: "a whole number",
-    msgspec.inspect.FloatType: "a number",
-    msgspec.inspect.StrType: "a text",
-    msgspec.inspect.StructType: "a table",
-    msgspec.inspect.DictType: "a table",
-    msgspec.inspect.ListType: "a list",
-    msgspec.inspect.VarTupleType: "a list",
-    msgspec.inspect.LiteralType: "one of the listed words",
-    msgspec.inspect.EnumType: "one of the listed words",
-}
-
-
-def _one_type_name(info: Any) -> str:
-    if isinstance(info, msgspec.inspect.Metadata):
-        return _one_type_name(info.type)
-    return _WORDS.get(type(info), "") + (_bounds(info) if hasattr(info, "ge") else "")
-
-
-def _bounds(info: Any) -> str:
-    low = [f"at least {info.ge:g}"] if info.ge is not None else []
-    low += [f"more than {info.gt:g}"] if info.gt is not None else []
-    high = [f"at most {info.le:g}"] if info.le is not None else []
-    return f", {' and '.join([*low, *high])}" if low or high else ""

@@ -50,6 +50,28 @@ def line_of(lines: dict[Key, int], key: Key) -> int:
     return 0
 
 
+def item_lines(text: str, line: int) -> list[int]:
+    """The line of each table of the list that begins on `line`: `key = [`, `{ … },`, `{ … },`, `]`."""
+    start = sum(map(len, text.splitlines(keepends=True)[: line - 1]))
+    found: list[int] = []
+    lists = tables = 0
+    for token in _TOKEN.finditer(text, start):
+        match token.group():
+            case "[":
+                lists += 1
+            case "]":
+                lists -= 1
+                if not lists:
+                    break
+            case "{":
+                if lists == 1 and not tables:
+                    found.append(text.count("\n", 0, token.start()) + 1)
+                tables += 1
+            case "}":
+                tables -= 1
+    return found
+
+
 def _statements(text: str) -> Iterator[tuple[int, str]]:
     """(line, text) of every header and every `key = …`, values that run over several lines taken as one."""
     start = depth = 0

@@ -4,6 +4,8 @@ Nothing here does anything, asks anybody or reads a clock.
 """
 
 from evac.planning.hashing import plan_hash
+from evac.planning.reading import PlanFileErrors, load_plan
 from evac.planning.windows import plan_window
+from evac.planning.writing import dump_plan
 
-__all__ = ["plan_hash", "plan_window"]
+__all__ = ["PlanFileErrors", "dump_plan", "load_plan", "plan_hash", "plan_window"]

@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 
 from evac.backend import Found
 from evac.config import load, plugins, schema
+from evac.toml_text import toml_key, toml_value
 from tui.cli import cli
 from tui.commands.configuring import template
 from tui.commands.exits import Code, Stop
 from tui.commands.importing import cluster_name, import_found, imported
 from tui.commands.private_file import write_private
-from tui.commands.toml_text import toml_key, toml_value
 
 ROOT = Path(__file__).resolve().parents[2]
 MAGIC_WORD = "hunter2-Sesame!"

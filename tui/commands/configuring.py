@@ -17,10 +17,10 @@ import click
 import msgspec
 
 from evac.config import Config, ConfigErrors, load, plugins, schema
+from evac.toml_text import toml_value
 from tui.commands import show
 from tui.commands.exits import Code, Stop
 from tui.commands.private_file import write_private
-from tui.commands.toml_text import toml_value
 
 
 @click.group("config")

@@ -10,11 +10,11 @@ import click
 
 from evac.backend import Found
 from evac.config import plugins
+from evac.toml_text import toml_key, toml_value
 from tui.commands import show
 from tui.commands.configuring import load_config
 from tui.commands.exits import Code, Stop
 from tui.commands.private_file import write_private
-from tui.commands.toml_text import toml_key, toml_value
 
 HEAD = """\
 # evac's config. Every key is explained by: evac config template

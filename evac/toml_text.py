@@ -16,8 +16,19 @@ def toml_key(name: str) -> str:
 
 
 def toml_string(text: str) -> str:
-    """A basic string. JSON's escapes are TOML's, save that TOML also escapes DEL (TOML 1.0, "String")."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+    """A basic string. JSON's escapes are TOML's (TOML 1.0, "String").
+
+    What a screen would not show, or would take for an order (controls, marks that turn the direction of writing), is
+    escaped too: people review such files.
+    """
+    quoted = json.dumps(text, ensure_ascii=False)
+    return quoted if quoted.isprintable() else "".join(map(_visible, quoted))
+
+
+def _visible(char: str) -> str:
+    if char.isprintable():
+        return char
+    return f"\\u{ord(char):04x}" if ord(char) < 0x10000 else f"\\U{ord(char):08x}"
 
 
 def toml_value(value: Any) -> str:
