@@ -33,7 +33,7 @@ from evac.api import (
 from evac.jobs import Job, Limits, QueueState
 from evac.model import Problem
 from evac.storage import PG, StopVerdict
-from evac.window.plan import WindowPlan, WindowPlanRequest
+from evac.window.plan import PlanDiff, WindowPlan, WindowPlanRequest
 
 if TYPE_CHECKING:
     import aiohttp
@@ -187,6 +187,10 @@ class EngineClient:
     async def plan_window(self, request: WindowPlanRequest) -> WindowPlan:
         """What a window over these hosts would do."""
         return await self._send("POST", "plan/window", WindowPlan, request)
+
+    async def diff_plan(self, plan: WindowPlan) -> PlanDiff:
+        """What is otherwise than a plan has it."""
+        return await self._send("POST", "plan/diff", PlanDiff, plan)
 
     async def order(self, request: OrderRequest) -> OrderReply:
         """Give an order. A repeated one (same token) gives the first one's reply."""

@@ -104,6 +104,7 @@ class Server:
             ("plan/drain", self._plan_drain),
             ("plan/evacuate", self._plan_evacuate),
             ("plan/window", self._planning.window),
+            ("plan/diff", self._planning.differences),
             ("jobs/{id}/cancel", self._cancel),
             ("jobs/{id}/retry", self._retry),
             ("queue/pause", self._pause),

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from evac import clock, reply
-from evac.planning import plan_window
-from evac.window.plan import WindowPlanRequest
+from evac.planning import diff_plan, plan_window
+from evac.window.plan import WindowPlan, WindowPlanRequest
 
 if TYPE_CHECKING:
     from evac.assembly import Engine
@@ -25,3 +25,8 @@ class PlanningRoutes:
         wanted = await reply.body(request, WindowPlanRequest)
         plan = plan_window(self._engine.fleet, wanted, now=clock.wall(), by=request[reply.ACTOR].user)
         return reply.answer(request, plan)
+
+    async def differences(self, request: web.Request) -> web.StreamResponse:
+        """POST /v1/plan/diff."""
+        plan = await reply.body(request, WindowPlan)
+        return reply.answer(request, diff_plan(plan, self._engine.fleet, now=clock.wall()))

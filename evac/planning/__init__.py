@@ -3,9 +3,10 @@
 Nothing here does anything, asks anybody or reads a clock.
 """
 
+from evac.planning.differing import diff_plan, fate_of
 from evac.planning.hashing import plan_hash
 from evac.planning.reading import PlanFileErrors, load_plan
 from evac.planning.windows import plan_window
 from evac.planning.writing import dump_plan
 
-__all__ = ["PlanFileErrors", "dump_plan", "load_plan", "plan_hash", "plan_window"]
+__all__ = ["PlanFileErrors", "diff_plan", "dump_plan", "fate_of", "load_plan", "plan_hash", "plan_window"]

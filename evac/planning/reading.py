@@ -205,15 +205,18 @@ def contradictions(plan: WindowPlan) -> Iterator[tuple[Key, str]]:
     if plan.starts is not None and plan.ends is not None and plan.ends <= plan.starts:
         yield ("ends",), "is not after starts"
     hosts = Counter(host.key for host in plan.hosts)
-    for number, host in enumerate(plan.hosts, start=1):
-        place = ("hosts", str(number))
+    for count, host in enumerate(plan.hosts, start=1):
+        place = ("hosts", str(count))
         if hosts[host.key] > 1:
             yield place, f"is {host.name}, which is in this plan {hosts[host.key]} times"
-        vms = Counter(row.vm for row in (*host.moves, *host.stays))
-        for name, rows in (("moves", host.moves), ("stays", host.stays)):
-            for at, row in enumerate(rows, start=1):
-                if vms[row.vm] > 1:
-                    yield (*place, name, str(at)), f"is {row.name}, which is on this host {vms[row.vm]} times"
+        vms = Counter(row.vm for row in host.rows)
+        for at, row in enumerate(host.rows):
+            name, number = ("moves", at) if at < len(host.moves) else ("stays", at - len(host.moves))
+            if vms[row.vm] > 1:
+                yield (
+                    (*place, name, str(number + 1)),
+                    f"is {row.name}, which is on this host {vms[row.vm]} times",
+                )
         for at, move in enumerate(host.moves, start=1):
             if move.to == host.host:
                 yield (*place, "moves", str(at)), f"moves {move.name} to the host that it is on"

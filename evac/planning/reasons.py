@@ -1,10 +1,20 @@
-"""Why a VM found no place, in one line with what to do about it. Pure."""
+"""How a VM goes, and why one found no place, in one line with what to do about it. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from evac.model import VM, VMState
 from evac.planning.floor import Floor, Slot, Unit
+from evac.staying import needs_stop
+from evac.window.plan import Way
+
+
+def way_of(vm: VM) -> Way:
+    """As it is now."""
+    if not needs_stop(vm):
+        return Way.LIVE
+    return Way.COLD if vm.state is VMState.STOPPED else Way.RESTART
 
 
 def why_nowhere(floor: Floor, unit: Unit, slots: Sequence[Slot]) -> tuple[str, str]:

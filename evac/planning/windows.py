@@ -14,20 +14,19 @@ from evac.actions import ColdMigrate
 from evac.api import Stay
 from evac.claims import claims_on
 from evac.fleet import Fleet
-from evac.model import VM, ClusterState, Host, HostState, Problem, VMState
+from evac.model import VM, ClusterState, Host, HostState, Problem
 from evac.planner import UNAFFECTED, PlanRefused, find, moving_on
-from evac.planning.floor import Floor, Slot, Unit, floor_of
+from evac.planning.course import Course
+from evac.planning.floor import Floor, Slot, Unit
 from evac.planning.packing import Places, pack
-from evac.planning.reasons import why_nowhere
-from evac.staying import needs_stop, sort_out
+from evac.planning.reasons import way_of, why_nowhere
+from evac.staying import sort_out
 from evac.storage import OSD
 from evac.window.plan import (
     PlannedHost,
     PlannedMove,
     PlannedStay,
-    Refill,
     StorageHost,
-    Way,
     WindowPlan,
     WindowPlanRequest,
 )
@@ -88,24 +87,20 @@ class _Window:
         self, fleet: Fleet, request: WindowPlanRequest, hosts: Sequence[tuple[ClusterState, Host]]
     ) -> None:
         self._fleet = fleet
-        self._policy = request.policy
         self._hosts = hosts
-        self._floors: dict[str, Floor] = {}
-        self._moved: list[list[str]] = []
-        """Per host planned so far, VM.id of those that left it."""
+        self._course = Course(fleet, request.hosts, request.policy)
 
     def plan(self, at: int) -> PlannedHost:
         """One host; those before it have been planned."""
         cluster, host = self._hosts[at]
-        floor = self._floor(cluster.name)
-        self._bring_back(at)
+        floor, slots = self._course.begin(at)
         there = floor.on_host(host.id)
         claims = claims_on(self._fleet, host, there)
         going, staying, restarts = sort_out(claims.left(there), moving_on(self._fleet, host), cluster, to="")
         order = [floor.vms[move.vm] for move in going]
-        units, slots = floor.units(order), self._slots(at, floor)
+        units = floor.units(order)
         places = pack(floor, units, slots)
-        self._moved.append(list(places))
+        self._course.left(list(places))
         gone = [vm for vm in order if vm.id in places]
         stays = [
             *_without_place(floor, units, slots, places),
@@ -131,43 +126,12 @@ class _Window:
             ),
         )
 
-    def _floor(self, cluster: str) -> Floor:
-        if cluster not in self._floors:
-            self._floors[cluster] = floor_of(self._fleet, cluster, keep_free=self._policy.keep_free)
-        return self._floors[cluster]
-
-    def _bring_back(self, at: int) -> None:
-        """The host that must be over before this one begins has its VMs back."""
-        over = at - self._policy.max_unavailable
-        if over < 0 or self._policy.refill is not Refill.RESTORE:
-            return
-        _, host = self._hosts[over]
-        floor = self._floor(host.cluster)
-        for vm in self._moved[over]:
-            floor.move(vm, host.id)
-
-    def _slots(self, at: int, floor: Floor) -> list[Slot]:
-        """Never a host that may be out at the same time; one whose turn comes later only where there is no other."""
-        _, own = self._hosts[at]
-        near, later = set(), set()
-        for place, (_, host) in enumerate(self._hosts):
-            if host.cluster != own.cluster or place == at:
-                continue
-            if abs(place - at) < self._policy.max_unavailable:
-                near.add(host.id)
-            elif place > at:
-                later.add(host.id)
-        return floor.slots(own.id, never=near, avoid=later)
-
 
 def _move(vm: VM, slot: Slot) -> PlannedMove:
-    way = Way.LIVE
-    if needs_stop(vm):
-        way = Way.COLD if vm.state is VMState.STOPPED else Way.RESTART
     return PlannedMove(
         vm=vm.id,
         name=vm.name,
-        way=way,
+        way=way_of(vm),
         to=slot.id,
         to_name=slot.host.name if slot.host.name != slot.id else "",
         memory=vm.memory or 0,

@@ -158,6 +158,11 @@ class PlannedHost(_Part, frozen=True, kw_only=True):
         """(cluster, id) as one string."""
         return f"{self.cluster}/{self.host}"
 
+    @property
+    def rows(self) -> tuple[PlannedMove | PlannedStay, ...]:
+        """Every VM of it: those that go, then those that do not."""
+        return (*self.moves, *self.stays)
+
 
 class WindowPlan(_Part, frozen=True, kw_only=True):
     """A whole window. Its hash covers every field but `made`, `by` and the figures that are no decision."""
@@ -193,3 +198,61 @@ class WindowPlanRequest(_Part, frozen=True, kw_only=True):
     starts: float | None = None
     ends: float | None = None
     policy: Policy = Policy()
+
+
+class DifferenceKind(StrEnum):
+    """What is otherwise than a plan has it."""
+
+    NEW = "new"
+    """A VM is on the host that the plan does not know."""
+    GONE = "gone"
+    """A VM exists no more."""
+    MOVED = "moved"
+    """A VM is on another host."""
+    CHANGED = "changed"
+    """A VM has another name, or goes another way than planned."""
+    STUCK = "stuck"
+    """A VM of the plan cannot be moved now."""
+    TARGET = "target"
+    """A target is closed, or has no room any more, or a rule forbids it."""
+    HOST = "host"
+    """The host itself: gone, renamed, another machine, down."""
+    UNDECIDED = "undecided"
+    """Nobody has said what becomes of a VM that cannot move."""
+    UNREAD = "unread"
+    """The cluster has not answered: nothing can be compared."""
+
+
+class Difference(_Part, frozen=True, kw_only=True):
+    """One thing that is otherwise than the plan has it, or that the plan leaves open."""
+
+    kind: DifferenceKind
+    cluster: str
+    host: str
+    """Host.id of the plan's host"""
+    vm: str = ""
+    """VM.id"""
+    name: str
+    """Of the VM, else of the host."""
+    what: str
+    """In words, without the name."""
+    fix: str = ""
+    blocks: bool = False
+    """The window cannot do this host as it is planned."""
+
+
+class PlanDiff(_Part, frozen=True, kw_only=True):
+    """POST /v1/plan/diff: a plan beside what is there now."""
+
+    hash: str
+    summary: str
+    """"3 guests new, 1 gone, 2 moved since the plan"; "as planned"."""
+    differences: tuple[Difference, ...] = ()
+    """Those that block first, then by the plan's order."""
+    at: float = 0.0
+    """When it was compared, Unix seconds."""
+
+    @property
+    def blocked(self) -> bool:
+        """True when somebody has to do something before this plan can run."""
+        return any(one.blocks for one in self.differences)
