@@ -29,6 +29,7 @@ from evac.poller import Poller, first_state
 from evac.prober.client import Prober
 from evac.probing import Probing
 from evac.queue import LimitRules, Queue
+from evac.reporter import Reporter
 from evac.secret import REDACTOR
 from evac.server import Server
 
@@ -79,6 +80,7 @@ class Engine:
             measure=self.probing,
             vault=self.vault,
         )
+        self.reporter = Reporter(journal, self.fleet)
         self.server = Server(self)
 
     # --- what the server asks --------------------------------------------------------------------

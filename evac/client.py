@@ -132,6 +132,12 @@ class EngineClient:
         query = "".join(f"&target={_part(target)}" for target in targets)
         return await self._get(f"preflight?cluster={_part(cluster)}&vm={_part(vm)}{query}", Preflight)
 
+    async def report(self, subject: str, *, form: str, zone: str = "") -> str:
+        """The report of a window ("W3") or an order ("O4") as text: `form` is "md", "html" or "json"."""
+        table = "windows" if subject[:1] in "Ww" else "orders"
+        query = f"?format={form}" + (f"&zone={_part(zone)}" if zone else "")
+        return (await self._retried("GET", f"{table}/{_part(subject.upper())}/report{query}")).decode()
+
     async def keep_credential(self, user: str, secret: str) -> CredentialReply:
         """Hand a credential over, for a move to another cluster; the engine keeps it in memory for a while."""
         return await self._send(
@@ -168,7 +174,7 @@ class EngineClient:
             raise EngineGone(_foreign(error)) from None
         except aiohttp.WSServerHandshakeError as error:
             # The body of a refused upgrade is not kept by aiohttp; hello is refused for the same reason.
-            await self._once("GET", "hello", Hello)
+            await self._raw("GET", "hello")
             raise EngineGone(self._gone(error), again=True) from None
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise EngineGone(self._gone(error), again=True) from None
@@ -237,11 +243,14 @@ class EngineClient:
         return await self._send("GET", path, kind)
 
     async def _send(self, method: str, path: str, kind: type[T], body: Any = None) -> T:
+        return _decoded(await self._retried(method, path, body), kind)
+
+    async def _retried(self, method: str, path: str, body: Any = None) -> bytes:
         try:
-            return await self._once(method, path, kind, body)
+            return await self._raw(method, path, body)
         except (EngineGone, EngineRefusal) as lost:
             await self._anew(lost)
-        return await self._once(method, path, kind, body)
+        return await self._raw(method, path, body)
 
     async def _anew(self, lost: EngineGone | EngineRefusal) -> None:
         """Have an engine that can be asked once more; raises `lost` where that is not possible or could repeat something."""
@@ -252,7 +261,7 @@ class EngineClient:
         await self.close()
         await attach()
 
-    async def _once(self, method: str, path: str, kind: type[T], body: Any = None) -> T:
+    async def _raw(self, method: str, path: str, body: Any = None) -> bytes:
         import aiohttp  # noqa: PLC0415  # see follow
 
         data = msgspec.msgpack.encode(body) if body is not None else None
@@ -263,12 +272,9 @@ class EngineClient:
             # Without a connection nothing was sent; a question may be asked twice.
             unsent = isinstance(error, aiohttp.ClientConnectorError)
             raise EngineGone(self._gone(error), again=unsent or method == "GET") from None
-        try:
-            if status >= 400:
-                raise EngineRefusal(msgspec.msgpack.decode(raw, type=Refusal))
-            return msgspec.msgpack.decode(raw, type=kind)
-        except msgspec.MsgspecError as error:
-            raise EngineGone(_foreign(error)) from None
+        if status >= 400:
+            raise EngineRefusal(_decoded(raw, Refusal))
+        return raw
 
     def _open(self) -> aiohttp.ClientSession:
         import aiohttp  # noqa: PLC0415  # see follow
@@ -287,6 +293,13 @@ class EngineClient:
             unaffected=LOST,
             next_step="Start evac again; it starts an engine if none runs.",
         )
+
+
+def _decoded(raw: bytes, kind: type[T]) -> T:
+    try:
+        return msgspec.msgpack.decode(raw, type=kind)
+    except msgspec.MsgspecError as error:
+        raise EngineGone(_foreign(error)) from None
 
 
 def _closed(code: int | None) -> Problem:

@@ -35,6 +35,7 @@ from evac.queue import QueueRefusal
 from evac.reply import ACTOR, Handler, Refuse
 from evac.server_placing import PlacingRoutes
 from evac.server_planning import PlanningRoutes
+from evac.server_reports import ReportRoutes
 from evac.server_storage import StorageRoutes
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class Server:
         self._storage = StorageRoutes(engine)
         self._placing = PlacingRoutes(engine)
         self._planning = PlanningRoutes(engine)
+        self._reports = ReportRoutes(engine)
         self.used = clock.stamp()
         """Boot-clock stamp of the last request's end."""
         self.asked = 0
@@ -95,6 +97,8 @@ class Server:
             ("clusters/{name}/groups", self._storage.groups),
             ("clusters/{name}/may-stop/{host}", self._storage.may_stop),
             ("preflight", self._placing.preflight),
+            ("windows/{id}/report", self._reports.window),
+            ("orders/{id}/report", self._reports.order),
             ("audit", self._audit),
             ("ws", self._ws),
         ]

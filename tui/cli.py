@@ -26,6 +26,7 @@ SECTIONS = {
         "ok-to-stop": "storage",
         "preflight": "preflighting",
         "queue": "queueing",
+        "report": "reporting",
         "ping": "ping",
         "address": "addressing",
         "doctor": "doctor",
