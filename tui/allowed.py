@@ -25,7 +25,7 @@ WRITES: dict[str, frozenset[str]] = {
     "retry": frozenset({"queue"}),
     "type_address": frozenset({"ping"}),
     "forget_address": frozenset({"ping"}),
-    "pause": frozenset({"hosts", "vms", "queue", "events", "problems", "ceph", "ping"}),
+    "pause": frozenset({"hosts", "vms", "queue", "events", "problems", "ceph", "ping", "window"}),
     "noout": frozenset({"ceph"}),
 }
 """Actions that change something → panes they exist in. Without the right to write none of them exists."""

@@ -34,7 +34,7 @@ from tui.doing_placing import PlacingDoing
 from tui.grid import Grid
 from tui.look import Look, Span
 from tui.paint import Painter
-from tui.panes import CEPH, PANES, PING
+from tui.panes import CEPH, PANES, PING, WINDOW
 from tui.ramps import Depth, depth_of
 from tui.screens.main import MainScreen
 from tui.screens.small import TooSmall, fits
@@ -90,6 +90,7 @@ class Console(App[int], inherit_bindings=False):
         self.boards = {pane.name: Board(pane, self.context) for pane in PANES} | {
             CEPH.name: self.grid,
             PING.name: self.ping,
+            WINDOW.name: Board(WINDOW, self.context),
         }
         self.board = self.boards["hosts"]
         self.notice: Span | None = None
@@ -199,7 +200,10 @@ class Console(App[int], inherit_bindings=False):
         self._open_on_storage()
         if first or changes["clusters"]:
             self._redraw_all()
-        elif self.main.is_attached and (changes["orders"] or changes["jobs"] or delta.queue is not None):
+        elif self.main.is_attached and (
+            delta.queue is not None
+            or any(changes[table] for table in ("orders", "jobs", "windows", "ledger"))
+        ):
             self.main.draw_header()
         if not self._said_away:
             self._said_away = True

@@ -20,6 +20,9 @@ ALIASES = {
     "event": "events",
     "pings": "ping",
     "probes": "ping",
+    "windows": "window",
+    "plans": "window",
+    "ledger": "window",
 }
 
 HOST_VERBS = ("drain", "evacuate", "maintenance", "force-down")

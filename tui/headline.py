@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from evac.jobs import Job, JobState, Order, OrderState
+from evac.jobs import JobState, Order, OrderState
 from evac.model import HostState
-from tui import cells
+from tui import cells, window_lines, windows
 from tui.board import Board, Context
 from tui.look import Line, Span
 from tui.panes import Tab
 from tui.still import StillBoard
-from tui.store import Store, number
+from tui.store import number
 from tui.text import clean, width
-
-ENOUGH = 3
-"""Moves that must have ended before a time is guessed from them."""
+from tui.time_left import time_left
 
 
 def title(context: Context, panes: tuple[Tab, ...], current: str, cells_wide: int) -> Line:
@@ -22,26 +20,31 @@ def title(context: Context, panes: tuple[Tab, ...], current: str, cells_wide: in
     for index, pane in enumerate(panes, start=1):
         tone = "head" if pane.name == current else "dim"
         left += [Span(" "), Span(f"{index}", "key"), Span(f" {pane.title}", tone)]
-    now = cells.clock_time(context.store.wall())
-    right = [badge(context), Span(f" {now} UTC ", "dim")]
-    gap = cells_wide - sum(width(span.text) for span in (*left, *right))
-    if gap < 1:
-        right[-1] = Span(f" {now}Z", "dim")
-        gap = cells_wide - sum(width(span.text) for span in (*left, *right))
-    if gap < 1:
-        left = left[1:]
-        gap = cells_wide - sum(width(span.text) for span in (*left, *right))
-    return (*left, Span(" " * max(1, gap)), *right)
+    now, mark = cells.clock_time(context.store.wall()), badge(context)
+    joined = [
+        Span(span.text.lstrip() if at % 3 == 2 else span.text, span.tone) for at, span in enumerate(left[1:])
+    ]
+    forms = (
+        (left, f" {now} UTC "),
+        (left, f" {now}Z"),
+        (left[1:], f" {now}Z"),
+        (joined, f" {now}Z"),
+        (joined, f" {now[:5]}Z"),
+    )
+    lines = [(*spans, mark, Span(clock, "dim")) for spans, clock in forms]
+    gaps = [cells_wide - sum(width(span.text) for span in line) for line in lines]
+    at = next((at for at, gap in enumerate(gaps) if gap >= 1), -1)
+    return (*lines[at][:-2], Span(" " * max(1, gaps[at])), *lines[at][-2:])
 
 
 def tab_at(line: Line, panes: tuple[Tab, ...], x: int) -> str:
     """The name of the pane whose title is drawn there; "" for none."""
-    names = {f" {pane.title}": pane.name for pane in panes}
+    names = {pane.title: pane.name for pane in panes}
     at = 0
     for span in line:
         at += width(span.text)
         if x < at:
-            return names.get(span.text, "")
+            return names.get(span.text.lstrip(), "")
     return ""
 
 
@@ -98,6 +101,9 @@ def state_line(context: Context) -> Line:
 
 def _work(context: Context) -> list[Line]:
     store, look = context.store, context.look
+    under_way = windows.open_windows(store)
+    if under_way:
+        return window_lines.parts(under_way[0], context, more=len(under_way) - 1)
     orders = sorted(
         (order for order in store.orders.values() if order.state is OrderState.OPEN),
         key=lambda o: number(o.id),
@@ -173,42 +179,6 @@ def _dead(context: Context) -> list[Line]:
     words = f"{name} is down" if len(dead) == 1 else f"{len(dead)} hosts are down"
     vms = sum(store.count_on(host.key) for host in dead)
     return [(Span(f"{look.glyph('bad')} {words} with {vms} VM{'s' * (vms != 1)}", "bad"),)]
-
-
-def time_left(store: Store, jobs: list[Job]) -> str:
-    """A range: by the memory still to be moved at the rate it moves now, else by the pace so far; words when neither."""
-    left = [job for job in jobs if not job.state.ended and not cells.aborting(job)]
-    if not left:
-        return "aborting" if any(cells.aborting(job) for job in jobs) else "finishing"
-    seconds = _by_bytes(store, left) or _by_pace(store, jobs, len(left))
-    if seconds is None:
-        return "no estimate yet"
-    low, high = seconds * 0.8, seconds * 1.4
-    if high < 90:
-        return f"{max(1, int(low))}-{max(2, int(high))} s left"
-    return f"{max(1, round(low / 60))}-{max(2, round(high / 60 + 0.5))} m left"
-
-
-def _by_bytes(store: Store, left: list[Job]) -> float | None:
-    rate = sum(job.progress.rate or 0.0 for job in left if job.progress is not None)
-    if rate <= 0:
-        return None
-    total = 0.0
-    for job in left:
-        if job.progress is not None and job.progress.remaining is not None:
-            total += job.progress.remaining
-        else:
-            vm = store.vms.get(f"{job.action.cluster}/{getattr(job.action, 'vm', '')}")
-            total += vm.memory or 0 if vm is not None else 0
-    return total / rate
-
-
-def _by_pace(store: Store, jobs: list[Job], left: int) -> float | None:
-    ended = [job for job in jobs if job.state.ended and job.submitted is not None and job.ended is not None]
-    if len(ended) < ENOUGH:
-        return None
-    began = min(job.submitted for job in ended if job.submitted is not None)
-    return max(1.0, store.wall() - began) / len(ended) * left
 
 
 def clusters_line(context: Context, cells_wide: int) -> Line:

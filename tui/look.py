@@ -64,6 +64,7 @@ _DARK = {
     "readonly": "bold black on cyan",
     "banner": "bold white on red",
     "label": "bold yellow",
+    "safe": "bold black on green",
 }
 
 _BLIND = _DARK | {
@@ -78,6 +79,7 @@ _BLIND = _DARK | {
     "readonly": "bold black on #56b4e9",
     "banner": "bold black on #e69f00",
     "label": "bold #f0e442",
+    "safe": "bold black on #56b4e9",
 }
 """Okabe and Ito's palette: told apart with any common colour blindness (jfly.uni-koeln.de/color)."""
 
@@ -93,6 +95,7 @@ _MONO = _DARK | {
     "readonly": "bold reverse",
     "banner": "bold reverse",
     "label": "bold",
+    "safe": "bold reverse",
 }
 
 _LIGHT = _DARK | {"warn": "bold magenta", "busy": "blue", "key": "bold blue", "label": "bold magenta"}

@@ -102,7 +102,7 @@ async def test_the_mouse_points_and_never_fires() -> None:
         assert isinstance(run.console.screen, Pick)
         await run.press("escape")
         await run.main()
-        await run.pilot.click("#title", offset=(24, 0))
+        await run.pilot.click("#title", offset=(16, 0))
         assert run.console.board.pane.name == "queue"
 
 

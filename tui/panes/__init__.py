@@ -11,8 +11,9 @@ from tui.panes.ping import PING
 from tui.panes.problems import PROBLEMS
 from tui.panes.queue import QUEUE
 from tui.panes.vms import VMS
+from tui.panes.window import WINDOW
 
-__all__ = ["CEPH", "PANES", "PING", "TABS", "Tab"]
+__all__ = ["CEPH", "PANES", "PING", "TABS", "WINDOW", "Tab"]
 
 PANES: tuple[Pane, ...] = (HOSTS, VMS, QUEUE, EVENTS, PROBLEMS)
 """Those that are tables, in the order of the keys 1 to 5."""
@@ -27,5 +28,10 @@ class Tab(Struct, frozen=True):
 
 CEPH = Tab("ceph", "Ceph")
 
-TABS: tuple[Tab, ...] = (*(Tab(pane.name, pane.title) for pane in PANES), CEPH, Tab(PING.name, PING.title))
+TABS: tuple[Tab, ...] = (
+    *(Tab(pane.name, pane.title) for pane in PANES),
+    CEPH,
+    Tab(PING.name, PING.title),
+    Tab(WINDOW.name, WINDOW.title),
+)
 """All panes, in the order of their number keys."""

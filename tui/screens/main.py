@@ -12,7 +12,8 @@ from textual.screen import Screen
 from textual.widgets import Input
 
 from evac.model import ClusterState
-from tui import headline
+from evac.window.nouns import Window
+from tui import headline, windows
 from tui.board import Board
 from tui.ceph_lines import storage_lines
 from tui.grid import Grid
@@ -26,6 +27,7 @@ from tui.text import width
 from tui.widgets.lines import Lines, folded
 from tui.widgets.prompt import Prompt
 from tui.widgets.table import Table
+from tui.window_lines import glance, nag
 
 if TYPE_CHECKING:
     from tui.app import Console
@@ -94,11 +96,13 @@ class MainScreen(KeyActions, Screen[None], inherit_bindings=False):
         palette = console.palette
         self.line_title = Lines(palette, id="title")
         self.line_state = Lines(palette, id="state")
+        self.line_nag = Lines(palette, id="nag")
         self.line_clusters = Lines(palette, id="clusters")
         self.line_board = Lines(palette, id="board")
         self.table = Table(console.board, palette, console.painter, self.follow_cursor)
         self.map = CephMap(console, self.follow_cursor)
         self.line_storage = Lines(palette, id="storage")
+        self.lines_glance = Lines(palette, id="glance")
         self.strip_detail = Lines(palette, id="detail")
         self.prompt = Prompt(palette)
         self.line_footer = Lines(palette, id="footer")
@@ -109,8 +113,10 @@ class MainScreen(KeyActions, Screen[None], inherit_bindings=False):
         """From top to bottom."""
         yield self.line_title
         yield self.line_state
+        yield self.line_nag
         yield self.line_clusters
         yield self.line_storage
+        yield self.lines_glance
         yield self.line_board
         yield self.table
         yield self.map
@@ -139,6 +145,7 @@ class MainScreen(KeyActions, Screen[None], inherit_bindings=False):
         """Everything: after a change of pane, theme or size."""
         board = self.board
         self.set_class(board is self.console.grid, "ceph")
+        self.set_class(board.pane.name == "window", "window")
         if board is self.console.grid:
             self.map.redraw()
         else:
@@ -157,22 +164,45 @@ class MainScreen(KeyActions, Screen[None], inherit_bindings=False):
         self.line_clusters.show([headline.clusters_line(context, wide)])
         if isinstance(self.board, Grid):
             self.line_storage.show(storage_lines(self.board, wide, 3 if self.has_class("tall") else 2))
+        self._draw_nag(wide)
+        self._draw_glance(wide)
         store = context.store
         stale = frozenset(name for name in store.clusters if store.stale(name))
         if stale != self._stale or self.board.pane.name == "problems":
             self._stale = stale
             self.picture.redraw()
 
-    def follow_cursor(self) -> tuple[Lines, Lines]:
+    def _draw_nag(self, wide: int) -> None:
+        """What is switched for too long, on every pane."""
+        nagging = nag(self.console.context, wide)
+        self.set_class(nagging is not None, "nagging")
+        self.line_nag.show([nagging] if nagging is not None else [])
+
+    def _draw_glance(self, wide: int) -> None:
+        """In the window pane, the window that the cursor is in."""
+        if self.board.pane.name == "window":
+            room = 8 if self.has_class("tall") else 6
+            self.lines_glance.show(glance(self.console.context, self.window_here(), wide, room))
+
+    def window_here(self) -> Window | None:
+        """Of the row under the cursor; else the one that most needs to be looked at."""
+        row = self.board.current() if self.board.pane.name == "window" else None
+        if isinstance(row, Window):
+            return row
+        return row.window if isinstance(row, windows.HostRow) else windows.latest(self.console.store)
+
+    def follow_cursor(self) -> tuple[Lines, ...]:
         """Bring what depends on the cursor up to date; returns it, so that it is painted in the same frame."""
         board, wide = self.board, self.size.width
         line = self.map.board_line(wide) if isinstance(board, Grid) else headline.board_line(board, wide)
         self.line_board.show([line])
+        self._draw_glance(wide)
         self._show_detail()
         if (cluster := self.cluster_here()) != self._footer_of:
             self._footer_of = cluster
             self.draw_footer()
-        return self.line_board, self.strip_detail
+        glancing = (self.lines_glance,) if self.lines_glance.display else ()
+        return self.line_board, self.strip_detail, *glancing
 
     def _show_detail(self) -> None:
         self.strip_detail.show(self.detail_lines()[: self.strip_detail.size.height or 4])
