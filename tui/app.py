@@ -87,16 +87,14 @@ class Console(App[int], inherit_bindings=False):
         self.context = Context(self.store, look)
         self.grid = Grid(self.context)
         self.ping = StillBoard(PING, self.context)
-        self.boards = {pane.name: Board(pane, self.context) for pane in PANES} | {
+        self.boards = {pane.name: Board(pane, self.context) for pane in (*PANES, WINDOW)} | {
             CEPH.name: self.grid,
             PING.name: self.ping,
-            WINDOW.name: Board(WINDOW, self.context),
         }
         self.board = self.boards["hosts"]
         self.notice: Span | None = None
         self.doing, self.ceph = Doing(self), CephDoing(self)
-        self.placing, self.across = PlacingDoing(self), AcrossDoing(self)
-        self.pinging = PingDoing(self)
+        self.placing, self.across, self.pinging = PlacingDoing(self), AcrossDoing(self), PingDoing(self)
         self.monotonic = monotonic
         self.deaf = deaf
         self.copies_dir = (state_dir or Path.home()) / "copies"
