@@ -27,7 +27,7 @@ from evac.fleet import Fleet
 from evac.gates import Gates
 from evac.goals import Goals
 from evac.intake import Intake, QueueRefusal, refuse
-from evac.jobs import Actor, Job, JobState, Limits, OrderState
+from evac.jobs import Actor, Job, JobState, Limits, Order, OrderState
 from evac.journal import Journal, Trail
 from evac.limits import LimitRules, Window
 from evac.measure import Measure, Unmeasured
@@ -89,6 +89,13 @@ class Queue:
     def hold_windows(self, held: Callable[[str], str]) -> None:
         """Ask `held` of each Window.id why its orders begin nothing new; "": they may."""
         self._gates.held_window = held
+
+    def jobs_of(self, order: str) -> tuple[Order, tuple[Job, ...]] | None:
+        """An order that is in memory, with its jobs as they stand."""
+        found = self._board.orders.get(order)
+        if found is None:
+            return None
+        return found, tuple(self._board.jobs[job] for job in self._board.of_order[order])
 
     def changed(self) -> None:
         """Something outside may have opened or shut a gate."""

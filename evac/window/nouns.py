@@ -179,6 +179,8 @@ class Window(Noun, frozen=True, kw_only=True):
     starts: float | None = None
     ends: float | None = None
     hosts: tuple[HostRun, ...] = ()
+    switched: tuple[str, ...] = ()
+    """Order.id of those that turned balancers and backups to calm for it."""
     approved_by: tuple[str, ...] = ()
     stopped_by: str = ""
     p50: float | None = None

@@ -74,8 +74,12 @@ class Rig:
         )
         for name in self.worlds:
             await self.poll(name)
+        await self.prepare()
         await self.queue.start()
         self.poller = asyncio.get_running_loop().create_task(self._poll())
+
+    async def prepare(self) -> None:
+        """What else an engine loads before its queue starts."""
 
     async def end(self) -> None:
         """It is stopped in order."""
@@ -186,7 +190,7 @@ class Rig:
         ][:12]
 
 
-OURS = ("Queue.", "Runner.", "Watcher.", "Goals.", "Rig._poll")
+OURS = ("Queue.", "Runner.", "Watcher.", "Goals.", "Rig._poll", "Running.", "Hooks.")
 
 
 async def close_hard(journal: Journal) -> Any:

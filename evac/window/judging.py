@@ -1,0 +1,78 @@
+"""What an order of a window came to, in the step's words. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from evac.actions import VMAction, describe
+from evac.jobs import Job, JobState, Order, OrderState
+from evac.window.moving import listed
+from evac.window.told import Told, done, held, needs, running, unknown
+
+
+def judge_order(order: Order, jobs: Sequence[Job], what: str) -> Told:
+    """Of an order that changes hosts or switches. `what`: what is true when it is done."""
+    if order.state is OrderState.DONE:
+        return done(what)
+    if (lost := _in(jobs, JobState.UNKNOWN)) is not None:
+        return _lost(lost)
+    if order.state is OrderState.OPEN:
+        return _under_way(jobs, describe(jobs[0].action) if jobs else order.title)
+    worst = _in(jobs, JobState.FAILED) or _in(jobs, JobState.CANCELLED)
+    why = (
+        f"{worst.id} ({describe(worst.action)}) {worst.state.value}: {worst.reason}"
+        if worst
+        else order.reason
+    )
+    return needs(why, (worst.next_step if worst else "") or "Retry the step, or skip it and say why.")
+
+
+def judge_moves(order: Order, jobs: Sequence[Job], host: str) -> Told:
+    """Of an order that moves VMs off a host, or back to it; `host` is its name."""
+    ended = sum(job.state is JobState.DONE for job in jobs)
+    head = f"{ended} of {len(jobs)} moved"
+    if (lost := _in(jobs, JobState.UNKNOWN)) is not None:
+        told = _lost(lost)
+        return unknown(f"{head}; {told.reason}", told.next_step)
+    if order.state is OrderState.OPEN:
+        failed = [job for job in jobs if job.state is JobState.FAILED]
+        told = _under_way(jobs, head)
+        words = f"; {len(failed)} failed: {listed(_name(job) for job in failed)}" if failed else ""
+        return told if not words else running(f"{told.reason}{words}")
+    return judge_ended(jobs, head, host)
+
+
+def judge_ended(jobs: Sequence[Job], head: str, host: str) -> Told:
+    """Of moves that have all ended."""
+    short = [job for job in jobs if job.state is not JobState.DONE]
+    if not short:
+        return done(head)
+    first = short[0]
+    why = f"{head}; {len(short)} not: {listed(_name(job) for job in short)}: {first.reason or first.state.value}"
+    retry = f"Retry the step for what is still to be moved, move it by hand, or skip the step and say why ({host})."
+    return needs(why, first.next_step or retry)
+
+
+def _under_way(jobs: Sequence[Job], head: str) -> Told:
+    waiting = [job for job in jobs if job.state is JobState.HELD]
+    if waiting and not any(job.state.in_flight for job in jobs):
+        return held(
+            f"{head}; {waiting[0].reason}", waiting[0].next_step or "It goes on by itself.", again=1.0
+        )
+    flying = sum(job.state.in_flight for job in jobs)
+    return running(f"{head}, {flying} under way" if flying else f"{head}, the next waits for its turn")
+
+
+def _lost(job: Job) -> Told:
+    words = f"{job.id} ({describe(job.action)}): nobody knows what became of it: {job.reason}"
+    return unknown(
+        words, job.next_step or f"It is looked at again and again; or look at it, then: evac cancel {job.id}"
+    )
+
+
+def _in(jobs: Sequence[Job], state: JobState) -> Job | None:
+    return next((job for job in jobs if job.state is state), None)
+
+
+def _name(job: Job) -> str:
+    return job.action.name if isinstance(job.action, VMAction) else describe(job.action)

@@ -1,0 +1,237 @@
+"""One window at work: its hosts in the plan's order, each step looked at until it is over.
+
+Nothing is driven by what an earlier look said: each look judges what is there. So a window goes on after a crash, a lost
+API or a person's own hand without being told what happened meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from msgspec.structs import replace
+
+from evac.errors import BackendError
+from evac.window import steps_away, steps_home, steps_out, switching, words
+from evac.window.at import At, Tools
+from evac.window.book import OPEN
+from evac.window.nouns import HostRun, Step, StepKind, StepState, Window, WindowState
+from evac.window.told import SOON, Halt, Told, held
+
+log = logging.getLogger(__name__)
+
+STEPS: dict[StepKind, Callable[[At], Awaitable[Told]]] = {
+    StepKind.PREFLIGHT: steps_out.preflight,
+    StepKind.FENCE: steps_out.fence,
+    StepKind.DRAIN: steps_out.drain,
+    StepKind.EMPTY: steps_out.empty,
+    StepKind.STORAGE: steps_out.storage,
+    StepKind.NOOUT: steps_out.noout,
+    StepKind.SAFE: steps_out.safe,
+    StepKind.HOOK: steps_away.hook,
+    StepKind.BACK: steps_away.back,
+    StepKind.READY: steps_away.ready,
+    StepKind.UNFENCE: steps_home.unfence,
+    StepKind.REFILL: steps_home.refill,
+}
+
+Attempt = tuple[str, StepKind, int]
+
+
+class Running:
+    """See the module's docstring. One per open window; everything runs on one event loop."""
+
+    def __init__(self, tools: Tools, window: str) -> None:
+        self._tools, self._id = tools, window
+        self._kick = asyncio.Event()
+        self._hosts: dict[str, asyncio.Task[None]] = {}
+        self._since: dict[Attempt, float] = {}
+        self._begun: set[Attempt] = set()
+        self._notes: dict[Attempt, dict[str, Any]] = {}
+
+    @property
+    def _window(self) -> Window:
+        return self._tools.book.windows[self._id]
+
+    def kick(self) -> None:
+        """A person has changed something: look now."""
+        self._kick.set()
+        self._kick = asyncio.Event()
+
+    async def run(self) -> None:
+        """Until it is over."""
+        try:
+            while self._window.state in OPEN:
+                await self._round()
+                await self._pause(SOON)
+        finally:
+            await self.stop()
+
+    async def stop(self) -> None:
+        """Stop looking; nothing in flight is touched."""
+        for task in self._hosts.values():
+            task.cancel()
+        await asyncio.gather(*self._hosts.values(), return_exceptions=True)
+
+    async def _pause(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._kick.wait()
+
+    # --- the window as a whole -------------------------------------------------------------------
+
+    async def _round(self) -> None:
+        try:
+            gate = await self._gate()
+            if not gate:
+                self._begin_hosts()
+            if all(run.step is None for run in self._window.hosts) and not gate:
+                gate = await self._finish()
+        except Halt as halt:
+            gate = halt.told.reason
+        except Exception:  # the boundary of one round: a fault of ours must not end the window
+            log.exception("a round of %s", self._id)
+            gate = "evac failed while it looked at this window; that is a fault of evac"
+        self._adopt_hosts()
+        self._tell(gate)
+
+    async def _gate(self) -> str:
+        """What keeps the next host from beginning, or ""."""
+        window = self._window
+        if window.state is WindowState.STOPPED:
+            return f"stopped by {window.stopped_by}"
+        if window.starts is not None and self._tools.wall() < window.starts:
+            return f"opens at {words.hour(window.starts)}"
+        return await switching.calm(self._tools, self._id)
+
+    def _begin_hosts(self) -> None:
+        """Host n begins when the one `max_unavailable` places before it, and all before that, are over."""
+        most = self._tools.book.plan(self._id).policy.max_unavailable
+        hosts = self._window.hosts
+        for place, run in enumerate(hosts):
+            if run.step is not None and all(one.step is None for one in hosts[: max(0, place - most + 1)]):
+                self._watch(run.key)
+
+    def _adopt_hosts(self) -> None:
+        """Those that were begun are looked at whatever holds the others."""
+        for run in words.active(self._window):
+            self._watch(run.key)
+
+    def _watch(self, key: str) -> None:
+        task = self._hosts.get(key)
+        if task is None or task.done():
+            self._hosts[key] = asyncio.get_running_loop().create_task(self._go(key), name=f"{self._id} {key}")
+
+    async def _finish(self) -> str:
+        """All hosts are through: put back what was turned; then it is over, or says what it waits for."""
+        why = await switching.restless(self._tools, self._id)
+        if why:
+            return why
+        owed = [
+            row
+            for row in self._tools.fleet.table("ledger").values()
+            if row.window == self._id and row.state.owed
+        ]
+        if owed:
+            what = ", ".join(f"{row.what} of {row.name}" for row in owed[:3])
+            return (
+                f"NEEDS YOU: all hosts are through, but {len(owed)} still switched: {what}; see evac restore"
+            )
+        window = replace(
+            self._window,
+            state=WindowState.DONE,
+            reason="every host is through, and nothing is left switched",
+            ended=self._tools.wall(),
+        )
+        self._tools.book.put(window, record={"what": "done"})
+        self._tools.book.tell(self._id, f"done: {window.title}", severity="good")
+        return ""
+
+    def _tell(self, gate: str) -> None:
+        window = self._window
+        if window.state not in OPEN:
+            return
+        left = words.left_of(window, self._tools.book.plan(self._id))
+        late = words.behind(window, left, self._tools.wall())
+        line = words.reason_of(window, left, gate)
+        known = left.p90 > 0
+        p50, p90 = (left.p50, left.p90) if known else (None, None)
+        self._tools.book.put(
+            replace(window, reason=line, behind=late, p50=p50, p90=p90, guess=left.guess or not known)
+        )
+
+    # --- one host --------------------------------------------------------------------------------
+
+    def _run(self, key: str) -> HostRun:
+        return self._tools.book.run(self._id, key)
+
+    async def _go(self, key: str) -> None:
+        while self._window.state in OPEN and (step := self._run(key).step) is not None:
+            again = await self._look(key, step)
+            if again:
+                await self._pause(again)
+
+    async def _look(self, key: str, step: Step) -> float:
+        """One look at the step a host stands at; seconds until the next."""
+        if step.state is StepState.WAITING:
+            if self._window.state is not WindowState.RUNNING:
+                return SOON
+            if not await self._begin(key, step):
+                return 5.0
+            step = replace(step, state=StepState.RUNNING)
+        try:
+            told = await STEPS[step.kind](self._at(key, step))
+        except Halt as halt:
+            told = halt.told
+        except BackendError as error:
+            told = held(error.problem.happened, error.problem.next_step or "It goes on by itself.")
+        except Exception:  # the boundary of one look: a fault of ours must not end the window
+            log.exception("%s %s %s", self._id, key, step.kind.value)
+            told = held("evac failed while it looked at this step; that is a fault of evac")
+        return self._take(key, step, told)
+
+    async def _begin(self, key: str, step: Step) -> bool:
+        """On disk before anything is done."""
+        attempt = (key, step.kind, step.attempt)
+        fresh = replace(step, state=StepState.RUNNING, began=self._tools.wall(), reason="", next_step="")
+        trouble = await self._tools.book.put_step(self._id, key, fresh, needed=True)
+        if trouble:
+            why = f"it cannot be written down: {trouble}"
+            self._tools.book.put_step(self._id, key, replace(step, reason=why, next_step="Free the disk."))
+            return False
+        self._begun.add(attempt)
+        return True
+
+    def _at(self, key: str, step: Step) -> At:
+        attempt = (key, step.kind, step.attempt)
+        return At(
+            tools=self._tools,
+            window_id=self._id,
+            key=key,
+            kind=step.kind,
+            since=self._since.setdefault(attempt, self._tools.now()),
+            begun_here=attempt in self._begun,
+            notes=self._notes.setdefault(attempt, {}),
+        )
+
+    def _take(self, key: str, step: Step, told: Told) -> float:
+        """What a look told, unless a person has decided otherwise meanwhile."""
+        now = next(one for one in self._run(key).steps if one.kind is step.kind)
+        if now.attempt != step.attempt or now.state.over or now.state is StepState.WAITING:
+            return 0.0
+        if self._window.state not in OPEN:
+            return SOON
+        fresh = replace(
+            now,
+            state=told.state,
+            reason=told.reason,
+            next_step="" if told.state.over else told.next_step,
+            passes=told.passes,
+            needed=told.needed,
+            ended=self._tools.wall() if told.state.over else None,
+        )
+        self._tools.book.put_step(self._id, key, fresh)
+        return 0.0 if told.state.over else told.again
