@@ -32,6 +32,7 @@ from evac.queue import LimitRules, Queue
 from evac.reporter import Reporter
 from evac.secret import REDACTOR
 from evac.server import Server
+from evac.window.reaching import Reaching
 
 log = logging.getLogger("evac.engine")
 
@@ -72,6 +73,7 @@ class Engine:
         probe = config.probe
         self.probing = Probing(probe, self.fleet, lambda on_rows: Prober(rate=probe.rate, on_rows=on_rows))
         self.vault = Vault()
+        self.reach = self._reaching()
         self.queue = Queue(
             journal=journal,
             fleet=self.fleet,
@@ -82,6 +84,15 @@ class Engine:
         )
         self.reporter = Reporter(journal, self.fleet)
         self.server = Server(self)
+
+    def _reaching(self) -> Reaching:
+        return Reaching(
+            self._config.clusters,
+            folder=self._linker.folder,
+            fleet=self.fleet,
+            backends=self._backends,
+            record=self._linker.on_call,
+        )
 
     # --- what the server asks --------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from evac.backend import Plugin
 from evac.jobs import Limits
 from evac.mistakes import Mistake
 from evac.probe_rules import ProbeRules
+from evac.ssh_rules import ShellRules
 
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 
@@ -62,6 +63,8 @@ class ClusterRules(_Table, frozen=True, kw_only=True):
     read_timeout: Annotated[float, Meta(ge=0.1, le=3600)] = 30.0
     limits: Limits | None = None
     """None: as in the top-level [limits]."""
+    shell: ShellRules | None = None
+    """How a window gets onto its hosts; None: not at all."""
 
 
 class Cluster(Struct, frozen=True, kw_only=True):

@@ -55,6 +55,12 @@ class Linker:
         self._state = state
         self._executor = ThreadPoolExecutor(max_workers=2, thread_name_prefix="evac-link")
 
+    @property
+    def folder(self) -> Path:
+        """What relative paths of the config are relative to."""
+        parent = self._config.file.parent
+        return parent if parent.is_dir() else Path()
+
     def waiting(self, cluster: Cluster) -> Link:
         """The link before it is built: what it is called and whether it may write."""
         why = self._why_read_only(cluster)
@@ -98,21 +104,20 @@ class Linker:
         return ""
 
     def _settings(self, cluster: Cluster, *, read_only: bool) -> Settings:
-        folder = self._config.file.parent
         return Settings(
             name=cluster.name,
             options=cluster.options,
             read_only=read_only,
             connect_timeout=cluster.rules.connect_timeout,
             read_timeout=cluster.rules.read_timeout,
-            config_dir=folder if folder.is_dir() else Path(),
+            config_dir=self.folder,
             state_dir=self._state,
-            secret=Secrets(config_dir=folder if folder.is_dir() else Path()),
-            record=self._on_call if self._record else None,
+            secret=Secrets(config_dir=self.folder),
+            record=self.on_call if self._record else None,
         )
 
-    def _on_call(self, call: Call) -> None:
-        """From any thread; Journal.record is thread-safe."""
+    def on_call(self, call: Call) -> None:
+        """Into the audit record, without what was ever told as a secret. From any thread; Journal.record is thread-safe."""
         if self._record is not None:
             self._record("call", REDACTOR.value(msgspec.to_builtins(call)))
 

@@ -216,7 +216,7 @@ class CephBackend:
     def describe(self) -> Mapping[str, str]:
         """endpoint, region (the cluster's id), version, where known."""
         parts, setup = self._reading.parts, self.client.setup
-        where = f" on {setup.host}" if setup.host else ""
+        where = f" on {setup.door.host}" if setup.door else ""
         facts = {
             "endpoint": f"{setup.user}, {self.client.how or setup.carrier}{where}",
             "region": parts.status.fsid,

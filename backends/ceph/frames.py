@@ -14,6 +14,7 @@ from msgspec import Struct
 from backends.ceph.carrier import FailureKind, Target
 from evac.framing import reader
 from evac.model import Finding, Problem
+from evac.ssh_rules import Door
 from evac.workers import Cancel, Ready
 
 PART = 256 << 10
@@ -78,14 +79,8 @@ class Setup(Struct, frozen=True, kw_only=True, tag="setup"):
     write_user: str = ""
     command: tuple[str, ...] = ("ceph",)
     socket: str = ""
-    host: str = ""
-    port: int = 22
-    login: str = ""
-    known_hosts: str = ""
-    identity: str = ""
-    agent: bool = True
-    jump: str = ""
-    sudo: bool = False
+    door: Door | None = None
+    """The host on which the command is run; None: here."""
 
 
 class Ask(Struct, frozen=True, kw_only=True, tag="ask"):

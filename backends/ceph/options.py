@@ -7,39 +7,25 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
+from evac.ssh_rules import SSHRules, is_host
+
 CARRIERS = ("librados", "command", "ssh")
 """As offered; "socket" is for the simulator only."""
 
 USER = re.compile(r"client\.[A-Za-z0-9_.-]{1,100}", re.ASCII)
 """Name of a key as in `ceph auth ls`."""
 
-_HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:%-]{0,252}", re.ASCII)
-_LOGIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@\\-]{0,100}", re.ASCII)
-_JUMP = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.-]*@)?[A-Za-z0-9][A-Za-z0-9_.-]*(?::\d{1,5})?", re.ASCII)
 
-
-class SSH(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class SSH(SSHRules, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """[clusters.NAME.ssh]: the host on which the `ceph` command is run."""
 
     host: str
-    port: int = 22
-    user: str = ""
-    """"": the user evac runs as."""
-    known_hosts: str = ""
-    """Path; "": ~/.ssh/known_hosts and /etc/ssh/ssh_known_hosts. A host that is not in it is never connected to."""
-    identity: str = ""
-    """Path of a private key without a passphrase; "": the agent's, then those in ~/.ssh."""
-    agent: bool = True
-    """Use the ssh-agent evac was started with."""
-    jump: str = ""
-    """A host to go through: [USER@]HOST[:PORT]."""
-    sudo: bool = False
-    """Run the command with `sudo -n`, which must not ask for a password."""
 
-    def __post_init__(self) -> None:
-        """Refuse what cannot work, in words."""
-        if trouble := _trouble_of_ssh(self):
-            raise ValueError(trouble)
+    def mistakes(self) -> Iterator[str]:
+        """All of them, each begins with its key."""
+        if not is_host(self.host):
+            yield f'host is "{_shown(self.host)}"; it is a name or an address, without user and port'
+        yield from super().mistakes()
 
 
 class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -105,21 +91,6 @@ def _of_command(options: Options) -> Iterator[str]:
         yield "command has a word with a line break in it"
     elif len(options.command) == 1 and " " in options.command[0]:
         yield f'command is one word with spaces in it; write ["{options.command[0].replace(" ", chr(34) + ", " + chr(34))}"]'
-
-
-def _trouble_of_ssh(ssh: SSH) -> str:
-    return "\n".join(_of_ssh(ssh))
-
-
-def _of_ssh(ssh: SSH) -> Iterator[str]:
-    if not _HOST.fullmatch(ssh.host):
-        yield f'host is "{_shown(ssh.host)}"; it is a name or an address, without user and port'
-    if not 0 < ssh.port < 65536:
-        yield f"port is {ssh.port}; it can be 1 to 65535"
-    if ssh.user and not _LOGIN.fullmatch(ssh.user):
-        yield f'user is "{_shown(ssh.user)}"; it is a login name'
-    if ssh.jump and not _JUMP.fullmatch(ssh.jump):
-        yield f'jump is "{_shown(ssh.jump)}"; it looks like admin@bastion.example.org:22'
 
 
 def _shown(text: str) -> str:

@@ -25,6 +25,7 @@ from evac.errors import (
     Unreachable,
 )
 from evac.model import Problem
+from evac.said import last_line
 from evac.workers import WorkerDied
 
 _KINDS: dict[FailureKind, type[BackendError]] = {
@@ -120,7 +121,7 @@ def judge(cluster: str, user: str, command: Command, answer: CephExchange) -> No
     if not code or (code in ANSWERS and answer.has_data):
         return
     write = prefix in WRITES
-    said = re.sub(r"^Error E[A-Z0-9]+:? ?", "", trouble.last_line(answer.err)) or os.strerror(code)
+    said = re.sub(r"^Error E[A-Z0-9]+:? ?", "", last_line(answer.err)) or os.strerror(code)
     problem = Problem(
         happened=f"{cluster}: `ceph {prefix}` was answered with {errno.errorcode.get(code, code)}: {said}.",
         unaffected="Nothing was changed." if write else unaffected(cluster),

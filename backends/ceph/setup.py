@@ -8,6 +8,7 @@ from pathlib import Path
 from backends.ceph.frames import Setup
 from backends.ceph.options import SSH, Options
 from evac.backend import Settings
+from evac.ssh_rules import door
 
 
 def setup_of(settings: Settings) -> Setup:
@@ -36,14 +37,9 @@ def setup_of(settings: Settings) -> Setup:
         write_keyring=far(options.write_keyring),
         command=tuple(options.command),
         socket=place(options.socket),
-        host=ssh.host if carrier == "ssh" else "",
-        port=ssh.port,
-        login=ssh.user,
-        known_hosts=place(ssh.known_hosts),
-        identity=place(ssh.identity),
-        agent=ssh.agent,
-        jump=ssh.jump,
-        sudo=ssh.sudo,
+        door=door(ssh, ssh.host, folder=settings.config_dir, connect_timeout=settings.connect_timeout)
+        if carrier == "ssh"
+        else None,
     )
 
 

@@ -8,6 +8,7 @@ import re
 
 from backends.ceph.carrier import CarrierError, FailureKind
 from evac.model import Problem
+from evac.said import last_line
 
 READ_CAPS = "mon 'allow r' mgr 'allow r'"
 """Enough for everything evac reads; tried on 16.2.15."""
@@ -23,9 +24,6 @@ PACKAGES = "Debian and Ubuntu: librados2; RHEL, Rocky, Alma and SUSE: librados2;
 CLI_PACKAGES = "Debian, Ubuntu, RHEL, Rocky, Alma and SUSE: ceph-common; Arch: ceph"
 
 _LIBRARY_SAYS = re.compile(r"\[errno (\d+)\]")
-
-_LAST_WORDS = 300
-"""Characters of what a program said that are repeated."""
 
 
 def _failure(kind: FailureKind, happened: str, next_step: str, *, sent: bool = False) -> CarrierError:
@@ -147,10 +145,3 @@ def slow(seconds: float, target: str, *, write: bool) -> CarrierError:
 
 
 _NAMES = {"mon": "monitors", "mgr": "manager"}
-
-
-def last_line(said: str) -> str:
-    """What a program said last, short and without control characters."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    clean = "".join(char for char in (lines[-1] if lines else "") if char.isprintable())
-    return clean[:_LAST_WORDS].rstrip(".")

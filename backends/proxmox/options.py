@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from msgspec import Struct, field
+
+from evac.ssh_rules import SSHRules, is_host
 
 SECRET_KEYS = ("password", "token_secret")
 """Options that hold a reference to a secret, never the secret itself."""
@@ -34,21 +37,18 @@ class Moves(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """secure or insecure. root@pam alone, as `network`."""
 
 
-class Shell(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """[clusters.NAME.ssh]: a node on which `ha-manager` and `qm unlock` may be run; the API has no call for either."""
+class Shell(SSHRules, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[clusters.NAME.ssh]: a node on which `ha-manager` and `pvesh` may be run; the API has no call for what they do."""
 
     host: str = ""
     """Any node of the cluster; "": the one whose API is used."""
-    port: int = 22
     user: str = "root"
-    identity: str = ""
-    """Path of the private key; "": what the agent has."""
-    known_hosts: str = ""
-    """"": ~/.ssh/known_hosts and /etc/ssh/ssh_known_hosts. A host that is not in it is refused."""
-    agent: bool = True
-    """Ask the SSH agent for keys."""
-    sudo: bool = False
-    """Run the commands by `sudo -n`."""
+
+    def mistakes(self) -> Iterator[str]:
+        """All of them, each begins with its key."""
+        if self.host and not is_host(self.host):
+            yield f'host is "{self.host[:60]}"; it is a name or an address, without user and port'
+        yield from super().mistakes()
 
 
 class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

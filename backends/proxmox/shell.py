@@ -6,21 +6,19 @@ The host's key must be in known_hosts. Nothing but these commands can be run, an
 from __future__ import annotations
 
 import asyncio
-import os
 import re
-import shlex
 import time
-from pathlib import Path
 
 import asyncssh
 
 from backends.proxmox.options import Shell
 from backends.trouble import quoted
+from evac import ssh, ssh_trouble
 from evac.backend import Call, Settings
 from evac.errors import BackendError, ReadOnly, Refused, Uncertain
 from evac.model import Problem
-
-KNOWN_HOSTS = ("~/.ssh/known_hosts", "/etc/ssh/ssh_known_hosts")
+from evac.ssh_rules import door
+from evac.ssh_trouble import SSHTrouble
 
 LONGEST = 4096
 """Bytes kept of what a command says."""
@@ -47,8 +45,10 @@ class Commands:
 
     def __init__(self, settings: Settings, shell: Shell, host: str) -> None:
         self._settings = settings
-        self._shell = shell
         self.host = shell.host or host
+        self._door = door(
+            shell, self.host, folder=settings.config_dir, connect_timeout=settings.connect_timeout
+        )
 
     async def maintenance(self, node: str, *, on: bool) -> None:
         """As `_run`."""
@@ -71,7 +71,7 @@ class Commands:
                 unaffected="Nothing was changed.",
             )
             raise ReadOnly(problem)
-        line = shlex.join((["sudo", "-n", "--"] if self._shell.sudo else []) + words)
+        line = ssh.line_of(words, sudo=self._door.sudo)
         began = time.monotonic()
         try:
             code, said = await self._carried_out(line, what)
@@ -87,55 +87,17 @@ class Commands:
             )
 
     async def _carried_out(self, line: str, what: str) -> tuple[int, str]:
-        connection = await self._connected(what)
         try:
-            done = await asyncio.wait_for(
-                connection.run(line, stdin=asyncssh.DEVNULL, encoding="utf-8", errors="replace"),
-                self._settings.read_timeout,
-            )
+            connection = await ssh.connect(self._door)
+        except SSHTrouble as error:
+            raise self._refused(f"{what}: {error.problem.happened}", error.problem.next_step) from None
+        try:
+            async with asyncio.timeout(self._settings.read_timeout):
+                return await _run(connection.to, line)
         except (asyncssh.Error, OSError, TimeoutError) as error:
-            raise self._uncertain(what, _said(error)) from error
+            raise self._uncertain(what, ssh_trouble.said(error)) from None
         finally:
             connection.abort()
-        if done.exit_status is None:
-            raise self._uncertain(what, "it ended without an exit status")
-        said = "\n".join(str(text) for text in (done.stdout, done.stderr) if text)
-        return done.exit_status, said.strip()[:LONGEST]
-
-    async def _connected(self, what: str) -> asyncssh.SSHClientConnection:
-        shell, timeout = self._shell, self._settings.connect_timeout
-        try:
-            known = await asyncio.to_thread(known_hosts, shell.known_hosts)
-            return await asyncssh.connect(
-                self.host,
-                shell.port,
-                username=shell.user or (),
-                config=None,
-                known_hosts=known,
-                client_keys=[os.path.expanduser(shell.identity)] if shell.identity else (),  # noqa: ASYNC240, PTH111 - looks at $HOME only
-                agent_path=(os.environ.get("SSH_AUTH_SOCK") if shell.agent else None) or None,
-                preferred_auth=("publickey",),
-                connect_timeout=timeout,
-                login_timeout=timeout * 3,
-                gss_host=None,
-            )
-        except asyncssh.HostKeyNotVerifiable as error:
-            name = self.host if shell.port == 22 else f"[{self.host}]:{shell.port}"
-            raise self._refused(
-                f"{what}: the SSH host key of {self.host} is not the one in known_hosts, or is not in it."
-                " Nothing was sent.",
-                f"Compare it on the node's console, then add it: ssh-keyscan -p {shell.port} {name}",
-            ) from error
-        except asyncssh.PermissionDenied as error:
-            raise self._refused(
-                f"{what}: {self.host} refuses the SSH login of {shell.user or 'this user'}.",
-                f"Give it our public key: ssh-copy-id {shell.user}@{self.host}. evac never types a password.",
-            ) from error
-        except (asyncssh.Error, ValueError, OSError) as error:
-            raise self._refused(
-                f"{what}: no SSH connection to {self.host} port {shell.port} ({_said(error)}).",
-                f"Try: ssh -p {shell.port} {shell.user}@{self.host} true",
-            ) from error
 
     def _uncertain(self, what: str, why: str) -> Uncertain:
         return Uncertain(
@@ -158,7 +120,7 @@ class Commands:
             call = Call(
                 cluster=self._settings.name,
                 method="ssh",
-                path=f"{self._shell.user}@{self.host}",
+                path=f"{self._door.user}@{self.host}",
                 body=line[:2000],
                 status=code,
                 answer=said[:2000],
@@ -167,16 +129,14 @@ class Commands:
             self._settings.record(call)
 
 
-def known_hosts(given: str) -> bytes:
-    """The files' content. A missing one holds nobody, so that nobody is trusted."""
-    held = []
-    for name in (given,) if given else KNOWN_HOSTS:
-        try:
-            held.append(Path(name).expanduser().read_bytes())
-        except FileNotFoundError:
-            continue
-    return b"\n".join(held)
-
-
-def _said(error: BaseException) -> str:
-    return quoted(str(error)) or type(error).__name__
+async def _run(connection: asyncssh.SSHClientConnection, line: str) -> tuple[int, str]:
+    """Exit status, and what it said."""
+    process = await connection.create_process(line, encoding=None, stdin=asyncssh.DEVNULL)
+    out, err = await asyncio.gather(
+        ssh.read(process.stdout, LONGEST, drop=True), ssh.read(process.stderr, LONGEST, drop=True)
+    )
+    await process.wait_closed()
+    if process.exit_status is None:
+        raise asyncssh.ConnectionLost("it ended without an exit status")
+    said = "\n".join(text.decode(errors="replace").strip() for text in (out, err) if text)
+    return process.exit_status, said[:LONGEST]

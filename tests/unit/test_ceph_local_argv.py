@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backends.ceph import trouble
 from backends.ceph.carrier import CarrierError
 from backends.ceph.frames import Setup
 from backends.ceph.local import arguments, arguments_of, bounded, reply
 from backends.ceph.ssh import remote_line
+from evac.said import last_line
+from evac.ssh_rules import Door
 
 SETUP = Setup(
     cluster="c",
@@ -95,7 +96,9 @@ WORDS = st.text(
 @settings(max_examples=30, deadline=None)
 @given(keyring=WORDS, words=st.lists(WORDS, min_size=1, max_size=4))
 def test_a_shell_on_the_other_host_gets_every_word_as_it_was(keyring: str, words: list[str]) -> None:
-    setup = msgspec.structs.replace(SETUP, command=tuple(words), keyring=keyring, sudo=True)
+    setup = msgspec.structs.replace(
+        SETUP, command=tuple(words), keyring=keyring, door=Door(host="mon1", sudo=True)
+    )
     line = remote_line(setup, {"prefix": "status"})
     wanted = ["timeout", "-k", "2", "35", "sudo", "-n", "--", *arguments_of(setup, {"prefix": "status"})]
     assert shlex.split(line) == wanted
@@ -174,6 +177,6 @@ def test_a_missing_library_is_told_with_its_package(monkeypatch: pytest.MonkeyPa
 
 @given(st.text())
 def test_what_a_program_says_can_be_shown_safely(said: str) -> None:
-    line = trouble.last_line(said)
+    line = last_line(said)
     assert line.isprintable()
     assert len(line) <= 300

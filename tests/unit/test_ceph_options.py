@@ -86,7 +86,8 @@ def test_paths_here_are_relative_to_the_config_and_paths_elsewhere_stay_as_writt
     there = msgspec.convert({**given, "ssh": ssh}, Options)
     setup = setup_of(Settings(name="c", options=there, read_only=True, config_dir=Path("/etc/evac")))
     assert (setup.conf, setup.keyring) == ("ceph.conf", "k")
-    assert (setup.identity, setup.known_hosts) == ("/etc/evac/id", "/etc/evac/kh")
+    assert setup.door is not None
+    assert (setup.door.identity, setup.door.known_hosts) == ("/etc/evac/id", "/etc/evac/kh")
 
 
 def test_the_engine_side_imports_no_carrier_and_no_numpy() -> None:

@@ -44,8 +44,10 @@ def keys_of(table: dict[str, Any], prefix: str = "") -> set[str]:
         if not prefix and name == "clusters":
             for cluster in value.values():
                 found |= keys_of(cluster, "clusters.*")
-        elif name == "networks":  # whose keys are a site's own names
-            found |= {f"{prefix}.networks.*" for _ in value}
+        elif name == "networks" or (
+            name == "hosts" and isinstance(value, dict)
+        ):  # keys are a site's own names
+            found |= {f"{prefix}.{name}.*" for _ in value}
         elif isinstance(value, dict):
             found |= keys_of(value, f"{prefix}.{name}".lstrip("."))
         else:

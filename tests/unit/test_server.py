@@ -249,7 +249,7 @@ async def test_what_the_audit_record_gets_from_us_holds_no_secret(
     async with house(tmp_path) as here, here.client() as client:
         linker = Linker(config(), {}, read_only=False, record=here.engine.record)
         body = '{"password": "s3cr3t-value"}'
-        linker._on_call(
+        linker.on_call(
             Call(cluster="c", method="POST", path="/x", body=body, status=None, answer="s3cr3t-value?")
         )
         linker.close()

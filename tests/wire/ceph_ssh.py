@@ -26,6 +26,7 @@ class SSHSite:
         self.connections: list[asyncssh.SSHServerConnection] = []
         self.drop_in_the_middle = False
         self.port = 0
+        self._shells: list[asyncio.subprocess.Process] = []
 
     def known(self, key: asyncssh.SSHKey | None = None) -> Path:
         """A known_hosts file that has this key for the server, or its right one."""
@@ -48,6 +49,7 @@ class SSHSite:
             stderr=asyncio.subprocess.PIPE,
             env=self.environment,
         )
+        self._shells.append(shell)
         out, err = await shell.communicate()
         process.stdout.write(out)
         process.stderr.write(err)
@@ -86,4 +88,8 @@ class SSHSite:
             server.close()
             for connection in self.connections:
                 connection.abort()
+            for shell in self._shells:
+                if shell.returncode is None:
+                    shell.kill()
+                await shell.wait()
             await server.wait_closed()

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from backends.ceph import doctor_local
 from backends.ceph.doctor import examine
 from backends.ceph.frames import Setup
 from evac.backend import Settings
 from evac.model import Finding
+from evac.ssh_rules import Door
 from tests.wire.ceph_site import Site
 
 VERSION = "ceph version 16.2.15 (618f4408) pacific (stable)"
@@ -165,8 +167,9 @@ def test_hosts_missing_from_known_hosts_are_named_with_the_way_to_add_them(tmp_p
     known.write_text(
         "mon1 ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE\n"
     )
-    setup = {"carrier": "ssh", "host": "mon1", "known_hosts": str(known)}
+    door = Door(host="mon1", known_hosts=str(known))
+    setup = {"carrier": "ssh", "door": door}
     assert local(tmp_path, **setup)["known_hosts"].ok is True
-    missing = local(tmp_path, **{**setup, "host": "mon2", "port": 2222})["known_hosts"]
+    missing = local(tmp_path, carrier="ssh", door=replace(door, host="mon2", port=2222))["known_hosts"]
     assert missing.ok is False
     assert "ssh-keyscan -p 2222 mon2" in missing.fix

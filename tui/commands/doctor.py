@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
+from importlib.util import find_spec
 
 import click
 
+from evac.backend import Backend
 from evac.client import EngineClient, EngineGone, EngineRefusal
 from evac.config import Cluster, Config, plugins
+from evac.errors import BackendError
 from evac.link import Linker
 from evac.model import Finding
 from evac.paths import Paths
@@ -85,12 +88,28 @@ async def examine_cluster(linker: Linker, cluster: Cluster) -> Sequence[Finding]
         return [Finding(check="setup", ok=False, detail=detail, fix=problem.next_step if problem else "")]
     try:
         async with asyncio.timeout(PATIENCE):
-            return await link.backend.examine()
+            return [*await link.backend.examine(), *await shells(linker, link.backend, cluster)]
     except TimeoutError:
         fix = "Look at the network between here and its endpoints; then at read_timeout."
         return [Finding(check="answer", ok=False, detail=f"not through after {PATIENCE:g} s", fix=fix)]
     finally:
         await link.backend.close()
+
+
+async def shells(linker: Linker, backend: Backend, cluster: Cluster) -> Sequence[Finding]:
+    """The way onto each host, where the config gives one."""
+    rules = cluster.rules.shell
+    if rules is None:
+        return ()
+    if find_spec("asyncssh") is None:
+        return (Finding(check="shell", ok=False, detail="no asyncssh", fix='Install "evac[ssh]".'),)
+    from evac.window import reach_doctor  # noqa: PLC0415  # asyncssh takes a while to import
+
+    try:
+        inventory = await backend.inventory()
+    except BackendError as error:
+        return (Finding(check="shell", ok=None, detail=f"its hosts are not known: {error.problem.happened}"),)
+    return await reach_doctor.examine(cluster, inventory.hosts, folder=linker.folder)
 
 
 async def lock_holder(where: Paths) -> Finding:
