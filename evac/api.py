@@ -13,10 +13,11 @@ from msgspec import Struct
 from evac.actions import Action
 from evac.jobs import Actor, Event, Job, Limits, Order, QueueState
 from evac.model import VM, ClusterState, Host, Migration, Noun, Problem
-from evac.placing import Affinity, Datastore, MoveCheck
+from evac.placing import Affinity, Datastore, MoveCheck, Outlook
 from evac.probe import Probe
 from evac.storage import OSD, Pool, Storage
 from evac.window.nouns import KnownPlan, LedgerEntry, Window
+from evac.window.plan import Way
 
 API = "v1"
 
@@ -172,6 +173,86 @@ class Preflight(Noun, frozen=True, kw_only=True):
     targets: tuple[str, ...]
     """Host.id of those that were asked about; each is in `checks` at least once."""
     checks: tuple[MoveCheck, ...] = ()
+    at: float
+    """When it was true, Unix seconds."""
+
+
+class Cell(Noun, frozen=True, kw_only=True):
+    """One VM and one target of a `Matrix`: the worst that is said of it."""
+
+    target: str
+    """Host.id"""
+    outlook: Outlook
+    by: str = ""
+    """The platform's own checker that was asked ("vCenter"); "": evac's rules alone judged it."""
+    rule: str = ""
+    why: str = ""
+    fix: str = ""
+    more: int = 0
+    """Further reasons that stand against it."""
+
+
+class MatrixRow(Noun, frozen=True, kw_only=True):
+    """One VM of a `Matrix`."""
+
+    vm: str
+    """VM.id"""
+    name: str
+    host: str
+    """Host.id it is on."""
+    way: Way
+    """How it would move, by what it is now."""
+    outlook: Outlook
+    """Of its best target; UNKNOWN where there is none."""
+    best: str = ""
+    """Host.id of that target; the one with the most room among equals."""
+    rule: str = ""
+    why: str = ""
+    """What stands against it wherever it goes, or against its best target; "" when nothing does."""
+    fix: str = ""
+    harmless: bool = False
+    """It is no guest that has to go (a template)."""
+    memory: int | None = None
+    cells: tuple[Cell, ...] = ()
+
+
+class TargetRoom(Noun, frozen=True, kw_only=True):
+    """One target of a `Matrix`, before and after."""
+
+    host: str
+    """Host.id"""
+    name: str
+    outlook: Outlook
+    """The best that any of the VMs is told of it."""
+    memory: int | None = None
+    before: int | None = None
+    """Bytes used now."""
+    after: int | None = None
+    """Bytes used once all VMs that go have been spread over the targets; None: not told."""
+    guests: int = 0
+    """VMs that would come to it."""
+    by_platform: int = 0
+    """Cells that the platform's checker judged."""
+
+
+class Matrix(Noun, frozen=True, kw_only=True):
+    """GET /v1/matrix: every VM and every target it could go to, judged before anything moves."""
+
+    cluster: str
+    host: str = ""
+    """Host.id whose VMs these are; "": VMs were named."""
+    rows: tuple[MatrixRow, ...]
+    """Blockers first."""
+    targets: tuple[TargetRoom, ...]
+    """The one with the most room first."""
+    outlook: Outlook
+    """The worst of the rows."""
+    checker: str = ""
+    """The platform's own checker by its name; "": it has none that evac could ask, or it was not asked."""
+    keep_free: float
+    """Share of a target's memory that should stay free."""
+    notes: tuple[str, ...] = ()
+    """What holds for all of it: what nobody judged, who could not be asked, how old the figures are."""
     at: float
     """When it was true, Unix seconds."""
 

@@ -22,6 +22,7 @@ from evac.api import (
     EvacuatePlanRequest,
     Hello,
     LimitsRequest,
+    Matrix,
     OrderReply,
     OrderRequest,
     PlanRequest,
@@ -137,6 +138,24 @@ class EngineClient:
         table = "windows" if subject[:1] in "Ww" else "orders"
         query = f"?format={form}" + (f"&zone={_part(zone)}" if zone else "")
         return (await self._retried("GET", f"{table}/{_part(subject.upper())}/report{query}")).decode()
+
+    async def matrix(
+        self,
+        cluster: str,
+        *,
+        host: str = "",
+        vms: Sequence[str] = (),
+        targets: Sequence[str] = (),
+        keep_free: float | None = None,
+        quick: bool = False,
+    ) -> Matrix:
+        """Every VM of a host, or those named, and every target. `quick`: the platform's own checker is not asked."""
+        query = f"cluster={_part(cluster)}" + (f"&host={_part(host)}" if host else "")
+        query += "".join(f"&vm={_part(vm)}" for vm in vms) + "".join(
+            f"&target={_part(one)}" for one in targets
+        )
+        query += "" if keep_free is None else f"&keep_free={keep_free}"
+        return await self._get(f"matrix?{query}" + ("&quick=1" if quick else ""), Matrix)
 
     async def keep_credential(self, user: str, secret: str) -> CredentialReply:
         """Hand a credential over, for a move to another cluster; the engine keeps it in memory for a while."""

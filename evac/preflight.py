@@ -1,16 +1,16 @@
-"""Whether a VM could move, per target: what a platform's checker says, and what is plain to see without it. Pure.
+"""How checks of a move are weighed, whoever made them: a platform's checker, or evac's rules (`evac.rules`). Pure.
 
 The worst that any rule says of a target counts. What nobody could determine is UNKNOWN, never OK.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
-from evac.model import VM, Host, HostState, MoveCheck, Outlook
+from evac.model import MoveCheck, Outlook
 
 NO_CHECKER = "no checker"
-"""The rule under which a platform is told that has none: nothing is wrong, and nothing is known."""
+"""The rule under which a platform is told that has none, so that evac's rules alone have judged."""
 
 _WORSE = (Outlook.OK, Outlook.RISK, Outlook.UNKNOWN, Outlook.FAIL)
 
@@ -43,40 +43,6 @@ def outlook_of(checks: Iterable[MoveCheck], target: str) -> Outlook:
     if said is Outlook.OK and not any(check.target == target for check in found):
         return Outlook.UNKNOWN
     return said
-
-
-def evident(vm: VM, targets: Sequence[str], hosts: Mapping[str, Host | None]) -> list[MoveCheck]:
-    """What the fleet's own figures show, for any platform."""
-    checks = [*_of_vm(vm)]
-    for target in targets:
-        found = _of_target(vm, target, hosts.get(target))
-        if found is not None:
-            outlook, why, fix = found
-            checks.append(MoveCheck(vm=vm.id, target=target, outlook=outlook, rule="host", why=why, fix=fix))
-    return checks
-
-
-def _of_vm(vm: VM) -> Iterable[MoveCheck]:
-    rules = (
-        (vm.question is not None, "question", "it stands still until somebody answers", "Answer it: evac answer."),
-        (vm.locked, "locked", "it is locked in the platform", "Unlock it there."),
-        (bool(vm.task), "busy", f"the cluster is busy with it ({vm.task})", "Wait until that has ended."),
-    )  # fmt: skip
-    for holds, rule, why, fix in rules:
-        if holds:
-            yield MoveCheck(vm=vm.id, target="", outlook=Outlook.FAIL, rule=rule, why=why, fix=fix)
-
-
-def _of_target(vm: VM, target: str, host: Host | None) -> tuple[Outlook, str, str] | None:
-    if target == vm.host:
-        return Outlook.FAIL, "it is there already", "Choose another."
-    if host is None:
-        return Outlook.UNKNOWN, "the cluster knows no such host", "Choose another."
-    if host.state is HostState.DOWN or host.forced_down:
-        return Outlook.FAIL, "the host is down", "Bring it back, or choose another."
-    if host.maintenance:
-        return Outlook.FAIL, "the host is in maintenance", "Take it out, or choose another."
-    return None
 
 
 def unasked(

@@ -33,6 +33,7 @@ from evac.model import Problem
 from evac.planner import PlanRefused, plan_drain, plan_evacuate
 from evac.queue import QueueRefusal
 from evac.reply import ACTOR, Handler, Refuse
+from evac.server_matrix import MatrixRoutes
 from evac.server_placing import PlacingRoutes
 from evac.server_planning import PlanningRoutes
 from evac.server_reports import ReportRoutes
@@ -77,6 +78,7 @@ class Server:
         self._refusals = Refusals()
         self._storage = StorageRoutes(engine)
         self._placing = PlacingRoutes(engine)
+        self._matrix = MatrixRoutes(engine)
         self._planning = PlanningRoutes(engine)
         self._reports = ReportRoutes(engine)
         self.used = clock.stamp()
@@ -99,6 +101,7 @@ class Server:
             ("preflight", self._placing.preflight),
             ("windows/{id}/report", self._reports.window),
             ("orders/{id}/report", self._reports.order),
+            ("matrix", self._matrix.matrix),
             ("audit", self._audit),
             ("ws", self._ws),
         ]

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from evac import asking, clock, preflight, reply
+from evac import asking, clock, matrix, preflight, reply
 from evac.api import Preflight
 from evac.asking import Asking
 from evac.backend import Backend, ChecksMigration
-from evac.model import VM, MoveCheck
+from evac.model import VM, MoveCheck, Outlook
 from evac.reply import Refuse
+from evac.rules import context_of, judge_target, judge_vm
 
 if TYPE_CHECKING:
     from evac.assembly import Engine
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 MOST_TARGETS = 512
 """Of one question."""
 
-WITHOUT = "this platform has no checker that evac could ask, so only what is plain to see is told"
+WITHOUT = "this platform has no checker that evac could ask: evac's rules alone"
 
 
 class PlacingRoutes:
@@ -60,10 +61,10 @@ class PlacingRoutes:
         return targets
 
     async def _checks(self, backend: Backend, vm: VM, targets: tuple[str, ...]) -> tuple[MoveCheck, ...]:
-        fleet = self._engine.fleet
-        plain = preflight.evident(vm, targets, {target: fleet.host(vm.cluster, target) for target in targets})
+        own = self._own(vm, targets)
         if not isinstance(backend, ChecksMigration):
-            return (*plain, *preflight.unasked(vm.id, targets, WITHOUT, rule=preflight.NO_CHECKER))
+            quiet = MoveCheck(vm=vm.id, target="", outlook=Outlook.OK, rule=preflight.NO_CHECKER, why=WITHOUT)
+            return (quiet, *own)
         said: Sequence[MoveCheck]
         try:
             async with self._asking.asking(vm.cluster):
@@ -71,4 +72,13 @@ class PlacingRoutes:
         except TimeoutError:
             why = f"{vm.cluster} did not answer within {asking.PATIENCE:g} s"
             said = preflight.unasked(vm.id, targets, why, "Ask again; evac doctor looks at the way to it.")
-        return (*plain, *preflight.complete(vm.id, targets, said))
+        said = preflight.complete(vm.id, targets, said)
+        return (*matrix.besides(own, said, targets), *said)
+
+    def _own(self, vm: VM, targets: Sequence[str]) -> list[MoveCheck]:
+        """What evac's rules say; the fleet is looked at before the platform is asked, so both are of one moment or so."""
+        state = self._engine.fleet.cluster(vm.cluster)
+        assert state is not None  # its backend was found by it
+        world, way = context_of(self._engine.fleet, state), matrix.way_of(vm)
+        found = judge_vm(world, vm, way)
+        return found + [check for target in targets for check in judge_target(world, vm, target, way)]

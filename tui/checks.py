@@ -66,22 +66,10 @@ class Checks:
         outlook = self.outlook(target)
         if outlook is None:
             return Span(f"{context.look.glyph('wait')} asking", "dim")
-        if outlook is Outlook.UNKNOWN and self.no_checker(target):
-            return outlook_span(outlook, context)._replace(tone="dim")
         return outlook_span(outlook, context)
 
-    def no_checker(self, target: str) -> bool:
-        """True where all that stands against a target is that the platform has nothing to ask: no news, and no warning."""
-        rules = {
-            check.rule
-            for answer in self.answers.values()
-            for check in about(answer.checks, target)
-            if check.outlook is not Outlook.OK
-        }
-        return self.failed is None and not self.left_out and rules == {NO_CHECKER}
-
-    def reasons(self, target: str, context: Context, *, quiet: bool = False) -> tuple[Line, ...]:
-        """Why and what to do, the worst first; by VM where there are several. `quiet`: but not that there is no checker."""
+    def reasons(self, target: str, context: Context) -> tuple[Line, ...]:
+        """Why and what to do, the worst first; by VM where there are several."""
         plain = context.look.ascii_only
         lines: list[Line] = []
         if self.failed is not None:
@@ -92,7 +80,6 @@ class Checks:
         for answer in self.answers.values():
             name = f"{answer.name}: " if len(self.vms) > 1 else ""
             checks = [check for check in about(answer.checks, target) if check.outlook is not Outlook.OK]
-            checks = [check for check in checks if not quiet or check.rule != NO_CHECKER]
             lines += [reason(check, context, lead=name) for check in checks]
         return tuple(lines)
 
@@ -101,7 +88,7 @@ class Checks:
         if not target:
             return Caution()
         outlook = self.outlook(target)
-        if outlook is Outlook.OK or (outlook is Outlook.UNKNOWN and self.no_checker(target)):
+        if outlook is Outlook.OK:
             return Caution()
         if outlook is None:
             glyph = context.look.glyph("unknown")
@@ -143,5 +130,5 @@ def told(checks: Checks, targets: Sequence[tuple[str, str]], context: Context) -
         lines.append(
             (Span(clean(name, context.look.ascii_only), "title"), Span("  "), outlook_span(outlook, context))
         )
-        lines += [(Span("  "), *line) for line in checks.reasons(ident, context, quiet=True)]
+        lines += [(Span("  "), *line) for line in checks.reasons(ident, context)]
     return lines or [(Span("There is no other host it could go to."),)]

@@ -15,13 +15,23 @@ GIB = 1 << 30
 
 def local_disk(case: Case) -> Iterator[Said]:
     """A disk on the host must be copied (Nova "block migration", Proxmox VE `--with-local-disks`, libvirt copy storage)."""
-    vm = case.vm
+    vm, held = case.vm, traits(case.world.cluster.kind).local_disk
+    if held is Outlook.OK:
+        return
     if vm.local_disk is None and not vm.volumes and not vm.datastores:
         yield unknown("where its disks lie is not told", "Look at it on the platform.")
-    elif vm.local_disk and (held := traits(case.world.cluster.kind).local_disk) is not Outlook.OK:
-        size = f"{(vm.disk or 0) / GIB:.0f} GiB lie" if vm.disk else "its disks lie"
+    elif vm.local_disk:
+        size = f"{vm.disk / GIB:.0f} GiB lie" if vm.disk else "its disks lie"
         fix = "Allow for the time, or move the disks to shared storage first."
         yield Said(held, f"{size} on its host and must be copied", fix)
+
+
+def lost_disk(case: Case) -> Iterator[Said]:
+    """A disk on a dead host is gone: the guest is rebuilt from its image (Nova admin guide "Evacuate instances")."""
+    if case.vm.local_disk:
+        yield risk(
+            "its disk lies on the dead host: it is rebuilt from its image, its data is lost", "Have a backup."
+        )
 
 
 def devices(case: Case) -> Iterator[Said]:

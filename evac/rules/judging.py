@@ -18,6 +18,8 @@ OF_VM: Sequence[tuple[str, VMRule]] = (
     ("question", standing.question),
     ("locked", standing.locked),
     ("busy", standing.busy),
+    ("state", standing.state),
+    ("ability", standing.ability),
     ("source", standing.source_up),
     ("device", belongings.devices),
     ("local disk", belongings.local_disk),
@@ -72,9 +74,9 @@ def judge_target(world: RuleContext, vm: VM, target: str, way: Way) -> list[Move
 
 def judge_evacuation(world: RuleContext, vm: VM, target: str, fenced: str) -> list[MoveCheck]:
     """What evac's rules expect of rebuilding a VM of a dead host on another. `fenced`: who says that it is, and how."""
-    own = [
-        _check(vm, "", "source", said) for said in standing.source_dead(case_of(world, vm, Way.COLD), fenced)
-    ]
+    case = case_of(world, vm, Way.COLD)
+    own = [_check(vm, "", "source", said) for said in standing.source_dead(case, fenced)]
+    own += [_check(vm, "", "local disk", said) for said in belongings.lost_disk(case)]
     found = [check for check in judge_target(world, vm, target, Way.COLD) if check.outlook is not Outlook.OK]
     return [*own, *(found or [MoveCheck(vm=vm.id, target=target, outlook=Outlook.OK, rule=SEEN)])]
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from evac.model import Host, HostState
+from evac.able import able
+from evac.model import Host, HostState, VMState
 from evac.rules.context import Case
 from evac.rules.said import Said, fail, unknown
+from evac.window.plan import Way
 
 NO_HOST = unknown("the cluster knows no such host", "Choose another.")
 THERE = fail("it is there already", "Choose another.")
@@ -16,6 +18,39 @@ def question(case: Case) -> Iterator[Said]:
     """A VM that asks something stands still until it is answered (vSphere API, VirtualMachineQuestionInfo)."""
     if case.vm.question is not None:
         yield fail("it stands still until somebody answers", "Answer it: evac answer.")
+
+
+STATES: Mapping[VMState, tuple[str, str]] = {
+    VMState.ERROR: ("in error", "Find out why first."),
+    VMState.BUILDING: ("still being built", "Wait until it runs."),
+    VMState.AWAITING_CONFIRM: ("its last move waits for a confirm", "Confirm or revert that move first."),
+    VMState.SUSPENDED: ("suspended: its memory lies on this host", "Resume it first."),
+    VMState.MIGRATING: ("already being migrated", "Wait for that migration."),
+    VMState.DELETED: ("being deleted", "It goes by itself."),
+}
+
+
+def state(case: Case) -> Iterator[Said]:
+    """Nova moves servers that are active, paused or shut off; the others' platforms are no freer (compute API, "migrate")."""
+    if case.vm.state in STATES:
+        yield fail(*STATES[case.vm.state])
+    elif case.vm.state is VMState.UNKNOWN:
+        yield unknown(
+            f"in a state evac does not know ({case.vm.native or 'not told'})", "Look at it by hand."
+        )
+
+
+def ability(case: Case) -> Iterator[Said]:
+    """What the platform, its version and our rights allow (`Backend.capabilities`)."""
+    cluster = case.world.cluster
+    if cluster.read_only:
+        return
+    kind, verb = (
+        ("live_migrate", "live-migrate") if case.way is Way.LIVE else ("cold_migrate", "cold-migrate")
+    )
+    can, why = able(cluster, kind)
+    if not can:
+        yield fail(f"{cluster.name} cannot {verb}: {why}", "Move it by hand, or shut it down with its host.")
 
 
 def locked(case: Case) -> Iterator[Said]:

@@ -19,6 +19,7 @@ from evac.model import (
     HostState,
     MoveCheck,
     Outlook,
+    VMState,
 )
 from evac.preflight import outlook_of, rank
 from evac.rules import RuleContext, capacity, cpus, judge, judge_evacuation
@@ -41,7 +42,7 @@ def host(name: str, **more: Any) -> Host:
 
 
 def vm(name: str = "v0", where: str = "a", **more: Any) -> VM:
-    known: dict[str, Any] = {"memory": 4 * GIB, "vcpus": 2, "local_disk": False}
+    known: dict[str, Any] = {"memory": 4 * GIB, "vcpus": 2, "local_disk": False, "state": VMState.RUNNING}
     return VM(cluster="c", id=name, name=name, host=where, **{**known, **more})
 
 
@@ -282,7 +283,8 @@ def test_zones_and_aggregates_count_where_the_platform_binds_guests_to_them() ->
         ({"devices": ("0000:3b:00.0",)}, "openstack", Way.COLD, {"device": Outlook.RISK}),
         ({"local_disk": True, "disk": 20 * GIB}, "proxmox", Way.LIVE, {"local disk": Outlook.RISK}),
         ({"local_disk": True, "disk": 20 * GIB}, "openstack", Way.LIVE, {}),
-        ({"local_disk": None}, "openstack", Way.LIVE, {"local disk": Outlook.UNKNOWN}),
+        ({"local_disk": None}, "openstack", Way.LIVE, {}),
+        ({"local_disk": None}, "proxmox", Way.LIVE, {"local disk": Outlook.UNKNOWN}),
         ({"snapshots": 2}, "libvirt", Way.LIVE, {"snapshot": Outlook.FAIL}),
         ({"snapshots": 1}, "vsphere", Way.LIVE, {"snapshot": Outlook.RISK}),
         ({"snapshots": 1}, "libvirt", Way.COLD, {}),

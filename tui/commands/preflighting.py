@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import IntEnum
+from functools import partial
 from typing import Any
 
 import click
@@ -14,40 +14,44 @@ from evac.preflight import about, best, outlook_of, rank, worst
 from tui.commands import show
 from tui.commands.acting_vms import named
 from tui.commands.completing import complete_hosts, complete_vms
+from tui.commands.matrix import ANSWERS, of_host
 from tui.commands.naming import find
 from tui.commands.session import View, engine, read_fleet, run
 
 
-class Answer(IntEnum):
-    """What the shell is told."""
-
-    OK = 0
-    FAIL = 3
-    RISK = 4
-    UNKNOWN = 5
-
-
-ANSWERS = {
-    Outlook.OK: Answer.OK,
-    Outlook.RISK: Answer.RISK,
-    Outlook.FAIL: Answer.FAIL,
-    Outlook.UNKNOWN: Answer.UNKNOWN,
-}
-
-
 @click.command("preflight")
-@click.argument("vms", nargs=-1, required=True, metavar="VM...", shell_complete=complete_vms)
+@click.argument("vms", nargs=-1, metavar="[VM]...", shell_complete=complete_vms)
+@click.option("--host", default="", help="All VMs of this host.", shell_complete=complete_hosts)
 @click.option("--to", default="", help="Only this target host.", shell_complete=complete_hosts)
+@click.option(
+    "--quick", is_flag=True, help="With --host: evac's rules alone, the platform's checker is not asked."
+)
 @click.option("--cluster", default="", help="Look for the names in this cluster only.")
 @show.as_json
 @click.pass_context
 def preflight_command(
-    ctx: click.Context, /, vms: tuple[str, ...], to: str, cluster: str, as_json: bool
+    ctx: click.Context,
+    /,
+    *,
+    vms: tuple[str, ...],
+    host: str,
+    to: str,
+    cluster: str,
+    quick: bool,
+    as_json: bool,
 ) -> None:
     """Check whether VMs could move, and why not. Nothing is done.
 
+    With --host every VM of a host is judged against every target, all of them on the move: before a window.
+
     Exit code 0: OK, 3: will fail, 4: a risk, 5: not known. Without --to a VM's best target counts.
     """
+    if bool(vms) == bool(host):
+        raise click.UsageError("Name VMs, or a host with --host.")
+    if host:
+        ctx.exit(
+            run(partial(of_host, ctx.obj, host=host, to=to, cluster=cluster, quick=quick, as_json=as_json))
+        )
 
     async def task() -> int:
         async with engine(ctx.obj) as client:

@@ -6,6 +6,9 @@ JSON is plain ASCII: a hostile name is exact for the script that parses it and h
 from __future__ import annotations
 
 import json
+import shutil
+import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from pathlib import Path
@@ -52,6 +55,17 @@ def print_json(value: Any) -> None:
 def say(text: str = "") -> None:
     """A line on stdout; names in it are made harmless."""
     click.echo(clean(text))
+
+
+def wrapped(text: str, *, indent: int) -> None:
+    """A line on stdout that is continued `indent` cells in where the terminal is too narrow; in a pipe it is one line."""
+    text = clean(text)
+    if sys.stdout.isatty():
+        room = max(40, shutil.get_terminal_size().columns)
+        lines = textwrap.wrap(text, room, subsequent_indent=" " * indent, break_on_hyphens=False)
+        click.echo("\n".join(lines))
+    else:
+        click.echo(text)
 
 
 def note(text: str) -> None:
