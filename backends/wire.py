@@ -32,7 +32,10 @@ from evac.model import Problem
 CAP = 256 * 1024 * 1024
 """Bytes of one answer, unpacked. 10,000 servers in pages of 1,000 are 2 to 3 MB a page; 50 MB answers are fine."""
 
-CHUNK = 1024 * 1024
+CHUNK = 64 * 1024
+LARGE = 1024 * 1024
+"""Bytes of an answer from which on it is not copied once more: fresh pages cost more than what is done with them."""
+
 RECORDED = 2000
 """Characters of body and answer kept in a Call."""
 
@@ -206,28 +209,33 @@ class Wire(HTTPAdapter):
         finally:
             response.close()
         _stay_here(response)
-        response._content = body  # noqa: SLF001 - the documented way to hand over a body is to read it without a cap
+        kept: Any = body  # a bytearray does all that bytes do here
+        response._content = kept  # noqa: SLF001 - the documented way to hand over a body is to read it without a cap
         response._content_consumed = True  # type: ignore[attr-defined]  # noqa: SLF001
         skew = _skew(response.headers.get("Date"), arrived)
         self.traffic.count(len(body), skew, ahead=None if skew is None else skew + arrived - at)
         return response
 
-    def _body(self, response: requests.Response, deadline: float) -> bytes:
-        chunks: list[bytes] = []
+    def _body(self, response: requests.Response, deadline: float) -> bytes | bytearray:
+        """The whole of it, or an error. What is large and tells its length goes straight to where it stays."""
+        length = response.headers.get("Content-Length", "")
+        plain = not response.headers.get("Content-Encoding")
+        has_body = response.request.method != "HEAD" and response.status_code not in {204, 304}
+        promised = int(length) if length.isdigit() and plain and has_body else 0
+        if promised > CAP:
+            raise BadAnswer(self._broken(response, f"larger than {CAP // 1024**2} MB"))
+        body = bytearray(promised) if promised > LARGE else bytearray()
         size = 0
         for chunk in _chunks(response):
-            chunks.append(chunk)
+            body[size : size + len(chunk)] = chunk
             size += len(chunk)
             if size > CAP:
                 raise BadAnswer(self._broken(response, f"larger than {CAP // 1024**2} MB"))
             if time.monotonic() > deadline:
                 raise requests.exceptions.ReadTimeout("the answer comes too slowly", request=response.request)
-        promised = response.headers.get("Content-Length", "")
-        encoded = response.headers.get("Content-Encoding")
-        has_body = response.request.method != "HEAD" and response.status_code not in {204, 304}
-        if promised.isdigit() and not encoded and has_body and size < int(promised):
+        if size < promised:
             raise BadAnswer(self._broken(response, f"cut off after {size} of {promised} bytes"))
-        return b"".join(chunks)
+        return body if size > LARGE else bytes(body)
 
     def _broken(self, response: requests.Response, how: str) -> Problem:
         return Problem(

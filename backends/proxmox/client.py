@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import msgspec
 import requests
@@ -62,6 +62,21 @@ def path(*parts: str | int) -> str:
     return "".join(f"/{quote(str(part), safe=':@!')}" for part in parts)
 
 
+class _Session(ProxmoxHttpSession):  # type: ignore[misc]  # proxmoxer has no types
+    """Looks once per endpoint for what the environment says of proxies and CAs: requests reads all of it in every call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._told: dict[tuple[str, str], Any] = {}
+
+    def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
+        """As requests does. We give no proxies, certificates or streams of a call's own."""
+        key = (urlsplit(str(url)).netloc, str(verify))
+        if key not in self._told:
+            self._told[key] = super().merge_environment_settings(url, proxies, stream, verify, cert)
+        return self._told[key].copy()
+
+
 class Client:
     """Blocking; every method may be called from several threads at once."""
 
@@ -72,7 +87,7 @@ class Client:
         self.who = options.token or options.username
         self.endpoints = tuple(url_of(endpoint) for endpoint in options.endpoints)
         self.traffic = Traffic()
-        self._session = ProxmoxHttpSession()
+        self._session = _Session()
         self._session.adapters.clear()
         pins = options.fingerprints or ("",) * len(self.endpoints)
         for endpoint, pin in zip(self.endpoints, pins, strict=True):

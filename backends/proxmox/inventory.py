@@ -10,6 +10,8 @@ import asyncio
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import compress
+from operator import attrgetter, ne
 from typing import TypeVar
 
 from backends.proxmox import mapping
@@ -50,6 +52,12 @@ WATCHED = frozenset(mapping.MOVES) | mapping.DISKS
 """Types of tasks that are moves."""
 
 
+NUMBER = attrgetter("vmid")
+
+Compared = tuple[list[VM], list[str], list[Resource]]
+"""Guests that changed, ids that are gone, and rows of all else."""
+
+
 class Poll:
     """Remembers the mark, and the missing rights, between polls. One poll at a time."""
 
@@ -80,18 +88,15 @@ class Poll:
         traffic = self._client.traffic
         calls, size = traffic.calls, traffic.size
         problems: list[Problem] = []
+        complete = since != self._mark() or not since
         # First alone: it logs in, and finds the endpoint that answers.
-        rows, odd = await self._lane.run(self._reader.resources)
+        (changed, gone, others), odd = await self._guests()
         tasks, manager, marks = await asyncio.gather(
             self._lane.run(self._reader.tasks),
             self._manager(problems),
             self._lane.run(self._marks.all),
         )
         self._memory.manager = manager
-        complete = since != self._mark() or not since
-        await self._fill_few(rows)
-        changed, gone, others = await self._lane.run(lambda: self._compare(rows))
-        self._count += 1
         nodes = {row.node: row for row in others if row.type == "node"}
         storages = [row for row in others if row.type == "storage"]
         self._memory.learn_stores(storages)
@@ -115,11 +120,21 @@ class Poll:
             calls=traffic.calls - calls,
         )
 
-    async def _fill_few(self, rows: Sequence[Resource]) -> None:
-        """Of a small cluster everything is known with its first answer."""
-        if len(rows) <= 4 * FEW:
+    async def _guests(self) -> tuple[Compared, int]:
+        """What became of the guests, and how many rows make no sense. Of a small cluster everything is known at once."""
+        rows, odd, compared = await self._lane.run(self._list)
+        if compared is None:
             self._memory.learn_stores(row for row in rows if row.type == "storage")
             await self._knowledge.fill([row for row in rows if row.type in mapping.GUESTS])
+            compared = await self._lane.run(lambda: self._compare(rows))
+        return compared, odd
+
+    def _list(self) -> tuple[list[Resource], int, Compared | None]:
+        """Reads; compares the rows of a large cluster here and now, while they are in the processor's cache."""
+        rows, odd = self._reader.resources()
+        if len(rows) <= 4 * FEW:
+            return rows, odd, None
+        return [], odd, self._compare(rows)
 
     async def _manager(self, problems: list[Problem]) -> ManagerAnswer:
         """In every poll where HA knows the nodes; else once a minute, lest somebody has begun to use it."""
@@ -134,40 +149,42 @@ class Poll:
 
     # --- guests --------------------------------------------------------------------------------------------------
 
-    def _compare(self, rows: Sequence[Resource]) -> tuple[list[VM], list[str], list[Resource]]:
+    def _compare(self, rows: Sequence[Resource]) -> Compared:
         """(guests that changed, ids that are gone, all other rows); remembers the guests.
 
-        One pass, in which a guest that is as it was costs one comparison of rows: this is most of what a poll costs.
+        Proxmox VE lists guests in one order, so where the same are listed as before the rows are compared pairwise, with
+        no step of Python's own per guest: this is most of what a poll costs besides the answer itself.
         """
-        memory = self._memory
-        guests = [row for row in rows if row.vmid]
-        others = [row for row in rows if not row.vmid]
-        for row in guests:
-            row.mem = row.disk = None  # of no guest do we show them, and they differ in every answer
-        before, now = memory.guests, {row.vmid: row for row in guests if row.type in mapping.GUESTS}
-        learnt, known = memory.take_learnt(), before.get
-        differ = [vmid for vmid, row in now.items() if known(vmid) != row]
-        same = now.keys() == before.keys()
-        if same and not differ and not learnt:
+        self._count += 1  # a poll that fails after this has told of nothing, so the next one has to tell all
+        memory, before = self._memory, self._memory.guests
+        guests, others = _parted(rows)
+        numbers, learnt = list(map(NUMBER, guests)), memory.take_learnt()
+        if numbers == memory.numbers:
+            at = list(compress(range(len(guests)), map(ne, guests, memory.listed)))
+            memory.replace({place: guests[place] for place in at})
+            due = [numbers[place] for place in at]
+        else:
+            memory.remember(guests, numbers)
+            due = [vmid for vmid, row in memory.guests.items() if before.get(vmid) != row]
+        if not due and not learnt and memory.guests is before:
             return [], [], others
-        changed = self._renewed(now, dict.fromkeys([*differ, *(learnt & now.keys())]))
-        gone: set[int] = set() if same else before.keys() - now.keys()
-        for vmid in gone:
-            del memory.nouns[vmid]
-        memory.guests = now
-        if differ or not same:  # what was learnt of a config changes no node's load
+        gone = before.keys() - memory.guests.keys()
+        changed = self._renewed(dict.fromkeys([*due, *learnt]), gone)
+        if due or gone:  # what was learnt of a config changes no node's load
             self._load = _loads(memory.nouns.values())
         return changed, [str(vmid) for vmid in gone], others
 
-    def _renewed(self, now: Mapping[int, Resource], due: Iterable[int]) -> list[VM]:
+    def _renewed(self, due: Iterable[int], gone: set[int]) -> list[VM]:
         """Those of `due` whose nouns are not as they were; remembers them."""
         memory, cluster = self._memory, self._client.cluster
         nouns = dict(memory.nouns)
         changed: list[VM] = []
+        for vmid in gone:
+            nouns.pop(vmid, None)
         for vmid in due:
-            row = now[vmid]
-            vm = mapping.vm(cluster, row, memory.facts_of(row))
-            if vm != nouns.get(vmid):
+            row = memory.guests.get(vmid)
+            vm = row and mapping.vm(cluster, row, memory.facts_of(row))
+            if vm and vm != nouns.get(vmid):
                 changed.append(vm)
                 nouns[vmid] = vm
         memory.nouns = nouns
@@ -317,6 +334,19 @@ def up(row: Resource) -> bool:
 def _once(problems: list[Problem], problem: Problem) -> None:
     if all(one.happened != problem.happened for one in problems):
         problems.append(problem)
+
+
+def _parted(rows: Iterable[Resource]) -> tuple[list[Resource], list[Resource]]:
+    """(guests, all else)."""
+    guests: list[Resource] = []
+    others: list[Resource] = []
+    for row in rows:
+        if row.vmid:
+            row.mem = row.disk = None  # of no guest do we show them, and they differ in every answer
+            guests.append(row)
+        else:
+            others.append(row)
+    return guests, others
 
 
 def _loads(vms: Iterable[VM]) -> dict[str, Load]:

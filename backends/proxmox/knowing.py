@@ -50,6 +50,8 @@ LOOK_AGE = 5.0
 ADDRESS_AGE = 300.0
 """Seconds until an agent that was asked, whether it answered or not, is asked again."""
 
+NEVER = float("-inf")
+
 
 class Knowledge:
     """Reads facts of guests into the memory."""
@@ -106,14 +108,15 @@ class Knowledge:
     def _begin_filling(self, rows: Sequence[Resource], most: int, pause: float) -> bool:
         if self._filling is not None and not self._filling.done():
             return False
-        due = list(islice((row for row in rows if self._is_due(row)), most))
+        now = time.monotonic()
+        due = list(islice((row for row in rows if self._is_due(row, now)), most))
         if due:
             self._filling = self._begin(self._fill(due, pause))
         return bool(due)
 
-    def _is_due(self, row: Resource) -> bool:
-        age = time.monotonic() - self._config_at.get(row.vmid, float("-inf"))
-        moved = self._memory.facts_of(row).node != row.node
+    def _is_due(self, row: Resource, now: float) -> bool:
+        age = now - self._config_at.get(row.vmid, NEVER)
+        moved = self._memory.facts.get(row.vmid, mapping.NONE).node != row.node
         return row.status != "unknown" and (age > CONFIG_AGE or (moved and age > LOOK_AGE))
 
     async def _fill(self, rows: Iterable[Resource], pause: float) -> None:

@@ -191,7 +191,7 @@ def host(
         reason=kept.reason,
         cpu_model=info.model if info else "",
         cpu_vendor=vendor(info.model) if info else "",
-        cpu_features=tuple(sorted(info.flags.split())) if info else (),
+        cpu_features=flags(info.flags) if info else (),
         hypervisor=f"Proxmox VE {version(details.status.pveversion)}" if details else "",
         address=details.address if details else "",
         vcpus=None if row.maxcpu is None else round(row.maxcpu),
@@ -200,6 +200,12 @@ def host(
         memory_used=row.mem,
         vms=load.guests,
     )
+
+
+@functools.lru_cache(maxsize=256)
+def flags(text: str) -> tuple[str, ...]:
+    """Those of a CPU in order; nodes of one model share them."""
+    return tuple(sorted(text.split()))
 
 
 def vendor(model: str) -> str:

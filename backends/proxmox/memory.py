@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from backends.proxmox import mapping
 from backends.proxmox.mapping import Details, Facts
@@ -15,7 +15,11 @@ class Memory:
 
     def __init__(self) -> None:
         self.guests: dict[int, Resource] = {}
-        """As they were listed last."""
+        """As they were listed last, by number."""
+        self.listed: list[Resource] = []
+        """All rows that have a number, in the order of the answer, of kinds that we do not know, too."""
+        self.numbers: list[int] = []
+        """Theirs."""
         self.nouns: dict[int, VM] = {}
         self.facts: dict[int, Facts] = {}
         self._learnt: set[int] = set()
@@ -27,6 +31,23 @@ class Memory:
     def row(self, vm: str) -> Resource | None:
         """The guest as it was listed last."""
         return self.guests.get(int(vm)) if vm.isdecimal() else None
+
+    def remember(self, listed: list[Resource], numbers: list[int]) -> None:
+        """What was listed now."""
+        self.guests = {row.vmid: row for row in listed if row.type in mapping.GUESTS}
+        self.listed, self.numbers = listed, numbers
+
+    def replace(self, rows: Mapping[int, Resource]) -> None:
+        """Rows by their place in the list. The others are kept: the new ones, just made, are the cheap ones to drop."""
+        if not rows:
+            return
+        listed, guests = list(self.listed), dict(self.guests)
+        for place, row in rows.items():
+            listed[place] = row
+            guests.pop(row.vmid, None)
+            if row.type in mapping.GUESTS:
+                guests[row.vmid] = row
+        self.listed, self.guests = listed, guests
 
     def learn(self, vmid: int, facts: Facts) -> None:
         """What was read of a guest; its noun is made anew at the next poll."""

@@ -32,6 +32,8 @@ from tests.vcsim.server import PASSWORD, USER, VCSim, plain, vcsim
 VMS = 10_000
 RUNS = 5
 CHANGES = 7
+PATIENCE = 30.0
+"""Seconds until a change that evac does not tell ends the bench as failed."""
 
 
 def backend_at(server: VCSim) -> Any:
@@ -130,12 +132,7 @@ async def _latency(backend: Any, client: Any) -> None:
         vm = inventory.vms[number]
         began = time.perf_counter()
         await asyncio.to_thread(vim.VirtualMachine(vm.id, client._stub).PowerOffVM_Task)
-        while True:
-            answer = await backend.inventory(mark)
-            mark = answer.mark
-            assert not answer.complete
-            if vm.id in {one.id for one in answer.vms}:
-                break
+        mark = await asyncio.wait_for(_told(backend, mark, vm.id), PATIENCE)
         took.append(time.perf_counter() - began)
     table(
         f"one VM powered off by somebody else, of {len(inventory.vms):,}, until evac tells it ({CHANGES} times)",
@@ -143,6 +140,16 @@ async def _latency(backend: Any, client: Any) -> None:
         [("seen by the next inventories", statistics.median(took), max(took))],
         note="wanted: within 1 s; vcsim itself looks for changes four times a second",
     )
+
+
+async def _told(backend: Any, mark: str, vm: str) -> str:
+    """Asks until an answer names the VM. Returns its mark."""
+    while True:
+        answer = await backend.inventory(mark)
+        mark = str(answer.mark)
+        assert not answer.complete
+        if vm in {one.id for one in answer.vms}:
+            return mark
 
 
 async def clocked(work: Callable[[], object]) -> tuple[float, float]:
