@@ -32,6 +32,7 @@ from evac.queue import LimitRules, Queue
 from evac.reporter import Reporter
 from evac.secret import REDACTOR
 from evac.server import Server
+from evac.timings import Timing
 from evac.window.reaching import Reaching
 
 log = logging.getLogger("evac.engine")
@@ -119,6 +120,14 @@ class Engine:
         """Out of it, with all that was recorded before."""
         await self._journal.save()
         return [_entry(record) for record in await self._journal.audit(since, limit)]
+
+    async def timings(self) -> list[Timing]:
+        """How long moves took, as far as the journal can tell."""
+        try:
+            return await self._journal.timings()
+        except sqlite3.Error as error:
+            log.warning("the journal does not tell how long moves took: %s", error)
+            return []
 
     def backend(self, cluster: str) -> Backend | None:
         """The cluster's backend; None while it is not built, or cannot be."""

@@ -23,11 +23,12 @@ from typing import Any
 
 import msgspec
 
-from evac import archive, audit, clock, store, store_window
+from evac import archive, audit, clock, store, store_timings, store_window
 from evac.audit import AuditRecord
 from evac.jobs import Job, Order
 from evac.store import JournalError, Rows, Saved, Trail
 from evac.store_window import WindowRows
+from evac.timings import Timing
 from evac.window.nouns import KnownPlan, LedgerEntry, Window
 from evac.window.plan import WindowPlan
 
@@ -286,6 +287,10 @@ class Journal:
     async def ledger(self, window: str) -> tuple[LedgerEntry, ...]:
         """All entries of a window, however old."""
         return await self._loop.run_in_executor(self._pool, store_window.read_ledger, self._db, window)
+
+    async def timings(self) -> list[Timing]:
+        """How long moves took, oldest first; also of orders that are forgotten. Raises sqlite3.Error."""
+        return await self._loop.run_in_executor(self._pool, store_timings.load, self._db)
 
     async def audit(self, since: int = 0, limit: int = 500) -> list[AuditRecord]:
         """Records with a number above `since`, or (-1) the newest, oldest first; what was recorded before is among them."""

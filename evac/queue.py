@@ -107,6 +107,11 @@ class Queue:
         open_orders = any(order.state is OrderState.OPEN for order in self._board.orders.values())
         return bool(self._board.waiting or self._board.flying) or open_orders
 
+    @property
+    def rules(self) -> LimitRules:
+        """The limits in force."""
+        return self._rules
+
     # --- life ------------------------------------------------------------------------------------
 
     async def start(self) -> None:

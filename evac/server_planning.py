@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from evac import clock, reply
-from evac.planning import diff_plan, plan_window
+from evac.planning import diff_plan, history_of, plan_window
 from evac.window.plan import WindowPlan, WindowPlanRequest
 
 if TYPE_CHECKING:
@@ -23,7 +23,16 @@ class PlanningRoutes:
     async def window(self, request: web.Request) -> web.StreamResponse:
         """POST /v1/plan/window."""
         wanted = await reply.body(request, WindowPlanRequest)
-        plan = plan_window(self._engine.fleet, wanted, now=clock.wall(), by=request[reply.ACTOR].user)
+        engine = self._engine
+        timings = await engine.timings()
+        plan = plan_window(
+            engine.fleet,
+            wanted,
+            now=clock.wall(),
+            by=request[reply.ACTOR].user,
+            history=history_of(engine.fleet, timings),
+            rules=engine.queue.rules,
+        )
         return reply.answer(request, plan)
 
     async def differences(self, request: web.Request) -> web.StreamResponse:

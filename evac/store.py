@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from evac import audit, store_window
+from evac import audit, store_timings, store_window
 from evac.actions import subject_of
 from evac.archive import Cut
 from evac.audit import AuditRecord
@@ -18,7 +18,7 @@ from evac.jobs import Job, Order
 from evac.model import Problem
 from evac.store_window import SavedWindows, WindowRows
 
-SCHEMA = 2
+SCHEMA = 3
 """PRAGMA user_version. A journal with a higher one is not opened; a lower one is brought up to it."""
 
 ORDERS_LOADED = 200
@@ -41,7 +41,7 @@ CREATE TABLE audit (
 ) STRICT;
 """
 
-_STEPS = {0: _TABLES, 1: store_window.TABLES}
+_STEPS = {0: _TABLES, 1: store_window.TABLES, 2: store_timings.TABLES}
 """Version of a journal → what brings it to the next one."""
 
 _encode = msgspec.json.Encoder().encode
@@ -152,6 +152,7 @@ def _write_rows(db: sqlite3.Connection, rows: Rows) -> None:
         index = (job.state.value, action.cluster, subject_of(action))
         row = (_number(job.id), job.id, job.order, *index, _encode(job), _encode(trail))
         db.execute("INSERT OR REPLACE INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+    store_timings.write(db, (job for job, _ in rows.jobs))
     store_window.write(db, rows.of_windows)
     db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", rows.meta)
 

@@ -4,9 +4,23 @@ Nothing here does anything, asks anybody or reads a clock.
 """
 
 from evac.planning.differing import diff_plan, fate_of
+from evac.planning.fitting import Fit, fit
 from evac.planning.hashing import plan_hash
+from evac.planning.history import History, history_of
 from evac.planning.reading import PlanFileErrors, load_plan
 from evac.planning.windows import plan_window
 from evac.planning.writing import dump_plan
 
-__all__ = ["PlanFileErrors", "diff_plan", "dump_plan", "fate_of", "load_plan", "plan_hash", "plan_window"]
+__all__ = [
+    "Fit",
+    "History",
+    "PlanFileErrors",
+    "diff_plan",
+    "dump_plan",
+    "fate_of",
+    "fit",
+    "history_of",
+    "load_plan",
+    "plan_hash",
+    "plan_window",
+]

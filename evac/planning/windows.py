@@ -14,10 +14,13 @@ from evac.actions import ColdMigrate
 from evac.api import Stay
 from evac.claims import claims_on
 from evac.fleet import Fleet
+from evac.limits import LimitRules
 from evac.model import VM, ClusterState, Host, HostState, Problem
 from evac.planner import UNAFFECTED, PlanRefused, find, moving_on
 from evac.planning.course import Course
+from evac.planning.estimating import with_estimates
 from evac.planning.floor import Floor, Slot, Unit
+from evac.planning.history import NO_HISTORY, History
 from evac.planning.packing import Places, pack
 from evac.planning.reasons import way_of, why_nowhere
 from evac.staying import sort_out
@@ -31,15 +34,25 @@ from evac.window.plan import (
     WindowPlanRequest,
 )
 
+AS_BUILT = LimitRules()
 
-def plan_window(fleet: Fleet, request: WindowPlanRequest, *, now: float, by: str = "") -> WindowPlan:
-    """What a window over these hosts would do. `now`: Unix seconds; `by`: who asks.
+
+def plan_window(
+    fleet: Fleet,
+    request: WindowPlanRequest,
+    *,
+    now: float,
+    by: str = "",
+    history: History = NO_HISTORY,
+    rules: LimitRules = AS_BUILT,
+) -> WindowPlan:
+    """What a window over these hosts would do. `now`: Unix seconds; `by`: who asks; `rules`: the queue's limits.
 
     Raises:
         PlanRefused: a host is not known, is named twice or is dead, or the times make no sense.
     """
     found = _hosts(fleet, request)
-    window = _Window(fleet, request, found)
+    window = _Window(fleet, request, found, history=history, rules=rules)
     return WindowPlan(
         title=request.title.strip() or f"maintenance of {about.listed([host.name for _, host in found])}",
         ticket=request.ticket.strip(),
@@ -84,9 +97,18 @@ class _Window:
     """The hosts of one request while they are planned, one after the other."""
 
     def __init__(
-        self, fleet: Fleet, request: WindowPlanRequest, hosts: Sequence[tuple[ClusterState, Host]]
+        self,
+        fleet: Fleet,
+        request: WindowPlanRequest,
+        hosts: Sequence[tuple[ClusterState, Host]],
+        *,
+        history: History,
+        rules: LimitRules,
     ) -> None:
         self._fleet = fleet
+        self._history = history
+        self._rules = rules
+        self._refill = request.policy.refill
         self._hosts = hosts
         self._course = Course(fleet, request.hosts, request.policy)
 
@@ -109,7 +131,7 @@ class _Window:
         ]
         cold = [move for move in going if isinstance(move, ColdMigrate) and move.vm in places]
         anew = [floor.vms[vm].name for vm in restarts if vm in places]
-        return PlannedHost(
+        planned = PlannedHost(
             cluster=host.cluster,
             host=host.id,
             name=host.name,
@@ -125,6 +147,7 @@ class _Window:
                 *about.about_ha(gone),
             ),
         )
+        return with_estimates(planned, floor.vms, self._history, self._rules, refill=self._refill)
 
 
 def _move(vm: VM, slot: Slot) -> PlannedMove:

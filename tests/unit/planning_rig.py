@@ -6,7 +6,8 @@ from typing import Any
 
 from evac.fleet import Fleet
 from evac.model import VM, Affinity, AffinityKind, ClusterState, Host, HostState, Migration, VMState
-from evac.planning import plan_window
+from evac.planning import History, plan_window
+from evac.planning.history import NO_HISTORY
 from evac.storage import OSD
 from evac.window.plan import HostName, Policy, WindowPlan, WindowPlanRequest
 
@@ -57,8 +58,8 @@ def asked(*hosts: str, **more: Any) -> WindowPlanRequest:
     )
 
 
-def plan(of: Fleet, *hosts: str, **more: Any) -> WindowPlan:
-    return plan_window(of, asked(*hosts, **more), now=NOW, by="eve")
+def plan(of: Fleet, *hosts: str, history: History = NO_HISTORY, **more: Any) -> WindowPlan:
+    return plan_window(of, asked(*hosts, **more), now=NOW, by="eve", history=history)
 
 
 def goes(made: WindowPlan, at: int = 0) -> dict[str, str]:
