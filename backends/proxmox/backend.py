@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
 from backends import closing
+from backends.proxmox import hostfacts
 from backends.proxmox.arriving import Arrivals
 from backends.proxmox.changing import Changes
 from backends.proxmox.client import Client
@@ -28,6 +29,7 @@ from evac.backend import Receipt, Settings
 from evac.errors import Forbidden, ReadOnly
 from evac.lanes import Lane
 from evac.model import Capability, Finding, Host, Inventory, MoveCheck, Problem, Sighting, TaskRecord
+from evac.window.nouns import HostFacts
 
 if TYPE_CHECKING:
     from backends.proxmox.shell import Commands
@@ -127,6 +129,10 @@ class ProxmoxBackend:
     async def host(self, host: str) -> Host | None:
         """As the contract says."""
         return await self._sights.run(lambda: self._host(host))
+
+    async def host_facts(self, host: str) -> HostFacts:
+        """As the contract says."""
+        return await self._sights.run(lambda: hostfacts.host_facts(self._reader, self.name, host))
 
     def _host(self, host: str) -> Host | None:
         rows, _ = self._reader.resources("node")

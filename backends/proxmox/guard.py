@@ -27,7 +27,7 @@ READS = tuple(
         r"/access/users/[^/]+/token/[^/]+",
         r"/cluster/(?:resources|tasks|status|options|nextid)",
         r"/cluster/ha/(?:status/manager_status|resources|rules)",
-        rf"{_NODE}/(?:status|version|tasks)",
+        rf"{_NODE}/(?:status|version|tasks|time)",
         rf"{_NODE}/tasks/{_UPID}/(?:log|status)",
         rf"{_GUEST}/(?:config|migrate|status/current)",
         rf"{_NODE}/qemu/\d+/agent/network-get-interfaces",

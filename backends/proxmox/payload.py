@@ -102,7 +102,15 @@ class NodeStatus(Struct):
 
     cpuinfo: CPUInfo = field(default_factory=CPUInfo)
     pveversion: str = ""
+    kversion: str = ""
+    uptime: float | None = None
     kernel: Kernel = field(default_factory=Kernel, name="current-kernel")
+
+
+class NodeTime(Struct):
+    """GET /nodes/N/time."""
+
+    time: float = 0.0
 
 
 class ClusterRow(Struct):

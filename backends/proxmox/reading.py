@@ -14,6 +14,7 @@ from backends.proxmox.payload import (
     LogLine,
     ManagerAnswer,
     NodeStatus,
+    NodeTime,
     Resource,
     Task,
     TaskStatus,
@@ -91,6 +92,10 @@ class Reader:
     def node(self, node: str) -> NodeStatus:
         """CPU, kernel, version."""
         return self._client.read(NodeStatus, path("nodes", node, "status"), what=f"the status of node {node}")
+
+    def time(self, node: str) -> NodeTime:
+        """By its own clock."""
+        return self._client.read(NodeTime, path("nodes", node, "time"), what=f"the clock of node {node}")
 
     def current(self, row: Resource) -> Current:
         """A guest as it is now.

@@ -10,7 +10,6 @@ from backends.proxmox.simulator_wire import Answer, Ask, Route, Wrong, wrong_par
 from backends.simulation.things import SimHost
 
 VERSION = "9.1.3"
-KERNEL = "6.17.2-1-pve"
 MODELS = {
     "Broadwell": "Intel(R) Xeon(R) CPU E5-2680 v4 @ 2.40GHz",
     "Skylake-Server": "Intel(R) Xeon(R) Gold 6130 CPU @ 2.10GHz",
@@ -174,7 +173,7 @@ class Nodes:
             "maxmem": host.memory,
             "disk": 18 << 30,
             "maxdisk": 96 << 30,
-            "uptime": int(self._world.time - min(host.changed, 0.0)) + 3_600_000,
+            "uptime": int(self._world.time - host.machine.booted),
             "cgroup-mode": 2,
         }
 
@@ -189,10 +188,10 @@ class Nodes:
         return Answer(
             {
                 "pveversion": f"pve-manager/{VERSION}/1f28a3cbd5d1a5a3",
-                "kversion": f"Linux {KERNEL} #1 SMP PREEMPT_DYNAMIC",
+                "kversion": f"Linux {host.machine.kernel} #1 SMP PREEMPT_DYNAMIC",
                 "current-kernel": {
                     "sysname": "Linux",
-                    "release": KERNEL,
+                    "release": host.machine.kernel,
                     "version": "#1 SMP",
                     "machine": "x86_64",
                 },
@@ -221,7 +220,7 @@ class Nodes:
 
     def _time(self, ask: Ask) -> Answer:
         ask.want(f"/nodes/{ask.where['node']}", "Sys.Audit")
-        now = int(self._world.wall())
+        now = int(self._world.wall() + self._world.hosts[ask.where["node"]].machine.clock)
         return Answer({"time": now, "localtime": now, "timezone": "UTC"})
 
     # --- storage and pools -----------------------------------------------------------------------

@@ -137,6 +137,7 @@ def revive(world: World, name: str) -> None:
     world.advance()
     host = world.hosts[name]
     host.alive = True
+    host.machine.boot(world.time)
     world.note("revived", host=name)
     start_agent(world, name)
     for vm_id in sorted(host.vms):

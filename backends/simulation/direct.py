@@ -39,6 +39,7 @@ from evac.model import (
     Switch,
     TaskRecord,
 )
+from evac.window.nouns import HostFacts
 
 STORAGE = frozenset({"set_noout", "unset_noout"})
 ALL_KINDS = tuple(tag for kind in Action.__args__ if (tag := str(kind.__struct_config__.tag)) not in STORAGE)
@@ -94,6 +95,11 @@ class DirectBackend:
         await self._read("host")
         found = self.world.hosts.get(host)
         return None if found is None else nouns.host(self.name, self.world, found)
+
+    async def host_facts(self, host: str) -> HostFacts:
+        """See TellsOfHosts."""
+        await self._read("host_facts")
+        return nouns.host_facts(self.name, self.world, host)
 
     async def tasks(self, vm: str, since: float) -> Sequence[TaskRecord]:
         """What was done to a VM, newest first."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import time
+
 from backends.simulation.faults import Kind
 from backends.simulation.physics import Stage
 from backends.simulation.things import SimHost, SimMove, SimVM
 from backends.simulation.world import World
 from evac import model
+from evac.errors import NotFound, Unreachable
 from evac.model import HostState, MigrationKind, Phase, VMState
+from evac.window.nouns import HostFacts
 
 RECENT = 300.0
 """Seconds for which an ended migration stays in the inventory."""
@@ -72,6 +76,25 @@ def host(cluster: str, world: World, sim: SimHost) -> model.Host:
         vms=len(sim.vms),
         zone=sim.zone,
         aggregates=sim.aggregates,
+    )
+
+
+def host_facts(cluster: str, world: World, name: str) -> HostFacts:
+    """What a host that runs says of itself. Raises NotFound, Unreachable."""
+    world.advance()
+    if (host := world.hosts.get(name)) is None:
+        raise NotFound(model.Problem(happened=f"{cluster} has no host {name}."))
+    if not host.alive:
+        raise Unreachable(model.Problem(happened=f"{name} does not answer."))
+    return HostFacts(
+        boot=host.machine.boot_id,
+        kernel=host.machine.kernel,
+        version="simulation",
+        clock=host.machine.clock,
+        links=tuple(sorted(name for name, _ in host.machine.links)),
+        mounts=tuple(sorted(place for _, place in host.machine.mounts)),
+        how="simulation",
+        at=time.time(),
     )
 
 

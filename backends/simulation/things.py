@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from backends.simulation.machines import Machine
 from backends.simulation.physics import Stream
 from evac.model import MigrationKind, Question, VMState
 
@@ -51,6 +52,8 @@ class SimHost:
     """Ids of the VMs the cluster's database places here."""
     evacuated: set[str] = field(default_factory=set)
     """VMs that were evacuated away while it was down; they die when it comes back."""
+    machine: Machine = field(default_factory=Machine)
+    """What a login there would see."""
 
 
 @dataclass(slots=True)

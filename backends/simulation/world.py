@@ -119,6 +119,7 @@ class World:
         for key, value in details.items():
             setattr(host, key, value)
         host.address = host.address or f"10.0.{host.number // 250}.{host.number % 250 + 1}"
+        host.machine.boot_id = str(uuid.uuid5(uuid.NAMESPACE_OID, host.uuid))
         self.hosts[name] = host
         return host
 

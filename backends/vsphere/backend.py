@@ -11,6 +11,7 @@ from typing import TypeVar
 from msgspec.structs import replace
 
 from backends import closing
+from backends.vsphere import hostfacts
 from backends.vsphere.acting import Actor
 from backends.vsphere.arrival import Arrivals
 from backends.vsphere.checks import Checker
@@ -29,6 +30,7 @@ from evac.backend import Receipt, Settings
 from evac.errors import BackendError, BadAnswer, Forbidden, Refused, Unreachable
 from evac.lanes import Lane
 from evac.model import Capability, Finding, Host, Inventory, MoveCheck, Problem, Sighting, TaskRecord
+from evac.window.nouns import HostFacts
 
 T = TypeVar("T")
 
@@ -105,6 +107,12 @@ class VSphereBackend:
         await self._learn([host])
         found = await self._named(self._looks, lambda: self._looker.host(self._names.id_of(host)))
         return None if found is None else self._names.host(found)
+
+    async def host_facts(self, host: str) -> HostFacts:
+        """As the contract says."""
+        await self._learn([host])
+        id_ = self._names.id_of(host)
+        return await self._named(self._looks, lambda: hostfacts.host_facts(self.session, self.reader, id_))
 
     async def tasks(self, vm: str, since: float) -> Sequence[TaskRecord]:
         """From vCenter's tasks of the last ten minutes."""

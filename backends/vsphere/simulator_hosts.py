@@ -133,17 +133,13 @@ _RUNTIME: Mapping[str, Getter] = {
     "standbyMode": lambda site, host: "none",
     "inMaintenanceMode": lambda site, host: site.in_maintenance(host),
     "inQuarantineMode": lambda site, host: False,
-    "bootTime": lambda site, host: _boot(site),
+    "bootTime": lambda site, host: datetime.fromtimestamp(site.world.wall(host.machine.booted), UTC),
     "dasHostState.state": lambda site, host: (
         ("connectedToMaster" if site.connected(host) else "hostDown")
         if site.plan(host).ha
         else "uninitialized"
     ),
 }
-
-
-def _boot(site: Site) -> datetime:
-    return datetime.fromtimestamp(site.world.wall(-41 * 86400.0), UTC)
 
 
 def _used(site: Site, host: SimHost) -> int:

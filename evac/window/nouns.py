@@ -100,7 +100,7 @@ class HostFacts(Noun, frozen=True, kw_only=True):
     """What a host says of itself. "" and None: it did not tell."""
 
     boot: str = ""
-    """Differs from one boot to the next: Linux's boot_id, or the time it was booted."""
+    """Differs from one boot to the next: Linux's boot_id, or when it was booted (ISO 8601); see `window.ready.rebooted`."""
     kernel: str = ""
     """`uname -r`, or the hypervisor's own build."""
     version: str = ""

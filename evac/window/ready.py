@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 
 from evac.backend import Backend
 from evac.errors import BackendError
@@ -21,6 +22,9 @@ from evac.window.reach import Reach
 
 LONGEST = 30.0
 """Seconds that one look takes at most: what has not answered by then is said to be silent."""
+
+BOOT_JITTER = 20.0
+"""Seconds between two words for the same boot. No host is up again so soon after it was booted."""
 
 NAMED = 5
 """Names in one line; the rest is counted."""
@@ -159,15 +163,30 @@ def judge_ready(seen: Seen, policy: Policy) -> tuple[Finding, ...]:
     )
 
 
+def rebooted(before: HostFacts | None, after: HostFacts) -> bool | None:
+    """True: another boot than before. None: it cannot be told, for nobody told before, or another teller did.
+
+    A platform tells when a host was booted, and never twice to the same second: it counts back from the uptime.
+    """
+    if before is None or not before.boot or not after.boot or before.how != after.how:
+        return None
+    try:
+        then, now = (datetime.fromisoformat(facts.boot) for facts in (before, after))
+    except ValueError:
+        return before.boot != after.boot
+    return abs((now - then).total_seconds()) > BOOT_JITTER
+
+
 def _boot(before: HostFacts | None, after: HostFacts) -> Iterator[Finding]:
-    if before is None or not before.boot or before.how != after.how:
+    again = rebooted(before, after)
+    if again is None:
         yield Finding(
             check="boot",
             ok=None,
             detail="whether it was restarted cannot be told: nobody said before how it was booted",
             fix="Look on its console; then say that it is back.",
         )
-    elif before.boot == after.boot:
+    elif not again:
         yield Finding(
             check="boot", ok=False, passes=True, detail="it still runs the boot it had before", fix=""
         )

@@ -11,7 +11,7 @@ from evac.window.at import At
 from evac.window.guests import PATIENCE
 from evac.window.hooking import Hook
 from evac.window.nouns import HostFacts, StepKind, StepState
-from evac.window.ready import is_ready, judge_back, look_ready
+from evac.window.ready import is_ready, judge_back, look_ready, rebooted
 from evac.window.steps_out import safe_line
 from evac.window.told import LATER, Halt, Told, done, held, needs, running, unknown
 
@@ -84,10 +84,10 @@ async def _look_at_boot(at: At, words: str, since: float) -> Told:
     now, silence = await facts_of(at)
     if now is None:
         return running(f"{words}; the host does not answer: it may be restarting ({silence})", again=LATER)
-    before = at.run.before
-    if before is not None and before.boot and before.how == now.how and before.boot != now.boot:
+    again = rebooted(at.run.before, now)
+    if again:
         return done(f"{words}; another boot than before answers")
-    if before is None or not before.boot or before.how != now.how:
+    if again is None:
         return unknown(
             f"{words}, and nobody can tell whether it was restarted",
             "Look on the host; then: done, or retry.",
@@ -108,7 +108,7 @@ async def _by_hand(at: At) -> Told:
     if before is not None and before.boot:
         if now is None:
             return needs(f"it does not answer: being restarted? ({silence})", step)
-        if before.how == now.how and now.boot != before.boot:
+        if rebooted(before, now):
             return needs("it has been restarted: another boot than before answers", step)
     at_next: float = at.notes.setdefault("recheck", at.tools.now() + RECHECK)
     if at.tools.now() >= at_next:

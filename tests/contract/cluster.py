@@ -34,6 +34,9 @@ class Cluster(ABC):
     )
     """Kinds of action that a system of this kind does not have: its backend has no such methods, and may say why."""
 
+    tells_of_hosts = False
+    """True: the platform says when a host was booted, and what it runs."""
+
     counts_bytes = True
     """False: the platform tells how far a move is as a share, and no bytes."""
 
@@ -137,6 +140,7 @@ class DirectCluster(WorldCluster):
     """The same with two datastores that every host sees and one of a single host; the direct backend has every capability."""
 
     cannot = frozenset()
+    tells_of_hosts = True
 
     def __init__(self) -> None:
         super().__init__()

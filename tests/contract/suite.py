@@ -21,6 +21,7 @@ from evac.errors import BackendError, NotFound, ReadOnly, Refused
 from evac.model import VM, Host, HostState, Inventory, Phase, VMState
 from tests.contract.changes import CHANGES, PROTOCOLS
 from tests.contract.cluster import Cluster
+from tests.contract.hosts import HostsSuite
 from tests.contract.placing import PlacingSuite, lacks
 
 
@@ -38,7 +39,7 @@ class Seen:
         self.target = self.others[0]
 
 
-class ContractSuite(PlacingSuite):
+class ContractSuite(PlacingSuite, HostsSuite):
     """Needs a fixture `cluster`."""
 
     @pytest.fixture

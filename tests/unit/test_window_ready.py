@@ -13,7 +13,7 @@ from evac.model import VM, ClusterState, Finding, Host, HostState, Problem
 from evac.storage import OSD, PGState, Storage, Work
 from evac.window.nouns import HostFacts, HostRun
 from evac.window.plan import Policy, StorageHost
-from evac.window.ready import Seen, StorageSeen, is_ready, judge_back, judge_ready, look_ready
+from evac.window.ready import Seen, StorageSeen, is_ready, judge_back, judge_ready, look_ready, rebooted
 
 BEFORE = HostFacts(
     boot="b1",
@@ -169,6 +169,13 @@ def test_the_boot_it_had_before_is_no_restart() -> None:
 def test_a_boot_told_by_another_teller_is_no_proof_of_a_restart() -> None:
     assert verdicts(BEFORE, replace(AFTER, how="Proxmox VE")) == {"boot": None}
     assert verdicts(None, AFTER) == {"boot": None}
+
+
+def test_a_platform_that_counts_back_from_the_uptime_does_not_make_a_restart_of_a_second() -> None:
+    told = replace(BEFORE, how="Proxmox VE", boot="2026-11-29T00:15:04+00:00")
+    assert rebooted(told, replace(told, boot="2026-11-29T00:15:06+00:00")) is False
+    assert rebooted(told, replace(told, boot="2026-11-29T00:15:44+00:00")) is True
+    assert rebooted(told, replace(told, boot="")) is None
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,8 @@ class SimulatedPve(WorldCluster):
         {"confirm_move", "revert_move", "evacuate", "force_complete", "force_down", "answer", "turn_switch"}
     )
 
+    tells_of_hosts = True
+
     def __init__(self, state: Path) -> None:
         super().__init__()
         self.simulator = PveSimulator(self.world)

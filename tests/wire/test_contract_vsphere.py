@@ -32,6 +32,7 @@ class SimulatedVCenter(DirectCluster):
             "turn_switch",
         }
     )
+    tells_of_hosts = True
     counts_bytes = False
     one_at_a_time = False
 
