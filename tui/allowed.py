@@ -32,6 +32,7 @@ WRITES: dict[str, frozenset[str]] = {
 
 READS: dict[str, frozenset[str]] = {
     "vms_here": frozenset({"hosts"}),
+    "plan_window": frozenset({"hosts"}),
     "preflight": frozenset({"vms"}),
     "audit": frozenset({"events"}),
     "freeze": frozenset({"ping"}),

@@ -31,6 +31,8 @@ from tui.doing_across import AcrossDoing
 from tui.doing_ceph import CephDoing
 from tui.doing_ping import PingDoing
 from tui.doing_placing import PlacingDoing
+from tui.doing_plan import PlanDoing
+from tui.doing_window import WindowDoing
 from tui.grid import Grid
 from tui.look import Look, Span
 from tui.paint import Painter
@@ -95,6 +97,7 @@ class Console(App[int], inherit_bindings=False):
         self.notice: Span | None = None
         self.doing, self.ceph = Doing(self), CephDoing(self)
         self.placing, self.across, self.pinging = PlacingDoing(self), AcrossDoing(self), PingDoing(self)
+        self.planning, self.windowing = PlanDoing(self), WindowDoing(self)
         self.monotonic = monotonic
         self.deaf = deaf
         self.copies_dir = (state_dir or Path.home()) / "copies"

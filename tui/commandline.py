@@ -31,7 +31,9 @@ LOOKS = ("preflight",)
 """Verbs on a VM that change nothing."""
 ADDRESS_VERBS = ("address", "forget-address")
 """Of the VM under the cursor, in the VMs pane or the ping pane."""
-PLAIN = ("quit", "help", "pause", "resume", "audit", "theme", "filter", "sort")
+PLAIN = ("quit", "help", "pause", "resume", "audit", "theme", "filter", "sort", "plan")
+FORMS = ("md", "html", "json")
+"""Of a report."""
 
 
 def completions(console: Console) -> list[str]:
@@ -40,6 +42,8 @@ def completions(console: Console) -> list[str]:
     plain = [word for word in PLAIN if word not in {"pause", "resume"} or console.store.may_write]
     words = [*names, *plain, *(f"theme {name}" for name in THEMES)]
     words += [f"ceph {name}" for name in sorted(console.store.storages)]
+    words += [f"{verb} {window}" for verb in ("window", "report") for window in sorted(console.store.windows)]
+    words += [f"report {order}" for order in sorted(console.store.orders)]
     words += [f"sort {column.key}" for column in console.board.pane.columns if column.sort]
     if console.store.may_write:
         hosts = sorted({host.name for host in console.store.hosts.values()})
@@ -56,6 +60,8 @@ def run_command(console: Console, line: str) -> None:
     verb = ALIASES.get(verb, verb)
     if verb == "ceph" and rest in console.store.storages:
         console.ceph.show(rest)
+    elif verb == "window" and rest.upper() in console.store.windows:
+        console.windowing.show(rest.upper())
     elif verb in {tab.name for tab in TABS}:
         console.show_pane(verb)
         if rest:
@@ -78,6 +84,10 @@ def _plain(console: Console, verb: str, rest: str) -> None:
         console.doing.audit()
     elif verb in {"pause", "resume"} and console.store.may_write:
         console.doing.pause(paused=verb == "pause")
+    elif verb == "plan":
+        _plan(console)
+    elif verb == "report":
+        console.windowing.report(*_subject_and_form(rest))
     elif verb == "filter":
         console.board.set_filter(rest)
         console.main.redraw()
@@ -87,6 +97,19 @@ def _plain(console: Console, verb: str, rest: str) -> None:
         _theme(console, rest)
     else:
         console.say(f"There is no command {verb!r} here. Try help, or Tab after the first letters.", "warn")
+
+
+def _plan(console: Console) -> None:
+    if console.board.pane.name != "hosts":
+        console.say("Mark hosts in the hosts pane (1, then space), then :plan or w.", "warn")
+    else:
+        console.planning.plan()
+
+
+def _subject_and_form(rest: str) -> tuple[str, str]:
+    """As ("W3", "html") of "w3 html"."""
+    subject, _, form = rest.partition(" ")
+    return subject.upper(), form.strip().lower() or FORMS[0]
 
 
 def _sort(console: Console, key: str) -> None:

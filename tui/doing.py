@@ -71,7 +71,7 @@ class Doing(Showing):
             console.say("Handing it in …" if not console.palette.look.ascii_only else "Handing it in ...")
             console.ask_engine(lambda: self._hand_in(sheet, answers))
 
-        self._push(Ask(console.palette, sheet, monotonic=console.monotonic, deaf=console.deaf), done)
+        self.push(Ask(console.palette, sheet, monotonic=console.monotonic, deaf=console.deaf), done)
 
     async def _hand_in(self, sheet: Sheet, answers: Answers) -> None:
         words = await sheet.run(self.console.source, answers)

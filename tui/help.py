@@ -66,5 +66,10 @@ def help_lines(console: Console) -> list[Line]:
                 "  :hosts :vms :queue :events :problems :ceph NAME :ping :address ADDRESS :drain HOST :sort COLUMN :theme NAME :q   Tab completes"
             ),
         ),
+        (
+            Span(
+                "  :window W3 shows it  :plan asks for a plan of the marked hosts  :report W3 writes the report (also html, json, O4)"
+            ),
+        ),
     ]
     return out

@@ -30,6 +30,8 @@ class Field(Struct, frozen=True, kw_only=True):
     """Typed without being shown."""
     pastes: bool = False
     """It takes what is pasted; what is meant to be read and typed does not."""
+    check: Callable[[str], str] | None = None
+    """What is wrong with what was typed, in words after "To go on, "; "" when nothing is."""
 
     def missing(self, typed: str) -> str:
         """What is still wrong with what was typed; "" when it will do."""
@@ -39,7 +41,7 @@ class Field(Struct, frozen=True, kw_only=True):
             return f"fill in: {self.prompt}"
         if len(typed.strip()) < self.least:
             return f"say in {self.least} letters or more: {self.prompt}"
-        return ""
+        return self.check(typed) if self.check is not None else ""
 
 
 class Sheet(Struct, frozen=True, kw_only=True):

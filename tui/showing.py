@@ -33,7 +33,8 @@ class Showing:
     def __init__(self, console: Console) -> None:
         self.console = console
 
-    def _push(self, dialog: Any, done: Callable[[Any], None]) -> None:
+    def push(self, dialog: Any, done: Callable[[Any], None]) -> None:
+        """Open a dialog; while it is open no order changes."""
         console = self.console
         hold = f"dialog {id(dialog)}"  # one may open the next before it has gone
         for board in console.boards.values():
@@ -51,7 +52,7 @@ class Showing:
         """Let one be chosen."""
         console = self.console
         dialog = Pick(console.palette, title, options, monotonic=console.monotonic, deaf=console.deaf)
-        self._push(dialog, lambda value: done(value) if value is not None else None)
+        self.push(dialog, lambda value: done(value) if value is not None else None)
         return dialog
 
     def read(

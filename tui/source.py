@@ -25,6 +25,7 @@ from evac.api import (
 )
 from evac.model import Problem
 from evac.storage import PG, StopVerdict
+from evac.window.plan import PlanDiff, WindowPlan, WindowPlanRequest
 
 if TYPE_CHECKING:
     from evac.client import EngineClient
@@ -71,6 +72,18 @@ class Source(Protocol):
 
     async def plan_evacuate(self, request: EvacuatePlanRequest) -> DrainPlan:
         """What an evacuation would do."""
+        ...
+
+    async def plan_window(self, request: WindowPlanRequest) -> WindowPlan:
+        """What a window over some hosts would do."""
+        ...
+
+    async def diff_plan(self, plan: WindowPlan) -> PlanDiff:
+        """What is otherwise now than a plan has it."""
+        ...
+
+    async def report(self, subject: str, form: str) -> str:
+        """The report of a window or an order as text: "md", "html" or "json"."""
         ...
 
     async def cancel(self, job: str) -> None:
@@ -201,6 +214,20 @@ class EngineSource:
         """See the protocol."""
         plan: DrainPlan = await self._call("plan_evacuate", request)
         return plan
+
+    async def plan_window(self, request: WindowPlanRequest) -> WindowPlan:
+        """See the protocol."""
+        plan: WindowPlan = await self._call("plan_window", request)
+        return plan
+
+    async def diff_plan(self, plan: WindowPlan) -> PlanDiff:
+        """See the protocol."""
+        diff: PlanDiff = await self._call("diff_plan", plan)
+        return diff
+
+    async def report(self, subject: str, form: str) -> str:
+        """See the protocol."""
+        return str(await self._call("report", subject, form=form))
 
     async def cancel(self, job: str) -> None:
         """See the protocol."""

@@ -22,7 +22,10 @@ from evac.api import (
 from evac.fleet import Fleet
 from evac.jobs import Actor, Job, Order
 from evac.model import VM, Capability, ClusterState, Host, HostState, Problem, VMState
+from evac.planner import PlanRefused
+from evac.planning import diff_plan, plan_window
 from evac.storage import PG, StopVerdict
+from evac.window.plan import PlanDiff, WindowPlan, WindowPlanRequest
 from tui.source import Attached, Lost, News, Refused
 
 GIB = 1024**3
@@ -149,6 +152,22 @@ class FleetSource:
             empties=f"{request.cluster}/{request.host}",
         )
 
+    async def plan_window(self, request: WindowPlanRequest) -> WindowPlan:
+        self._check()
+        try:
+            return plan_window(self.fleet, request, now=clock.wall(), by="ada")
+        except PlanRefused as refused:
+            raise Refused(refused.problem) from None
+
+    async def diff_plan(self, plan: WindowPlan) -> PlanDiff:
+        self._check()
+        return diff_plan(plan, self.fleet, now=clock.wall())
+
+    async def report(self, subject: str, form: str) -> str:
+        self._check()
+        self.calls.append(("report", f"{subject} {form}"))
+        return f"# {subject}\n"
+
     async def cancel(self, job: str) -> None:
         self._check()
         self.calls.append(("cancel", job))
@@ -208,7 +227,7 @@ class FleetSource:
     def changed_anything(self) -> bool:
         """Whether an intent reached the engine."""
         return bool(self.orders) or any(
-            call[0] not in {"poll", "groups", "may_stop", "preflight"} for call in self.calls
+            call[0] not in {"poll", "groups", "may_stop", "preflight", "report"} for call in self.calls
         )
 
     @property

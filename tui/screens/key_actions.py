@@ -17,6 +17,10 @@ class KeyActions:
         """Empty a live host."""
         self.console.doing.drain()
 
+    def action_plan_window(self) -> None:
+        """A maintenance window over the marked hosts."""
+        self.console.planning.plan()
+
     def action_evacuate_host(self) -> None:
         """Rebuild the VMs of a dead host elsewhere."""
         self.console.doing.evacuate_host()

@@ -56,6 +56,7 @@ class MainScreen(KeyActions, Screen[None], inherit_bindings=False):
         _binding("e", "evacuate_host", "evacuate", show=True),
         _binding("m", "maintenance", "maintenance in/out", show=True),
         _binding("f", "force_down", "force down/up", show=True),
+        _binding("w", "plan_window", "plan a window", show=True),
         _binding("v", "vms_here", "its VMs", show=True),
         _binding("m", "migrate", "migrate", show=True),
         _binding("c", "cold_migrate", "cold-migrate", show=True),

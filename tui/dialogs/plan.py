@@ -1,0 +1,170 @@
+"""A plan of a window to go through: blockers first, then where each VM goes, then how full the targets get."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import ClassVar
+
+from msgspec import Struct
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+
+from evac.window.plan import PlanDiff, WindowPlan
+from tui.board import Context
+from tui.dialogs.guarded import Guarded
+from tui.look import Line, Span
+from tui.plan_head import head
+from tui.plan_rows import PlanRow, rows
+from tui.widgets.lines import Lines, Palette, folded
+from tui.widgets.rows import Rows
+
+ABOUT = 3
+"""Lines for why a row is as it is and what to do."""
+
+
+class Key(Struct, frozen=True, kw_only=True):
+    """Something to be done with the plan."""
+
+    key: str
+    words: str
+    do: Callable[[], None]
+    why_not: Callable[[], str] = lambda: ""
+    """Why it cannot be done now; then it is dim, and pressing it says so."""
+
+
+class PlanScreen(Guarded[None]):
+    """Shows a plan. What is done with it is in `keys`, each of which asks before it does anything."""
+
+    AUTO_FOCUS = "#rows"
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q", "close", "close", show=False),
+        Binding("down,j", "move(1)", "down", show=False),
+        Binding("up,k", "move(-1)", "up", show=False),
+        Binding("pagedown,ctrl+d,space", "move(8)", "page down", show=False),
+        Binding("pageup,ctrl+u", "move(-8)", "page up", show=False),
+        Binding("g,home", "move(-100000)", "top", show=False),
+        Binding("G,end", "move(100000)", "bottom", show=False),
+        Binding("y", "copy", "copy all of it", show=False),
+    ]
+
+    def __init__(
+        self,
+        palette: Palette,
+        context: Callable[[], Context],
+        plan: WindowPlan,
+        diff: PlanDiff | None,
+        copy: Callable[[str], None],
+        *,
+        monotonic: Callable[[], float],
+        deaf: float,
+    ) -> None:
+        super().__init__(monotonic=monotonic, deaf=deaf)
+        self.palette = palette
+        self.plan, self.diff = plan, diff
+        self.keys: Sequence[Key] = ()
+        self._seen_by = context
+        self._copy = copy
+        self._rows: list[PlanRow] = []
+        self._said = ""
+        self._head = Lines(palette, id="plan-head")
+        self.list = Rows(palette, id="rows")
+        self._about = Lines(palette, id="plan-about")
+        self._hint = Lines(palette, id="hint")
+
+    def compose(self) -> ComposeResult:
+        """Head, rows, what is known of the row, keys."""
+        with Vertical(id="plan"):
+            yield self._head
+            yield self.list
+            yield self._about
+            yield self._hint
+
+    def on_mount(self) -> None:
+        """Fill in; ages and approvals are kept up to date."""
+        super().on_mount()
+        self.set_interval(1.0, self.renew)
+        self.show_plan(self.plan, self.diff)
+
+    def on_resize(self, event: events.Resize) -> None:  # noqa: ARG002  # Textual's signature
+        """What is known of a row is folded to the width."""
+        self.renew()
+
+    def show_plan(self, plan: WindowPlan, diff: PlanDiff | None) -> None:
+        """Another version of it; the cursor stays on its line."""
+        self.plan, self.diff = plan, diff
+        self._said = ""
+        self._rows = rows(plan, diff, self._seen_by())
+        self.list.show([row.line for row in self._rows], self.list.at)
+        self.renew()
+
+    def renew(self) -> None:
+        """As things are now."""
+        if self.is_attached:
+            self._head.show(head(self.plan, self.diff, self._seen_by()))
+            self._tell()
+
+    def go_to(self, stay: str) -> None:
+        """Put the cursor on a VM about which somebody decides, wherever its row is now."""
+        at = next((at for at, row in enumerate(self._rows) if stay and row.stay == stay), None)
+        if at is not None:
+            self.list.show(self.list.lines, at)
+            self._tell()
+
+    @property
+    def row(self) -> PlanRow | None:
+        """Under the cursor."""
+        return self._rows[self.list.at] if self._rows else None
+
+    def say(self, words: str) -> None:
+        """In the line of keys, until the next key."""
+        self._said = words
+        self._tell()
+
+    def _tell(self) -> None:
+        wide = max(20, self.size.width)
+        row = self.row
+        pieces = [piece for line in (row.about if row is not None else ()) for piece in folded(line, wide)]
+        self._about.show(pieces[:ABOUT])
+        self._hint.show([self._hints() if not self._said else (Span(self._said, "warn"),)])
+
+    def _hints(self) -> Line:
+        line: list[Span] = [Span("esc", "key"), Span(" close  ")]
+        for key in self.keys:
+            why = key.why_not()
+            line += [
+                Span(key.key, "dim" if why else "key"),
+                Span(f" {key.words}  ", "dim" if why else "plain"),
+            ]
+        return tuple(line)
+
+    def on_key(self, event: events.Key) -> None:
+        """One of the keys that do something with the plan."""
+        key = next((key for key in self.keys if key.key == event.key), None)
+        if key is None:
+            return
+        event.stop()
+        event.prevent_default()
+        why = key.why_not()
+        if why:
+            self.say(f"{key.words}: {why}")
+        else:
+            self._said = ""
+            key.do()
+
+    def action_move(self, step: int) -> None:
+        """Up or down."""
+        self._said = ""
+        self.list.move(step)
+        self._tell()
+
+    def action_copy(self) -> None:
+        """Head and rows as text."""
+        lines = [*head(self.plan, self.diff, self._seen_by()), *(row.line for row in self._rows)]
+        self._copy("\n".join("".join(span.text for span in line).rstrip() for line in lines) + "\n")
+
+    def action_close(self) -> None:
+        """Back."""
+        self.dismiss(None)

@@ -1,0 +1,216 @@
+"""What the keys do about plans of windows: ask for one, go through it, decide, save it, have it looked at again."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from evac.model import Host, Problem
+from evac.planning import dump_plan, fate_of
+from evac.window.plan import Fate, PlanDiff, PlannedStay, WindowPlan
+from tui import plan_asking
+from tui.dialogs.ask import Ask
+from tui.dialogs.plan import Key, PlanScreen
+from tui.look import Span
+from tui.plan_rows import stay_key
+from tui.sheet import Answers, Field, Sheet
+from tui.source import Refused
+from tui.text import clean
+
+if TYPE_CHECKING:
+    from tui.app import Console
+
+_NEXT = {
+    Fate.UNDECIDED: Fate.LEAVE,
+    Fate.LEAVE: Fate.STOP,
+    Fate.STOP: Fate.HOLD,
+    Fate.HOLD: Fate.LEAVE,
+}
+
+
+async def _nothing(_source: Any, _answers: Answers) -> str:
+    return ""
+
+
+class PlanDoing:
+    """One per console."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+
+    # --- asking for one --------------------------------------------------------------------------
+
+    def plan(self) -> None:
+        """A window over the marked hosts, in the order in which they were marked; else the one under the cursor."""
+        board = self.console.board
+        keys = [*board.marks, *(key for key in board.marked() if key not in board.marks)]
+        keys = keys or ([board.cursor] if board.cursor is not None else [])
+        rows = [board.pane.row(self.console.store, key) for key in keys]
+        hosts = [row for row in rows if isinstance(row, Host)]
+        if len(hosts) < len(rows) or not hosts:
+            self.console.say("Mark hosts that exist (space), then plan a window for them.", "warn")
+            return
+        self._ask(hosts, None)
+
+    def _ask(self, hosts: list[Host], typed: Answers | None) -> None:
+        console = self.console
+        sheet = plan_asking.plan_sheet(hosts, console.context, _nothing, typed)
+
+        def done(answers: Answers | None) -> None:
+            if answers is None:
+                console.say("Nothing was planned.")
+                return
+            request = plan_asking.request_of(hosts, answers, console.store.wall())
+            console.say("Planning ...")
+
+            async def planned() -> None:
+                plan = await console.source.plan_window(request)
+                diff = await console.source.diff_plan(plan)
+                console.say("")
+                if console.screen is not console.main:
+                    console.say("The plan was dropped: another dialog is open.", "warn")
+                    return
+                self.show(plan, diff)
+
+            console.ask_engine(planned)
+
+        self._push(Ask(console.palette, sheet, monotonic=console.monotonic, deaf=console.deaf), done)
+
+    def _push(self, dialog: Any, done: Callable[[Any], None]) -> None:
+        self.console.doing.push(dialog, done)
+
+    # --- going through it ------------------------------------------------------------------------
+
+    def show(self, plan: WindowPlan, diff: PlanDiff | None) -> PlanScreen:
+        """On the whole screen."""
+        console = self.console
+        screen = PlanScreen(
+            console.palette,
+            lambda: console.context,
+            plan,
+            diff,
+            console.doing.copy,
+            monotonic=console.monotonic,
+            deaf=console.deaf,
+        )
+        screen.keys = self._keys(screen)
+        self._push(screen, lambda _: None)
+        return screen
+
+    def _keys(self, screen: PlanScreen) -> list[Key]:
+        return [
+            Key(key="f", words="fate", do=lambda: self._decide(screen), why_not=lambda: _no_stay(screen)),
+            Key(key="c", words="compare again", do=lambda: self._compare(screen)),
+            Key(key="w", words="write to a file", do=lambda: self._write(screen)),
+        ]
+
+    def _decide(self, screen: PlanScreen) -> None:
+        """Leave, shut down and restart, stop here: the next of the three for the VM under the cursor."""
+        row = screen.row
+        if row is None or not row.stay:
+            return
+        plan = decided(screen.plan, row.stay)
+        screen.show_plan(plan, screen.diff)
+        screen.go_to(row.stay)
+        self._compare(screen)
+
+    def _compare(self, screen: PlanScreen) -> None:
+        """With what is there now; an answer about a plan that was changed meanwhile is not shown."""
+        plan = screen.plan
+
+        async def compared() -> None:
+            diff = await self.console.source.diff_plan(plan)
+            if screen.plan is plan:
+                stay = screen.row.stay if screen.row is not None else ""
+                screen.show_plan(plan, diff)
+                screen.go_to(stay)
+
+        self.console.ask_engine(compared)
+
+    def _write(self, screen: PlanScreen) -> None:
+        """Into a file that people review and keep in Git."""
+        plan = screen.plan
+        name = re.sub(r"[^A-Za-z0-9.-]+", "-", plan.ticket or plan.title).strip("-.").lower() or "window"
+        field = Field(
+            key="file", prompt="File", value=str(Path.cwd() / f"plan-{name}.toml"), least=1, pastes=True
+        )
+
+        async def run(_source: Any, answers: Answers) -> str:
+            path = await asyncio.to_thread(write_new, answers["file"], dump_plan(plan))
+            return f"Written to {path}. `evac plan` reads it; its hash is what is approved."
+
+        body = (
+            (Span(clean(plan.title, self.console.palette.look.ascii_only), "title"),),
+            (Span("One VM a line, to be reviewed and kept in Git. A file that exists is not overwritten."),),
+        )
+        self.sheet(
+            screen, Sheet(title="Write the plan to a file?", body=body, ok="Write", fields=(field,), run=run)
+        )
+
+    def sheet(self, screen: PlanScreen, sheet: Sheet, after: Callable[[], None] = lambda: None) -> None:
+        """A confirm dialog over the plan; what came of it is said below it."""
+        console = self.console
+
+        def done(answers: Answers | None) -> None:
+            if answers is None:
+                screen.say("Nothing was done.")
+                return
+
+            async def handed_in() -> None:
+                screen.say(await sheet.run(console.source, answers))
+                after()
+
+            console.ask_engine(handed_in)
+
+        self._push(Ask(console.palette, sheet, monotonic=console.monotonic, deaf=console.deaf), done)
+
+
+def _no_stay(screen: PlanScreen) -> str:
+    row = screen.row
+    return "" if row is not None and row.stay else "put the cursor on a VM that does not move"
+
+
+def decided(plan: WindowPlan, key: str) -> WindowPlan:
+    """With the next fate for one VM."""
+    return msgspec.structs.replace(
+        plan,
+        hosts=tuple(
+            msgspec.structs.replace(
+                host,
+                stays=tuple(_next(plan, stay) if stay_key(at, stay) == key else stay for stay in host.stays),
+            )
+            for at, host in enumerate(plan.hosts)
+        ),
+    )
+
+
+def _next(plan: WindowPlan, stay: PlannedStay) -> PlannedStay:
+    return msgspec.structs.replace(stay, fate=_NEXT[fate_of(plan, stay)])
+
+
+def write_new(name: str, text: str) -> Path:
+    """The file. Raises Refused: it exists, or cannot be written."""
+    path = Path(name.strip()).expanduser()
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise Refused(
+            Problem(
+                happened=f"{path} exists already.",
+                unaffected="It was left as it is.",
+                next_step="Choose another name.",
+            )
+        ) from None
+    except OSError as error:
+        raise Refused(
+            Problem(
+                happened=f"{path} could not be written: {error.strerror}.", next_step="Choose another place."
+            )
+        ) from None
+    return path

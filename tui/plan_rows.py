@@ -1,0 +1,270 @@
+"""A plan of a window as rows to go through: what stands against it first, then VM by VM where it goes, then the targets. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+
+from msgspec import Struct
+
+from evac.model import Outlook
+from evac.planning import fate_of
+from evac.window.plan import (
+    Difference,
+    Fate,
+    PlanDiff,
+    PlannedHost,
+    PlannedMove,
+    PlannedStay,
+    Refill,
+    Way,
+    WindowPlan,
+)
+from tui import cells
+from tui.board import Context
+from tui.checks import outlook_span
+from tui.look import Line, Span
+from tui.text import clean, fit
+from tui.window_lines import minutes
+
+FATES: dict[Fate, tuple[str, str, str]] = {
+    Fate.UNDECIDED: ("warn", "UNDECIDED", "bad"),
+    Fate.LEAVE: ("off", "leave", "plain"),
+    Fate.STOP: ("pause", "shut down, restart", "warn"),
+    Fate.HOLD: ("held", "window stops here", "warn"),
+}
+"""Glyph, word and tone."""
+
+_WAYS = {Way.LIVE: "live", Way.COLD: "cold", Way.RESTART: "RESTARTS"}
+
+NAME = 22
+"""Cells of a VM's name."""
+
+
+class PlanRow(Struct, frozen=True, kw_only=True):
+    """One line of the plan, and what is known of it besides."""
+
+    line: Line
+    about: tuple[Line, ...] = ()
+    """In full, while the cursor is on it."""
+    stay: str = ""
+    """"3/117": the place of the host and the VM.id of one that cannot move, and about which a person decides."""
+
+
+def rows(plan: WindowPlan, diff: PlanDiff | None, context: Context) -> list[PlanRow]:
+    """Blockers first, whichever host they are of."""
+    found: list[PlanRow] = []
+    differences = diff.differences if diff is not None else ()
+    blocking = [one for one in differences if one.blocks and one.kind.value != "undecided"]
+    found += _section("Against it as things are now", [_difference(one, plan, context) for one in blocking])
+    stays = [
+        (at, host, stay) for at, host in enumerate(plan.hosts) for stay in host.stays if not stay.harmless
+    ]
+    open_ = [each for each in stays if not fate_of(plan, each[2])]
+    decided = [each for each in stays if fate_of(plan, each[2])]
+    found += _section("To be decided (f)", [_stay(plan, *each, context) for each in open_], "bad")
+    for outlook, words in ((Outlook.FAIL, "Will fail"), (Outlook.RISK, "Risky")):
+        moves = [(host, move) for host in plan.hosts for move in host.moves if move.outlook is outlook]
+        found += _section(words, [_move(*each, context, from_host=True) for each in moves], "warn")
+    found += _section(
+        "Do not move (f changes what becomes of them)", [_stay(plan, *each, context) for each in decided]
+    )
+    others = [one for one in differences if not one.blocks]
+    found += _section("Otherwise than planned", [_difference(one, plan, context) for one in others], "warn")
+    for at, host in enumerate(plan.hosts):
+        found += _host(at, host, plan, context)
+    return [*found, *_targets(plan, context)]
+
+
+def _section(words: str, found: list[PlanRow], tone: str = "title") -> list[PlanRow]:
+    return [PlanRow(line=(Span(f"{words}: {len(found)}", tone),)), *found] if found else []
+
+
+def _difference(one: Difference, plan: WindowPlan, context: Context) -> PlanRow:
+    look = context.look
+    host = next(
+        (host.name for host in plan.hosts if (host.cluster, host.host) == (one.cluster, one.host)), one.host
+    )
+    glyph, tone = ("bad", "bad") if one.blocks else ("warn", "warn")
+    what = clean(one.what, look.ascii_only)
+    return PlanRow(
+        line=(
+            Span(f" {look.glyph(glyph)} ", tone),
+            Span(fit(clean(one.name, look.ascii_only), NAME, ascii_only=look.ascii_only), "title"),
+            Span(f" {clean(host, look.ascii_only)}  " if one.name != host else " ", "dim"),
+            Span(what),
+        ),
+        about=_why(what, one.fix, context),
+    )
+
+
+def _why(why: str, fix: str, context: Context) -> tuple[Line, ...]:
+    plain = context.look.ascii_only
+    lines: list[Line] = [(Span("why: ", "dim"), Span(clean(why, plain)))] if why else []
+    if fix:
+        lines.append((Span("fix: ", "dim"), Span(clean(fix, plain))))
+    return tuple(lines)
+
+
+def stay_key(at: int, stay: PlannedStay) -> str:
+    """See `PlanRow.stay`."""
+    return f"{at}/{stay.vm}"
+
+
+def _stay(plan: WindowPlan, at: int, host: PlannedHost, stay: PlannedStay, context: Context) -> PlanRow:
+    look = context.look
+    glyph, word, tone = FATES[fate_of(plan, stay)]
+    return PlanRow(
+        line=(
+            Span(f" {look.glyph(glyph)} ", tone),
+            Span(fit(clean(stay.name, look.ascii_only), NAME, ascii_only=look.ascii_only), "title"),
+            Span(f" {clean(host.name, look.ascii_only)}  ", "dim"),
+            Span(word, tone),
+            Span(f"  {clean(stay.why, look.ascii_only)}"),
+        ),
+        about=_why(stay.why, stay.fix, context),
+        stay=stay_key(at, stay),
+    )
+
+
+def _move(host: PlannedHost, move: PlannedMove, context: Context, *, from_host: bool = False) -> PlanRow:
+    look = context.look
+    to = clean(move.to_name or context.store.host_name(host.cluster, move.to), look.ascii_only)
+    lead = f" {clean(host.name, look.ascii_only)}" if from_host else ""
+    time = f"  {minutes(move.p50, move.p90)}{' guess' if move.guess else ''}" if move.p90 else ""
+    tone = "warn" if move.way is not Way.LIVE else "plain"
+    return PlanRow(
+        line=(
+            Span("   "),
+            Span(fit(clean(move.name, look.ascii_only), NAME, ascii_only=look.ascii_only)),
+            Span(f"{lead} {look.glyph('arrow')} {to or 'the platform chooses'}"),
+            Span(f"  {_WAYS[move.way]}", tone),
+            Span(f"  {cells.short_size(move.memory)}{time}  ", "dim"),
+            outlook_span(move.outlook, context)
+            if move.outlook is not Outlook.UNKNOWN
+            else Span("not checked", "dim"),
+        ),
+        about=_why(move.why, "", context),
+    )
+
+
+def _host(at: int, host: PlannedHost, plan: WindowPlan, context: Context) -> list[PlanRow]:
+    look = context.look
+    name = clean(host.name, look.ascii_only)
+    time = (
+        f", to empty it {minutes(host.p50, host.p90)}{' (guess)' if host.guess else ''}" if host.p90 else ""
+    )
+    osds = sum(len(storage.osds) for storage in host.storage)
+    with_osds = f", {osds} OSDs" if osds else ""
+    head = f"{at + 1} of {len(plan.hosts)}  {name}"
+    rest = f"  {clean(host.cluster, look.ascii_only)}  {len(host.moves)} move, {len(host.stays)} stay{with_osds}{time}"
+    about = tuple(
+        (Span(f"{look.glyph('warn')} {clean(words, look.ascii_only)}", "warn"),) for words in host.warnings
+    )
+    basis = ((Span(f"time: {clean(host.basis, look.ascii_only)}", "dim"),),) if host.basis else ()
+    found = [PlanRow(line=(Span(head, "title"), Span(rest)), about=(*about, *basis))]
+    found += [PlanRow(line=(Span("   "), *line)) for line in about]
+    found += [_move(host, move, context) for move in host.moves]
+    harmless = [stay for stay in host.stays if stay.harmless]
+    found += [
+        PlanRow(
+            line=(
+                Span("   "),
+                Span(fit(clean(stay.name, look.ascii_only), NAME, ascii_only=look.ascii_only), "dim"),
+                Span(f" stays: {clean(stay.why, look.ascii_only)}", "dim"),
+            )
+        )
+        for stay in harmless
+    ]
+    return found
+
+
+# --- per target: memory before and after ----------------------------------------------------------
+
+
+class Filled(Struct, frozen=True, kw_only=True):
+    """How full a target is now and at its fullest during the window; bytes."""
+
+    cluster: str
+    host: str
+    """Host.id"""
+    vms: int
+    """That come to it, at the most at the same time."""
+    before: int
+    after: int
+    total: int
+
+    @property
+    def share(self) -> float:
+        """At its fullest."""
+        return self.after / self.total if self.total else 0.0
+
+
+def filled(plan: WindowPlan, context: Context) -> list[Filled]:
+    """Every target, the fullest first. With Refill.RESTORE a host's VMs are back before the next begins, else they add up."""
+    now: dict[tuple[str, str], int] = defaultdict(int)
+    count: dict[tuple[str, str], int] = defaultdict(int)
+    most: dict[tuple[str, str], tuple[int, int]] = {}
+    at_once = plan.policy.max_unavailable
+    for at, host in enumerate(plan.hosts):
+        if plan.policy.refill is Refill.RESTORE and at >= at_once:
+            for move in plan.hosts[at - at_once].moves:
+                key = (plan.hosts[at - at_once].cluster, move.to)
+                now[key] -= move.memory
+                count[key] -= 1
+        for move in host.moves:
+            key = (host.cluster, move.to)
+            now[key] += move.memory
+            count[key] += 1
+            most[key] = max(most.get(key, (0, 0)), (now[key], count[key]))
+    return sorted(_filled(most, context), key=lambda one: (-one.share, one.cluster, one.host))
+
+
+def _filled(most: dict[tuple[str, str], tuple[int, int]], context: Context) -> Iterator[Filled]:
+    for (cluster, ident), (memory, vms) in most.items():
+        host = context.store.hosts.get(f"{cluster}/{ident}")
+        used = host.memory_used or 0 if host is not None else 0
+        total = host.memory or 0 if host is not None else 0
+        yield Filled(cluster=cluster, host=ident, vms=vms, before=used, after=used + memory, total=total)
+
+
+def _targets(plan: WindowPlan, context: Context) -> list[PlanRow]:
+    found = filled(plan, context)
+    limit = 1 - plan.policy.keep_free
+    lines = [PlanRow(line=_target(one, limit, context)) for one in found]
+    words = f"Targets, memory before and at the fullest (the plan fills to {limit:.0%})"
+    return _section(words, lines)
+
+
+def _target(one: Filled, limit: float, context: Context) -> Line:
+    look = context.look
+    name = context.store.host_name(one.cluster, one.host) or "the platform chooses"
+    lead = fit(clean(name, look.ascii_only), NAME, ascii_only=look.ascii_only)
+    vms = f"  {one.vms} VM{'s' * (one.vms != 1)} more"
+    if not one.total:
+        return (Span("   "), Span(lead), Span(f"  memory not told{vms}", "dim"))
+    before, after = one.before / one.total, one.share
+    over = after > limit
+    glyph = look.glyph("warn" if over else "good")
+    return (
+        Span("   "),
+        Span(lead),
+        Span(f" {before:>4.0%} {look.glyph('arrow')} "),
+        Span(f"{after:>4.0%} {cells.bar(after, 10, look)} {glyph}", "warn" if over else "good"),
+        Span(f"  {cells.size(max(0, one.total - one.after))} free{vms}", "dim"),
+    )
+
+
+def undecided(plan: WindowPlan) -> list[tuple[PlannedHost, PlannedStay]]:
+    """VMs of which nobody has said what becomes of them."""
+    return [
+        (host, stay)
+        for host in plan.hosts
+        for stay in host.stays
+        if not stay.harmless and not fate_of(plan, stay)
+    ]
+
+
+def count_moves(hosts: Iterable[PlannedHost]) -> int:
+    """VMs that go."""
+    return sum(len(host.moves) for host in hosts)
