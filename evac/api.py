@@ -296,6 +296,22 @@ class AuditEntry(Struct, frozen=True, kw_only=True):
     hash: str
 
 
+class WindowRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """POST /v1/windows: run a plan that is registered."""
+
+    plan: str
+    """Its hash, or the first characters of it (8 at least) that no other has."""
+    token: str
+    """Made by the client, one per confirmed dialog: a repeated POST returns the first window, it does not begin a second."""
+
+
+class WhyRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a person decides about a window, or a step of it."""
+
+    why: str = ""
+    """Needed to skip a step, to leave a host out, and to end a window."""
+
+
 class LimitsRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """PUT /v1/queue/limits."""
 

@@ -34,6 +34,7 @@ from evac.secret import REDACTOR
 from evac.server import Server
 from evac.timings import Timing
 from evac.window.reaching import Reaching
+from evac.window.windows import Windows
 
 log = logging.getLogger("evac.engine")
 
@@ -58,8 +59,7 @@ class Engine:
         self.fleet = Fleet()
         self.access = Access(config.access, owner=where.state.stat().st_uid)
         self.read_only_why = _read_only_why(config, read_only=read_only)
-        self._where = where
-        self._config = config
+        self._where, self._config = where, config
         self._journal = journal
         self._demo = demo
         self._started = clock.wall()
@@ -84,7 +84,18 @@ class Engine:
             vault=self.vault,
         )
         self.reporter = Reporter(journal, self.fleet)
+        self.windows = self._windows()
         self.server = Server(self)
+
+    def _windows(self) -> Windows:
+        return Windows(
+            journal=self._journal,
+            fleet=self.fleet,
+            queue=self.queue,
+            backends=self._backends,
+            reach=self.reach,
+            approvals=self._config.window.approvals,
+        )
 
     def _reaching(self) -> Reaching:
         return Reaching(
@@ -152,6 +163,11 @@ class Engine:
         return clock.stamp() - state.attempt_stamp < least
 
     @property
+    def hook(self) -> tuple[str, ...]:
+        """The command that new plans run on each host; (): a person restarts it."""
+        return self._config.window.hook
+
+    @property
     def ending(self) -> bool:
         """True from the moment it was told to stop, or found itself not needed."""
         return self._stopped.is_set()
@@ -168,7 +184,9 @@ class Engine:
         for cluster in self._config.clusters.values():
             self.fleet.publish(clusters=(first_state(self._linker.waiting(cluster)),))
         self.record("engine", {"event": "started", "pid": os.getpid(), "version": __version__})
+        await self.windows.load()
         await self.queue.start()
+        self.windows.start()
         for name in self._config.clusters:
             self._watch(name)
         if self._config.engine.keep_days:
@@ -189,6 +207,7 @@ class Engine:
         self.record("engine", {"event": "stopped", "why": self._why_stopped})
         for task in self._tasks.values():
             task.cancel()
+        await _within(0.1, self.windows.stop())
         await _within(0.25, self.queue.stop(), self.server.stop())
         await _within(0.25, *(poller.close() for poller in self._pollers.values()))
         await _within(0.3, self._journal.close())
@@ -233,7 +252,7 @@ class Engine:
         busy_until = clock.stamp()
         while True:
             await asyncio.sleep(min(1.0, limit / 4))
-            if self.server.asked or self.queue.busy:
+            if self.server.asked or self.queue.busy or self.windows.busy:
                 busy_until = clock.stamp()
             if clock.stamp() - max(busy_until, self.server.used) >= limit:
                 self.stop(f"nobody needed it for {limit:g} s")

@@ -30,10 +30,13 @@ from evac.api import (
     Refusal,
     TypedAddresses,
     TypeRequest,
+    WhyRequest,
+    WindowRequest,
 )
 from evac.jobs import Job, Limits, QueueState
 from evac.model import Problem
 from evac.storage import PG, StopVerdict
+from evac.window.nouns import HostRun, KnownPlan, StepKind, Window
 from evac.window.plan import PlanDiff, WindowPlan, WindowPlanRequest
 
 if TYPE_CHECKING:
@@ -216,6 +219,40 @@ class EngineClient:
     async def diff_plan(self, plan: WindowPlan) -> PlanDiff:
         """What is otherwise than a plan has it."""
         return await self._send("POST", "plan/diff", PlanDiff, plan)
+
+    async def plan(self, sealed: str) -> WindowPlan:
+        """A plan that the engine keeps, by its hash or the beginning of it."""
+        return await self._get(f"plans/{_part(sealed)}", WindowPlan)
+
+    async def register_plan(self, plan: WindowPlan) -> KnownPlan:
+        """Have the engine keep a plan, so that it can be approved and run by its hash."""
+        return await self._send("POST", "plans", KnownPlan, plan)
+
+    async def approve(self, sealed: str) -> KnownPlan:
+        """Agree to a plan that somebody else has registered."""
+        return await self._send("POST", f"plans/{_part(sealed)}/approve", KnownPlan)
+
+    async def begin_window(self, sealed: str, token: str) -> Window:
+        """Run a plan. A repeated one (same token) gives the first window."""
+        return await self._send("POST", "windows", Window, WindowRequest(plan=sealed, token=token))
+
+    async def window(self, window: str) -> Window:
+        """One window, however old."""
+        return await self._get(f"windows/{_part(window)}", Window)
+
+    async def change_window(self, window: str, verb: str, why: str = "") -> Window:
+        """`verb` is "stop", "resume" or "end"."""
+        return await self._send("POST", f"windows/{_part(window)}/{verb}", Window, WhyRequest(why=why))
+
+    async def leave_out(self, window: str, run: HostRun, why: str) -> Window:
+        """Do no more to a host than put back what was switched for it."""
+        path = f"windows/{_part(window)}/hosts/{_part(run.cluster)}/{_part(run.host)}/leave"
+        return await self._send("POST", path, Window, WhyRequest(why=why))
+
+    async def decide(self, window: str, run: HostRun, kind: StepKind, verb: str, why: str = "") -> Window:
+        """`verb` is "skip", "done" or "retry"."""
+        host = f"windows/{_part(window)}/hosts/{_part(run.cluster)}/{_part(run.host)}"
+        return await self._send("POST", f"{host}/steps/{kind.value}/{verb}", Window, WhyRequest(why=why))
 
     async def order(self, request: OrderRequest) -> OrderReply:
         """Give an order. A repeated one (same token) gives the first one's reply."""

@@ -49,6 +49,15 @@ class ConsoleRules(_Table, frozen=True, kw_only=True):
     mouse: bool = True
 
 
+class WindowRules(_Table, frozen=True, kw_only=True):
+    """[window]: maintenance windows."""
+
+    approvals: Annotated[int, Meta(ge=0, le=9)] = 0
+    """Other people who must have approved any plan; a plan may ask for more."""
+    hook: tuple[str, ...] = ()
+    """Words of the command that new plans run on each host; (): a person restarts it."""
+
+
 class ClusterRules(_Table, frozen=True, kw_only=True):
     """What every [clusters.NAME] may hold, whatever its kind. The rest belongs to the kind."""
 
@@ -93,6 +102,7 @@ class Config(Struct, frozen=True, kw_only=True):
     limits: Limits = Limits()
     console: ConsoleRules = ConsoleRules()
     probe: ProbeRules = ProbeRules()
+    window: WindowRules = WindowRules()
     clusters: Mapping[str, Cluster] = msgspec.field(default_factory=dict)
     origin: Mapping[str, str] = msgspec.field(default_factory=dict)
     """Key path ("clusters.prod.label") → "config.toml:12", or "default"."""
@@ -161,6 +171,7 @@ def schema(plugins: Mapping[str, Plugin]) -> dict[str, Any]:
             ("limits", Limits, Limits()),
             ("console", ConsoleRules, ConsoleRules()),
             ("probe", ProbeRules, ProbeRules()),
+            ("window", WindowRules, WindowRules()),
             ("clusters", dict[str, table], msgspec.field(default_factory=dict)),
         ],
         kw_only=True,

@@ -14,7 +14,16 @@ from msgspec.structs import FieldInfo
 
 from evac.access import AccessRules
 from evac.backend import Plugin
-from evac.config import Cluster, ClusterRules, Config, ConfigError, ConfigErrors, ConsoleRules, EngineRules
+from evac.config import (
+    Cluster,
+    ClusterRules,
+    Config,
+    ConfigError,
+    ConfigErrors,
+    ConsoleRules,
+    EngineRules,
+    WindowRules,
+)
 from evac.jobs import Limits
 from evac.mistakes import choices_of, in_plain_words, nearest_of, shown, struct_in, struct_listed, type_name
 from evac.probe_rules import ProbeRules
@@ -37,6 +46,7 @@ _SECTIONS: dict[str, type[Struct]] = {
     "limits": Limits,
     "console": ConsoleRules,
     "probe": ProbeRules,
+    "window": WindowRules,
 }
 _TOP = ("read_only", *_SECTIONS, "clusters")
 

@@ -38,6 +38,7 @@ from evac.server_placing import PlacingRoutes
 from evac.server_planning import PlanningRoutes
 from evac.server_reports import ReportRoutes
 from evac.server_storage import StorageRoutes
+from evac.server_windows import WindowRoutes
 
 if TYPE_CHECKING:
     from evac.assembly import Engine
@@ -81,6 +82,7 @@ class Server:
         self._matrix = MatrixRoutes(engine)
         self._planning = PlanningRoutes(engine)
         self._reports = ReportRoutes(engine)
+        self._windows = WindowRoutes(engine, self._writer)
         self.used = clock.stamp()
         """Boot-clock stamp of the last request's end."""
         self.asked = 0
@@ -102,6 +104,7 @@ class Server:
             ("windows/{id}/report", self._reports.window),
             ("orders/{id}/report", self._reports.order),
             ("matrix", self._matrix.matrix),
+            *self._windows.reads(),
             ("audit", self._audit),
             ("ws", self._ws),
         ]
@@ -112,6 +115,7 @@ class Server:
             ("plan/evacuate", self._plan_evacuate),
             ("plan/window", self._planning.window),
             ("plan/diff", self._planning.differences),
+            *self._windows.changes(),
             ("jobs/{id}/cancel", self._cancel),
             ("jobs/{id}/retry", self._retry),
             ("queue/pause", self._pause),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from aiohttp import web
+from msgspec.structs import replace
 
 from evac import clock, reply
 from evac.planning import diff_plan, history_of, plan_window
@@ -23,6 +24,8 @@ class PlanningRoutes:
     async def window(self, request: web.Request) -> web.StreamResponse:
         """POST /v1/plan/window."""
         wanted = await reply.body(request, WindowPlanRequest)
+        if not wanted.policy.hook:
+            wanted = replace(wanted, policy=replace(wanted.policy, hook=self._engine.hook))
         engine = self._engine
         timings = await engine.timings()
         plan = plan_window(

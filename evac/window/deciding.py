@@ -88,7 +88,8 @@ class Deciding:
             if run.step is None:
                 raise refuse("conflict", f"{run.name} is over already.")
             written(await self._desk.book.put_run(window, replace(run, left_out=why.strip())))
-            for step in run.steps:
+            # The last first: while this is written down, the host must not go on to a step that is left out as well.
+            for step in reversed(run.steps):
                 if not step.state.over and step.kind not in UNDOING:
                     await self._end_step(
                         window, run.key, _ended(step, StepState.SKIPPED, f"left out: {why}", actor), actor

@@ -202,6 +202,9 @@ class Running:
             why = f"it cannot be written down: {trouble}"
             self._tools.book.put_step(self._id, key, replace(step, reason=why, next_step="Free the disk."))
             return False
+        now = next(one for one in self._run(key).steps if one.kind is step.kind)
+        if now.attempt != step.attempt or now.state.over:
+            return False  # somebody has decided otherwise while it was written down
         self._begun.add(attempt)
         return True
 

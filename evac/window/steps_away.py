@@ -161,7 +161,8 @@ async def back(at: At) -> Told:
 
 def _judge(findings: Iterable[Finding], late: str) -> Told | None:
     against = [finding for finding in findings if finding.ok is not True]
-    first = next((finding for finding in against if not finding.passes), None) or next(iter(against), None)
+    # While it still runs the old boot, the kernel says nothing yet.
+    first = next((finding for finding in against if finding.passes), None) or next(iter(against), None)
     if first is None:
         return None
     if first.passes:

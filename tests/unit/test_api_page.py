@@ -31,12 +31,7 @@ def test_every_route_has_an_example_that_asks_for_it() -> None:
     for (method, path), text in described().items():
         examples = re.findall(r"```sh\n(.*?)```", text, flags=re.DOTALL)
         assert examples, path
-        pattern = (
-            re.escape(f"http://evac{path}")
-            .replace(r"\{id\}", r"\w+")
-            .replace(r"\{name\}", r"\w+")
-            .replace(r"\{host\}", r"\w+")
-        )
+        pattern = re.sub(r"\\\{\w+\\\}", r"[\\w-]+", re.escape(f"http://evac{path}"))
         assert re.search(pattern + r"([\"\s?]|$)", examples[0]), path
         says = re.search(r"-X (\w+)", examples[0])
         assert method == (says[1] if says else "POST" if " -d " in examples[0] else "GET"), path

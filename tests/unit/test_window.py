@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 from pathlib import Path
 
+from msgspec.structs import replace
+
+from backends.simulation import deeds
+from backends.simulation.faults import Fault, Kind
+from evac.jobs import Limits
+from evac.model import VMState
 from evac.window.nouns import StepKind, StepState, WindowState
-from tests.unit.window_rig import HOOK, WindowRig, at_home, homes, rack
-from tests.virtualtime import run
+from evac.window.plan import Fate, Refill
+from tests.unit.rig import ADMIN, refused
+from tests.unit.window_rig import (
+    BERT,
+    HOOK,
+    RESTARTS,
+    WindowRig,
+    at_home,
+    by_a_person,
+    homes,
+    rack,
+)
+from tests.virtualtime import run, wall
 
 
 def test_two_hosts_are_emptied_restarted_and_refilled_one_after_the_other(tmp_path: Path) -> None:
@@ -32,5 +51,327 @@ def test_two_hosts_are_emptied_restarted_and_refilled_one_after_the_other(tmp_pa
             assert h0.after is not None
             assert (h0.before.kernel, h0.after.kernel) == ("6.8.0-1", "6.8.0-2")
             assert len(h0.moved) == 4
+
+    run(main)
+
+
+def test_a_person_restarts_the_host_and_says_so(tmp_path: Path) -> None:
+    async def main() -> None:
+        sim = rack()
+        before = homes(sim)
+        async with WindowRig(tmp_path, {"sim": sim}) as rig:
+            await rig.window("h0", policy=by_a_person())
+            step = await rig.stands("h0", StepKind.HOOK, StepState.NEEDS_YOU)
+            assert step.reason.startswith("SAFE TO REBOOT h0: guests 0")
+            assert "evac window done W1 h0 hook" in step.next_step
+            rig.machines.restart("sim", "h0")
+            await rig.until(
+                lambda: "has been restarted" in rig.step("h0", StepKind.HOOK).reason, "it is seen"
+            )
+            assert rig.step("h0", StepKind.HOOK).state is StepState.NEEDS_YOU, "a person may not be finished"
+            await rig.windows.steps.by_hand("W1", "sim/h0", StepKind.HOOK, "", ADMIN)
+            await rig.through()
+            at_home(sim, before)
+            assert not rig.machines.ran
+
+    run(main)
+
+
+def test_a_host_that_waits_for_a_person_and_is_no_longer_empty_says_do_not_restart_it(tmp_path: Path) -> None:
+    async def main() -> None:
+        sim = rack()
+        async with WindowRig(tmp_path, {"sim": sim}) as rig:
+            await rig.window("h0", policy=by_a_person())
+            await rig.stands("h0", StepKind.HOOK, StepState.NEEDS_YOU)
+            sim.add_vm("late", "h0")
+            hook = StepKind.HOOK
+            await rig.until(lambda: "DO NOT RESTART" in rig.step("h0", hook).reason, "it is said", within=120)
+            assert "late" in rig.step("h0", hook).reason
+            await rig.windows.steps.retry("W1", "sim/h0", StepKind.DRAIN, "", ADMIN)
+            await rig.until(
+                lambda: rig.step("h0", hook).reason.startswith("SAFE TO REBOOT"), "it is safe again"
+            )
+            assert not sim.hosts["h0"].vms
+
+    run(main)
+
+
+def test_the_wrong_kernel_needs_a_person_and_goes_on_after_the_right_one(tmp_path: Path) -> None:
+    async def main() -> None:
+        sim = rack()
+        async with WindowRig(tmp_path, {"sim": sim}) as rig:
+            rig.machines.new_kernel = "6.8.0-1"
+            await rig.window("h0")
+            step = await rig.stands("h0", StepKind.BACK, StepState.NEEDS_YOU)
+            assert "it runs 6.8.0-1, as before; another was wanted" in step.reason
+            await rig.windows.steps.retry("W1", "sim/h0", StepKind.BACK, "", ADMIN)
+            await rig.stands("h0", StepKind.BACK, StepState.NEEDS_YOU)
+            rig.machines.restart("sim", "h0", kernel="6.8.0-9")
+            await rig.through()
+            after = rig.host_run("h0").after
+            assert after is not None
+            assert after.kernel == "6.8.0-9"
+            assert len(rig.machines.ran) == 1
+
+    run(main)
+
+
+def test_a_connection_that_breaks_without_a_restart_is_unknown_and_the_command_is_not_run_again(
+    tmp_path: Path,
+) -> None:
+    async def main() -> None:
+        sim = rack()
+        async with WindowRig(tmp_path, {"sim": sim}) as rig:
+            rig.machines.behaves = lambda *_: "drop"
+            await rig.window("h0")
+            step = await rig.stands("h0", StepKind.HOOK, StepState.UNKNOWN)
+            assert "it still runs the boot it had" in step.reason
+            await asyncio.sleep(3600)
+            assert len(rig.machines.ran) == 1
+            rig.machines.restart("sim", "h0")
+            await rig.through()
+
+    run(main)
+
+
+def test_a_command_that_fails_waits_for_a_person_who_has_it_run_again(tmp_path: Path) -> None:
+    async def main() -> None:
+        sim = rack()
+        async with WindowRig(tmp_path, {"sim": sim}) as rig:
+            rig.machines.behaves = lambda *_: "fail"
+            await rig.window("h0")
+            step = await rig.stands("h0", StepKind.HOOK, StepState.NEEDS_YOU)
+            assert "status 3" in step.reason
+            assert "no space left on device" in step.reason
+            await rig.journal.save()  # all that was to be written before it is on disk
+            await rig.crash()
+            await rig.begin()
+            await asyncio.sleep(600)
+            assert len(rig.machines.ran) == 1
+            assert rig.step("h0", StepKind.HOOK).state is StepState.NEEDS_YOU
+            assert "status 3" in rig.step("h0", StepKind.HOOK).reason
+            rig.machines.behaves = lambda *_: "restart"
+            await rig.windows.steps.retry("W1", "sim/h0", StepKind.HOOK, "disk cleaned", ADMIN)
+            await rig.through()
+            assert len(rig.machines.ran) == 2
+
+    run(main)
+
+
+def test_a_vm_that_gets_stuck_holds_its_host_until_somebody_has_decided(tmp_path: Path) -> None:
+    async def main() -> None:
+        sim = rack()
+        sim.faults.order(Fault(kind=Kind.FAILS, on="live_migrate", nth=2))
+        async with WindowRig(tmp_path, {"sim": sim}) as rig:
+            await rig.window("h0", "h1")
+            step = await rig.stands("h0", StepKind.DRAIN, StepState.NEEDS_YOU)
+            assert "3 of 4 moved; 1 not" in step.reason
+            await asyncio.sleep(3600)
+            assert rig.step("h0", StepKind.EMPTY).state is StepState.WAITING
+            assert not rig.machines.ran
+            await rig.windows.steps.retry("W1", "sim/h0", StepKind.DRAIN, "", ADMIN)
+            await rig.through()
+            assert len(rig.host_run("h0").moved) == 4
+
+    run(main)
+
+
+def test_a_step_is_skipped_with_a_reason_and_the_reason_is_kept(tmp_path: Path) -> None:
+    async def main() -> None:
+        sim = rack()
+        async with WindowRig(tmp_path, {"sim": sim}) as rig:
+            await rig.window("h0", policy=by_a_person())
+            await rig.stands("h0", StepKind.HOOK, StepState.NEEDS_YOU)
+            code, words = await refused(rig.windows.steps.skip("W1", "sim/h0", StepKind.HOOK, "  ", ADMIN))
+            assert (code, words) == ("bad-request", "It is not said why.")
+            await rig.windows.steps.skip("W1", "sim/h0", StepKind.HOOK, "patched live", ADMIN)
+            await rig.through()
+            step = rig.step("h0", StepKind.HOOK)
+            assert (step.state, step.skipped_by, step.skipped_why) == (
+                StepState.SKIPPED,
+                "anna",
+                "patched live",
+            )
+            assert not rig.machines.boots
+            records = [record for record in await rig.journal.audit() if record.kind == "window"]
+            assert any(
+                b"patched live" in bytes(record.body) and b"anna" in bytes(record.body) for record in records
+            )
+
+    run(main)
+
+
+def test_a_host_is_left_out_and_what_was_switched_for_it_is_put_back(tmp_path: Path) -> None:
+    async def main() -> None:
+        sim = rack()
+        before = homes(sim)
+        sim.faults.order(Fault(kind=Kind.FAILS, on="live_migrate", nth=2))
+        async with WindowRig(tmp_path, {"sim": sim}) as rig:
+            await rig.window("h0", "h1")
+            await rig.stands("h0", StepKind.DRAIN, StepState.NEEDS_YOU)
+            await rig.windows.steps.leave_out("W1", "sim/h0", "its VM is stuck", ADMIN)
+            window = await rig.through()
+            assert window.hosts[0].left_out == "its VM is stuck"
+            assert [host for _, host, _ in rig.machines.ran] == ["h1"]
+            at_home(sim, before)
+
+    run(main)
+
+
+def test_stopped_it_begins_nothing_and_goes_on_where_it_stood(tmp_path: Path) -> None:
+    async def main() -> None:
+        sim = rack(vms=6)
+        before = homes(sim)
+        async with WindowRig(tmp_path, {"sim": sim}, limits=Limits(total=1)) as rig:
+            await rig.window("h0")
+            await rig.until(lambda: rig.fleet.queue.in_flight, "a move is under way")
+            await rig.until(lambda: rig.step("h0", StepKind.DRAIN).orders, "the drain is ordered")
+            await rig.windows.halt("W1", BERT)
+            await asyncio.sleep(60)
+            gone = 6 - len(sim.hosts["h0"].vms)
+            assert gone < 6
+            await rig.crash()
+            await rig.begin()
+            await asyncio.sleep(3600)
+            assert 6 - len(sim.hosts["h0"].vms) == gone, "nothing new has begun"
+            assert "stopped by bert" in rig.the_window().reason
+            await rig.windows.resume("W1", BERT)
+            await rig.through()
+            at_home(sim, before)
+
+    run(main)
+
+
+def test_a_window_that_is_ended_leaves_what_runs_and_begins_nothing(tmp_path: Path) -> None:
+    async def main() -> None:
+        sim = rack(vms=6)
+        async with WindowRig(tmp_path, {"sim": sim}, limits=Limits(total=1)) as rig:
+            await rig.window("h0", "h1")
+            await rig.until(lambda: rig.step("h0", StepKind.DRAIN).orders, "the drain is ordered")
+            await rig.windows.end("W1", "called off", ADMIN)
+            await rig.idle()
+            assert rig.the_window().state is WindowState.ENDED
+            assert rig.the_window().reason == "ended by anna: called off"
+            left = len(sim.hosts["h0"].vms)
+            assert left
+            await asyncio.sleep(3600)
+            assert len(sim.hosts["h0"].vms) == left
+            assert not rig.machines.ran
+            assert not rig.windows.busy
+
+    run(main)
+
+
+def test_a_cluster_that_does_not_answer_holds_the_window_and_nothing_else(tmp_path: Path) -> None:
+    async def main() -> None:
+        north, south = rack(), rack()
+        async with WindowRig(tmp_path, {"north": north, "south": south}) as rig:
+            for cluster in ("north", "south"):
+                known = await rig.registered(rig.plan("h0", cluster=cluster))
+                await rig.windows.begin(known.hash, cluster, ADMIN)
+            north.faults.order(Fault(kind=Kind.RESET_BEFORE, on="read", times=math.inf))
+            rig.silent.add("north")
+            await rig.through("W2")
+            assert rig.the_window("W1").state is WindowState.RUNNING
+            assert "has not answered" in rig.the_window("W1").reason
+            north.faults.clear()
+            rig.silent.clear()
+            await rig.through("W1")
+
+    run(main)
+
+
+def test_a_target_that_takes_no_vms_any_more_is_replaced(tmp_path: Path) -> None:
+    async def main() -> None:
+        sim = rack(hosts=4)
+        async with WindowRig(tmp_path, {"sim": sim}) as rig:
+            plan = rig.plan("h0")
+            target = plan.hosts[0].moves[0].to
+            known = await rig.registered(plan)
+            deeds.maintain(sim, target, on=True, reason="somebody else's")
+            await rig.windows.begin(known.hash, "w", ADMIN)
+            step = await rig.stands("h0", StepKind.PREFLIGHT, StepState.DONE)
+            assert f"since {target} takes no VMs now" in step.reason
+            await rig.through()
+            assert sim.hosts[target].maintenance, "somebody else's fence is not ours to take down"
+            assert target not in {entry.host for entry in sim.log if entry.kind == "moved"}
+
+    run(main)
+
+
+def test_a_fence_that_was_there_before_is_left(tmp_path: Path) -> None:
+    async def main() -> None:
+        sim = rack()
+        deeds.maintain(sim, "h0", on=True, reason="broken fan")
+        async with WindowRig(tmp_path, {"sim": sim}) as rig:
+            await rig.window("h0", policy=replace(RESTARTS, refill=Refill.LEAVE))
+            await rig.through()
+            assert sim.hosts["h0"].maintenance
+            assert "broken fan" in rig.step("h0", StepKind.FENCE).reason
+
+    run(main)
+
+
+def test_vms_that_cannot_move_are_shut_down_and_started_or_left_as_decided(tmp_path: Path) -> None:
+    async def main() -> None:
+        sim = rack(hosts=2, vms=2, on=("h0",))
+        sim.hosts["h1"].memory //= 8
+        for number in range(2):
+            sim.add_vm(f"wide{number}", "h0", memory=sim.hosts["h1"].memory * 2)
+        async with WindowRig(tmp_path, {"sim": sim}) as rig:
+            plan = rig.plan("h0")
+            (host,) = plan.hosts
+            assert {stay.name for stay in host.stays} == {"wide0", "wide1"}
+            code, words = await refused(rig.window("h0"))
+            assert code == "conflict"
+            assert "wide0, wide1" in words
+            fates = {"wide0": Fate.STOP, "wide1": Fate.LEAVE}
+            stays = tuple(replace(stay, fate=fates[stay.name]) for stay in host.stays)
+            known = await rig.registered(replace(plan, hosts=(replace(host, stays=stays),)))
+            await rig.windows.begin(known.hash, "w", ADMIN)
+            step = await rig.stands("h0", StepKind.SAFE, StepState.DONE)
+            assert "guests 0 to move (stopped: wide0; left as decided: wide1)" in step.reason
+            await rig.through()
+            states = {vm.name: vm.state for vm in sim.vms.values()}
+            assert states["wide0"] is VMState.RUNNING
+            assert [sim.vms[vm].name for vm in rig.host_run("h0").stopped] == ["wide0"]
+
+    run(main)
+
+
+def test_what_came_since_the_plan_moves_too_and_is_said(tmp_path: Path) -> None:
+    async def main() -> None:
+        sim = rack()
+        async with WindowRig(tmp_path, {"sim": sim}) as rig:
+            known = await rig.registered(rig.plan("h0"))
+            sim.add_vm("late", "h0")
+            await rig.windows.begin(known.hash, "w", ADMIN)
+            step = await rig.stands("h0", StepKind.PREFLIGHT, StepState.DONE)
+            assert "1 new since the plan: late" in step.reason
+            await rig.through()
+            assert len(rig.host_run("h0").moved) == 5
+
+    run(main)
+
+
+def test_it_waits_for_its_hour_and_says_when_it_will_not_be_over_in_time(tmp_path: Path) -> None:
+    async def main() -> None:
+        sim = rack()
+        async with WindowRig(tmp_path, {"sim": sim}) as rig:
+            opens = wall() + 600
+            plan = rig.plan("h0", "h1", starts=opens, ends=opens + 60)
+            hosts = tuple(replace(host, p50=300.0, p90=600.0) for host in plan.hosts)
+            known = await rig.registered(replace(plan, hosts=hosts))
+            await rig.windows.begin(known.hash, "w", ADMIN)
+            await asyncio.sleep(300)
+            assert rig.the_window().reason.startswith("opens at ")
+            assert rig.step("h0", StepKind.PREFLIGHT).state is StepState.WAITING
+            await rig.stands("h0", StepKind.DRAIN, StepState.RUNNING)
+            await asyncio.sleep(2)
+            window = rig.the_window()
+            assert "stopping now leaves h1 untouched" in window.behind
+            assert "h0 is begun" in window.behind
+            assert window.p90 is not None
+            await rig.through()
 
     run(main)

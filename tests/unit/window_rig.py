@@ -161,19 +161,18 @@ class WindowRig(Rig):
         """The step when it is in that state."""
         what = f"{host} {kind.value} is {state.value}"
 
-        def there() -> bool:
-            return self.step(host, kind, window).state is state
-
-        await self.until(there, what, within=within)
+        deadline = now() + within
+        while self.step(host, kind, window).state is not state:
+            assert now() < deadline, f"not {what}: {self.story(window)}"
+            await asyncio.sleep(0.1)
         return self.step(host, kind, window)
 
     async def through(self, window: str = "W1", within: float = 4 * 3600.0) -> Window:
         """The window when it is done."""
-        await self.until(
-            lambda: self.the_window(window).state is WindowState.DONE,
-            f"{window} is done, not {self.story(window)}",
-            within=within,
-        )
+        deadline = now() + within
+        while self.the_window(window).state is not WindowState.DONE:
+            assert now() < deadline, self.story(window)
+            await asyncio.sleep(0.5)
         return self.the_window(window)
 
     def story(self, window: str = "W1") -> str:
