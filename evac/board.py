@@ -22,6 +22,7 @@ from evac.limits import holds_place
 from evac.model import TaskRecord
 from evac.progress import Tracker
 from evac.store import ORDERS_LOADED
+from evac.window.ledger import NOTHING, Change, Ledger
 
 
 class Pace(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,9 +92,12 @@ def _keep(table: dict[str, Job], job: Job, wanted: bool) -> None:
 class Board:
     """See the module's docstring."""
 
-    def __init__(self, journal: Journal, fleet: Fleet, wall: Callable[[], float]) -> None:
+    def __init__(
+        self, journal: Journal, fleet: Fleet, wall: Callable[[], float], now: Callable[[], float]
+    ) -> None:
         self.journal, self.fleet, self.wall = journal, fleet, wall
         self.jobs: dict[str, Job] = {}
+        self.ledger = Ledger(fleet, self.jobs, wall=wall, now=now)
         self.orders: dict[str, Order] = {}
         self.waiting: dict[str, Job] = {}
         self.checking: dict[str, Job] = {}
@@ -168,9 +172,18 @@ class Board:
         self.changed.set()
 
     def put(
-        self, job: Job, *, trail: Trail | None = None, needed: bool = False, who: str = ""
+        self,
+        job: Job,
+        *,
+        trail: Trail | None = None,
+        needed: bool = False,
+        who: str = "",
+        owing: Change = NOTHING,
     ) -> asyncio.Future[str]:
-        """Replace a job. The future's result is "" once it is on disk, else why it is not (see `Journal.save`)."""
+        """Replace a job. The future's result is "" once it is on disk, else why it is not (see `Journal.save`).
+
+        `owing`: a change of the ledger, in force already, that is written in the same transaction.
+        """
         old = self.jobs[job.id]
         if job.state is not old.state and job.state.ended:
             job = replace(job, ended=self.wall())
@@ -178,6 +191,8 @@ class Board:
         if trail is not None:
             self._trails[job.id] = trail
         self._index(old, job)
+        change = self.ledger.followed(old, job)
+        self.ledger.put(change)
         order = self._recount(job.order)
         self._publish(order, [job])
         if job.state is not old.state:
@@ -186,7 +201,23 @@ class Board:
         if trail is None and not needed and _durable(job) == _durable(old):
             return _settled()
         records = [(self.wall(), "job", _record(old, job, who))] if job.state is not old.state else []
-        return self.journal.save(jobs=[(job, self.trail(job.id))], records=records, needed=needed)
+        return self.journal.save(
+            jobs=[(job, self.trail(job.id))],
+            records=[*records, *owing.records, *change.records],
+            ledger=(*owing.rows, *change.rows),
+            dropped=(*owing.dropped, *change.dropped),
+            meta={**owing.meta, **change.meta},
+            needed=needed,
+        )
+
+    def put_ledger(self, change: Change) -> asyncio.Future[str]:
+        """Change the ledger by itself."""
+        self.ledger.put(change)
+        if not change:
+            return _settled()
+        return self.journal.save(
+            ledger=change.rows, dropped=change.dropped, meta=change.meta, records=change.records
+        )
 
     def put_order(self, order: Order) -> asyncio.Future[str]:
         """Replace an order."""
@@ -215,6 +246,7 @@ class Board:
                 if order.state is not OrderState.OPEN and (order.ended or order.created) < before
             ]
         )
+        self.ledger.forget_before(before)
 
     def _drop(self, orders: Iterable[str]) -> None:
         for order in orders:

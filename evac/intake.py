@@ -116,10 +116,18 @@ class Intake:
             for place, action in enumerate(request.actions)
         )
         body = {"order": order, "actions": request.actions}
+        owing = board.ledger.taken(order, [job for job, _ in jobs])
+        before = board.ledger.put(owing)
         trouble = await board.journal.save(
-            orders=[(order, request.token)], jobs=jobs, records=[(at, "order", body)], needed=True
+            orders=[(order, request.token)],
+            jobs=jobs,
+            records=[(at, "order", body), *owing.records],
+            ledger=owing.rows,
+            meta=owing.meta,
+            needed=True,
         )
         if trouble:
+            board.ledger.take_back(before)
             raise refuse(
                 "refusing", f"The order could not be written down: {trouble}.", "Free the disk and try again."
             )

@@ -136,11 +136,13 @@ class Journal:
         windows: Iterable[tuple[Window, str]] = (),
         plans: Iterable[tuple[KnownPlan, WindowPlan | None]] = (),
         ledger: Iterable[LedgerEntry] = (),
+        dropped: Iterable[str] = (),
         needed: bool = False,
     ) -> asyncio.Future[str]:
         """Write all of it in one transaction.
 
-        A window comes with its token, a plan with its body, when it is new; afterwards with "" and None.
+        A window comes with its token, a plan with its body, when it is new; afterwards with "" and None. `dropped`: ids
+        of ledger entries that are taken out.
 
         The future's result is "" once it is on disk, else why it is not. If `needed`, what could not be written is
         dropped, since the caller will not do what it announces; otherwise it is written later.
@@ -153,7 +155,12 @@ class Journal:
                     orders=tuple(orders),
                     meta=tuple((meta or {}).items()),
                     audit=tuple((at, kind, audit.canonical(body)) for at, kind, body in records),
-                    of_windows=WindowRows(windows=tuple(windows), plans=tuple(plans), ledger=tuple(ledger)),
+                    of_windows=WindowRows(
+                        windows=tuple(windows),
+                        plans=tuple(plans),
+                        ledger=tuple(ledger),
+                        dropped=tuple(dropped),
+                    ),
                 ),
                 needed=needed,
                 done=done,

@@ -33,6 +33,9 @@ from evac.limits import LimitRules, Window
 from evac.measure import Measure, Unmeasured
 from evac.runner import Runner
 from evac.watch import Watcher
+from evac.window.ledger import Ledger
+from evac.window.ledger_acts import LedgerActs
+from evac.window.ledger_watch import LedgerWatch
 
 __all__ = ["LimitRules", "Pace", "Queue", "QueueRefusal"]
 
@@ -64,7 +67,7 @@ class Queue:
         self._journal, self._fleet, self._backends = journal, fleet, backends
         self._rules, self._configured = rules, rules.default
         self._pace, self._now, self._wall = pace, now, wall
-        self._board = Board(journal, fleet, wall)
+        self._board = Board(journal, fleet, wall, now)
         self._measure: Measure = measure or Unmeasured()
         self._vault = vault or Vault(now=now)
         self._bridge = Bridge(fleet, backends, self._vault)
@@ -81,6 +84,9 @@ class Queue:
         )
         self._goals = Goals(self._board, backends, pace=pace, now=now)
         self._intake = Intake(self._board, backends, self._vault)
+        self._owing = LedgerWatch(self._board, backends, now=now)
+        self.owing = LedgerActs(self._board, self._intake)
+        """Puts back, or settles, what the ledger holds."""
         self._watchers: dict[str, Watcher] = {}
         self._watching: dict[str, asyncio.Task[None]] = {}
         self._pump: asyncio.Task[None] | None = None
@@ -100,6 +106,11 @@ class Queue:
     def changed(self) -> None:
         """Something outside may have opened or shut a gate."""
         self._board.changed.set()
+
+    @property
+    def ledger(self) -> Ledger:
+        """What was switched and has to be switched back, to be read."""
+        return self._board.ledger
 
     @property
     def busy(self) -> bool:
@@ -128,12 +139,14 @@ class Queue:
         for order in saved.orders:
             board.add(order, jobs_of[order.id])
         self._intake.resume(saved)
+        board.ledger.resume(saved.of_windows.ledger, saved.of_windows.last_ledger)
         self._restore(saved.meta)
         self._journal.watch(self._show_refusing)
         self._show_refusing()
         self._readopt()
         self._measure.attach(board, self._halt, saved.meta)
         self._pump = asyncio.get_running_loop().create_task(self._run())
+        self._owing.start()
 
     async def stop(self) -> None:
         """Stop starting and watching. Calls on the wire may come back first; nothing in flight is touched."""
@@ -147,6 +160,7 @@ class Queue:
         await asyncio.gather(*self._watching.values(), return_exceptions=True)
         await asyncio.gather(*(watcher.stop() for watcher in self._watchers.values()))
         await self._goals.stop()
+        await self._owing.stop()
         await self._measure.close()
 
     async def forget_before(self, before: float) -> int:

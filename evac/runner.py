@@ -180,6 +180,9 @@ class Runner:
             self._hold(job, gate)
             return False
         board.forget(job_id)
+        order = board.orders.get(job.order)
+        owing = board.ledger.before_call(job, ground, order.window if order is not None else "")
+        before = board.ledger.put(owing)
         trouble = await board.put(
             replace(job, state=JobState.SUBMITTING, submitted=board.wall(), reason="", next_step="", seen=0),
             trail=Trail(
@@ -188,7 +191,10 @@ class Runner:
                 called=self._by_their_clock(job.action.cluster),
             ),
             needed=True,
+            owing=owing,
         )
+        if trouble:
+            board.ledger.take_back(before)
         job = board.jobs[job_id]
         if job.state is not JobState.SUBMITTING:
             return False

@@ -232,7 +232,7 @@ def load(db: sqlite3.Connection) -> Saved:
         meta=meta,
         last_order=max(last[0] or 0, int(meta.get("last_order", 0))),
         last_job=max(last[1] or 0, int(meta.get("last_job", 0))),
-        of_windows=store_window.load(db),
+        of_windows=store_window.load(db, last_ledger=int(meta.get("last_ledger", 0))),
     )
 
 
@@ -254,6 +254,7 @@ def forget_orders(db: sqlite3.Connection, before: float) -> int:
                 "(SELECT CAST(value AS INTEGER) FROM meta WHERE key = ?), 0))",
                 (key, key),
             )
+        store_window.forget_ledger(db, before)
         db.execute(f'DELETE FROM jobs WHERE "order" IN ({old})', (before,))  # noqa: S608  # our own text
         gone = db.execute(f"DELETE FROM orders WHERE id IN ({old})", (before,)).rowcount  # noqa: S608  # as above
         db.execute("COMMIT")

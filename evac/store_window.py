@@ -50,6 +50,8 @@ class WindowRows(Struct, frozen=True, kw_only=True):
     plans: tuple[tuple[KnownPlan, WindowPlan | None], ...] = ()
     """With the body; None where the plan is already in."""
     ledger: tuple[LedgerEntry, ...] = ()
+    dropped: tuple[str, ...] = ()
+    """LedgerEntry.id of those for which nothing was done after all."""
 
 
 class SavedWindows(Struct, frozen=True, kw_only=True):
@@ -83,10 +85,11 @@ def write(db: sqlite3.Connection, rows: WindowRows) -> None:
         index = (entry.cluster, entry.subject, entry.what, entry.window, entry.state.value)
         row = (int(entry.id[1:]), entry.id, *index, _encode(entry))
         db.execute("INSERT OR REPLACE INTO ledger VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+    db.executemany("DELETE FROM ledger WHERE id = ?", [(entry,) for entry in rows.dropped])
 
 
-def load(db: sqlite3.Connection) -> SavedWindows:
-    """All that is open or owed, and the newest of the rest."""
+def load(db: sqlite3.Connection, *, last_ledger: int = 0) -> SavedWindows:
+    """All that is open or owed, and the newest of the rest. `last_ledger`: the highest number ever given."""
     windows = db.execute(
         "SELECT body FROM windows WHERE state IN ('running', 'stopped') "
         "OR n > (SELECT coalesce(max(n), 0) FROM windows) - ? ORDER BY n",
@@ -104,7 +107,17 @@ def load(db: sqlite3.Connection) -> SavedWindows:
         plans=_decoded(plans[::-1], KnownPlan),
         ledger=_decoded(ledger.fetchall(), LedgerEntry),
         last_window=last[0] or 0,
-        last_ledger=last[1] or 0,
+        last_ledger=max(last[1] or 0, last_ledger),
+    )
+
+
+def forget_ledger(db: sqlite3.Connection, before: float) -> None:
+    """Take out entries that were owed no more before `before` (Unix seconds), within the caller's transaction."""
+    db.execute(
+        "DELETE FROM ledger WHERE state IN ('restored', 'settled') AND coalesce("
+        "json_extract(CAST(body AS TEXT), '$.settled_at'), json_extract(CAST(body AS TEXT), '$.restored_at'), "
+        "json_extract(CAST(body AS TEXT), '$.at')) < ?",
+        (before,),
     )
 
 

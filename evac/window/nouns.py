@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from evac.actions import Action
 from evac.jobs import Actor
 from evac.noun import Noun
 
@@ -267,8 +268,22 @@ class LedgerEntry(Noun, frozen=True, kw_only=True):
     settled_why: str = ""
     reason: str = ""
     """Why it is not restored yet, in words."""
+    did: Action | None = None
+    """What switched it, as it was confirmed."""
+    calls: int = 0
+    """How many times its call was about to be made; 0: certainly nothing has been done yet."""
+    restoring: str = ""
+    """Job.id of the last one that was to put it back."""
+    tries: int = 0
+    """How many of those were ordered."""
+    settled_at: float | None = None
 
     @property
     def key(self) -> str:
         """Its id."""
         return self.id
+
+    @property
+    def ended(self) -> float | None:
+        """When it was owed no more, Unix seconds; None while it is."""
+        return None if self.state.owed else (self.settled_at or self.restored_at or self.at)

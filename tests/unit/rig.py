@@ -190,7 +190,7 @@ class Rig:
         ][:12]
 
 
-OURS = ("Queue.", "Runner.", "Watcher.", "Goals.", "Rig._poll", "Running.", "Hooks.")
+OURS = ("Queue.", "Runner.", "Watcher.", "Goals.", "LedgerWatch.", "Rig._poll", "Running.", "Hooks.")
 
 
 async def close_hard(journal: Journal) -> Any:

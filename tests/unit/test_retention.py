@@ -228,7 +228,7 @@ async def test_what_is_forgotten_on_disk_is_first_let_go_of_in_memory(tmp_path: 
     """Otherwise a retry could bring back a job without its order."""
     made = await Journal.open(tmp_path / "journal.db")
     try:
-        here = board.Board(made, Fleet(), lambda: NOW)
+        here = board.Board(made, Fleet(), lambda: NOW, lambda: 0.0)
         old = Order(id="O1", title="old", by=BY, created=1.0, ended=2.0, state=OrderState.DONE)
         here.add(old, [(job(1, JobState.DONE), Trail())])
         here.add(Order(id="O2", title="open", by=BY, created=1.0), [(job(2, JobState.QUEUED, "O2"), Trail())])
