@@ -142,9 +142,7 @@ class Journal:
         """Write all of it in one transaction.
 
         A window comes with its token, a plan with its body, when it is new; afterwards with "" and None. `dropped`: ids
-        of ledger entries that are taken out.
-
-        The future's result is "" once it is on disk, else why it is not. If `needed`, what could not be written is
+        of ledger entries that are taken out. The future's result is "" once it is on disk, else why it is not. If `needed`, what could not be written is
         dropped, since the caller will not do what it announces; otherwise it is written later.
         """
         done: asyncio.Future[str] = self._loop.create_future()

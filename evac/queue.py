@@ -90,7 +90,6 @@ class Queue:
         self._watchers: dict[str, Watcher] = {}
         self._watching: dict[str, asyncio.Task[None]] = {}
         self._pump: asyncio.Task[None] | None = None
-        self._stopping = False
 
     def hold_windows(self, held: Callable[[str], str]) -> None:
         """Ask `held` of each Window.id why its orders begin nothing new; "": they may."""
@@ -150,7 +149,6 @@ class Queue:
 
     async def stop(self) -> None:
         """Stop starting and watching. Calls on the wire may come back first; nothing in flight is touched."""
-        self._stopping = True
         if self._pump is not None:
             self._pump.cancel()
             await asyncio.gather(self._pump, return_exceptions=True)

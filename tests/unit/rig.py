@@ -89,7 +89,6 @@ class Rig:
 
     async def crash(self) -> None:
         """It is killed: nothing that has not reached the disk is written, no call is waited for."""
-        queue = self.queue
         self.journal._pending.clear()
         self.journal._closed = True
         tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
@@ -97,7 +96,6 @@ class Rig:
         for task in tasks:
             if task is not writer and getattr(task.get_coro(), "__qualname__", "").startswith(OURS):
                 task.cancel()
-        queue._stopping = True
         await asyncio.gather(*(task for task in tasks if task.cancelling()), return_exceptions=True)
         if writer is not None:
             await asyncio.wait([writer])
