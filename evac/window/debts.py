@@ -58,6 +58,9 @@ def debt_of(action: Action, window: str) -> Debt | None:
     return None
 
 
+_PUTS_BACK: dict[type, str] = {LeaveMaintenance: MAINTENANCE, UnsetNoout: NOOUT, StartVM: STOPPED}
+
+
 def takes_back(action: Action, entry: LedgerEntry) -> bool:
     """Whether this action puts back what the entry stands for."""
     if subject_of(action) != entry.subject:
@@ -66,8 +69,7 @@ def takes_back(action: Action, entry: LedgerEntry) -> bool:
         return isinstance(entry.did, TurnSwitch) and action.to == entry.was
     if isinstance(action, ForceDown):
         return entry.what == DOWN and not action.down
-    wanted = {LeaveMaintenance: MAINTENANCE, UnsetNoout: NOOUT, StartVM: STOPPED}.get(type(action))
-    return wanted == entry.what
+    return _PUTS_BACK.get(type(action)) == entry.what
 
 
 def undo(entry: LedgerEntry, vm: VM | None = None) -> Action | None:

@@ -332,7 +332,7 @@ _ODD = {
 
 
 def _told(entry: LedgerEntry) -> dict[str, object]:
-    body = {
+    body: dict[str, object] = {
         "entry": entry.id,
         "cluster": entry.cluster,
         "name": entry.name,

@@ -110,7 +110,8 @@ class LedgerWatch:
             del self._asking[cluster]
 
     async def _ask_once(self, cluster: str) -> None:
-        backend, began = self._backends.get(cluster), self._now()
+        began = self._now()
+        backend = self._backends.get(cluster)
         if not isinstance(backend, HasSwitches):
             return
         try:

@@ -15,7 +15,7 @@ from backends.simulation.faults import Fault, Kind
 from backends.simulation.things import SimSwitch
 from backends.simulation.world import World
 from evac import audit
-from evac.actions import EnterMaintenance, LeaveMaintenance, TurnSwitch
+from evac.actions import Action, EnterMaintenance, LeaveMaintenance, TurnSwitch
 from evac.queue import QueueRefusal
 from evac.window.nouns import LedgerState
 from tests.unit.rig import ADMIN, Rig, small
@@ -152,7 +152,7 @@ async def play(path: Path, dice: random.Random) -> None:
 
     async def order() -> None:
         host, drs = dice.choice(HOSTS), sim.switches["drs"].value
-        actions = [enter(host), leave(host)]
+        actions: list[Action] = [enter(host), leave(host)]
         actions += [turn("full", "manual")] if drs == "full" else [turn("manual", "full", back=True)]
         await rig.order(dice.choice(actions))
 
