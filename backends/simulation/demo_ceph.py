@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from backends.simulation import deeds
 from backends.simulation.ceph import CephWorld
 from backends.simulation.ceph_things import TIB, CephTiming
+from backends.simulation.machines import following
 from backends.simulation.things import SimHost
 from backends.simulation.world import World
 
@@ -112,10 +113,12 @@ def _pools(ceph: CephWorld) -> None:
 
 
 class Technician:
-    """Reboots a host for which noout was set, once it is in maintenance and no VM is on it."""
+    """Patches and reboots a host for which noout was set, once it is in maintenance and empty, if nobody else does."""
 
-    def __init__(self, ceph: CephWorld) -> None:
+    def __init__(self, ceph: CephWorld, *, arrives: float = ARRIVES) -> None:
+        """`arrives`: seconds that he is late."""
         self._ceph = ceph
+        self._arrives = arrives
         self._seen = set(ceph.node_flags)
         """Hosts that were looked after, or whose noout is older than the demo."""
         ceph.flag_listeners.append(self._look)
@@ -125,20 +128,23 @@ class Technician:
         fresh = asked - self._seen
         self._seen = asked
         for name in sorted(fresh & set(self._ceph.world.hosts)):
-            self._wait(self._ceph.world.hosts[name])
+            host = self._ceph.world.hosts[name]
+            self._wait(host, host.machine.boots)
 
-    def _wait(self, host: SimHost) -> None:
-        if host.name not in self._seen:
-            return  # noout was taken back
+    def _wait(self, host: SimHost, boots: int) -> None:
+        if host.name not in self._seen or host.machine.boots != boots:
+            return  # noout was taken back, or somebody restarted it
         if host.maintenance and host.alive and not host.vms:
-            self._ceph.world.later(ARRIVES, lambda: self._reboot(host))
+            self._ceph.world.later(self._arrives, lambda: self._reboot(host, boots))
         else:
-            self._ceph.world.later(LOOKS, lambda: self._wait(host))
+            self._ceph.world.later(LOOKS, lambda: self._wait(host, boots))
 
-    def _reboot(self, host: SimHost) -> None:
-        if host.name not in self._seen or not host.maintenance or host.vms or not host.alive:
-            self._wait(host)
+    def _reboot(self, host: SimHost, boots: int) -> None:
+        gone = host.name not in self._seen or host.machine.boots != boots
+        if gone or not host.maintenance or host.vms or not host.alive:
+            self._wait(host, boots)
             return
+        host.machine.installed = following(host.machine.kernel)
         deeds.kill(self._ceph.world, host.name)
         self._ceph.world.later(REBOOT, lambda: deeds.revive(self._ceph.world, host.name))
 

@@ -13,6 +13,9 @@ CLUSTER = "muc-pve"
 NAME = "muc-ceph"
 RACKS = ("muc-r1", "muc-r2", "muc-r3")
 DISKS = 3
+PATIENT = 180.0
+"""Seconds for which the technician waits whether a window's command restarts the node."""
+
 POOLS = (
     (".mgr", 1, 40, "mgr"),
     ("ceph-vm", 256, 900, "rbd"),
@@ -45,5 +48,5 @@ def storage(world: World, *, seed: int) -> CephWorld:
             application=application,
         )
     ceph.scrubs = 1
-    Technician(ceph)
+    Technician(ceph, arrives=PATIENT)
     return ceph

@@ -7,8 +7,11 @@ import time
 
 from backends.openstack.simulator import NovaSimulator
 from backends.simulation.demo_fleet import PLANS, big, clouds
-from backends.simulation.demo_stage import Stage, write
+from backends.simulation.demo_stage import Stage, logins, write
 from backends.simulation.world import World
+
+WITH_LOGINS = "ams-prod"
+"""The cloud whose hypervisors take a login by SSH; at the others people say what they did."""
 
 
 async def serve(stage: Stage) -> None:
@@ -19,7 +22,8 @@ async def serve(stage: Stage) -> None:
         await stage.stack.enter_async_context(simulator.serve())
         stage.worlds[name] = world
         entries[name] = simulator.cloud()
-        stage.tables.append(_table(name))
+        login = await logins(stage, name, world) if name == WITH_LOGINS else ""
+        stage.tables.append(_table(name) + login)
     # JSON is YAML
     write(stage.folder / "clouds.yaml", json.dumps({"clouds": entries}, indent=2) + "\n")
 

@@ -15,7 +15,7 @@ from backends.proxmox.simulator import PveSimulator
 from backends.proxmox.simulator_site import Mix, Pace
 from backends.simulation import deeds
 from backends.simulation.demo_fleet import Generation, Plan, build, one_big
-from backends.simulation.demo_stage import Stage, toml
+from backends.simulation.demo_stage import Stage, logins, toml
 from backends.simulation.things import GIB
 
 PLAN = Plan(
@@ -73,6 +73,7 @@ async def serve(stage: Stage) -> None:
     table = _table(name, simulator, secret)
     if find_spec("asyncssh") is not None:
         table += await _shell(stage, name, simulator)
+    table += await logins(stage, name, simulator.world)
     stage.tables.append(table)
 
 

@@ -13,6 +13,7 @@ import shutil
 import tempfile
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 from backends.simulation.world import World
@@ -66,6 +67,16 @@ class Stage:
         short = Path(tempfile.mkdtemp(prefix="evac-demo-"))
         self.stack.callback(shutil.rmtree, short, ignore_errors=True)
         return short / f"{name}.sock"
+
+
+async def logins(stage: Stage, name: str, world: World) -> str:
+    """A login on each machine of a cluster, and its config table; "" where SSH is not installed."""
+    if find_spec("asyncssh") is None or stage.scale:
+        return ""
+    from backends.simulation.sshd import Logins  # noqa: PLC0415 - asyncssh is another extra's
+
+    doors = await stage.stack.enter_async_context(Logins(world).serve(stage.folder.absolute(), name))
+    return doors.table(name)
 
 
 Platform = Callable[[Stage], Awaitable[None]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections import deque
 from dataclasses import dataclass, field
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from backends.simulation.world import World
 
 KERNEL = "6.17.2-1-pve"
+
+_ABI = re.compile(r"(.*?)-(\d+)-(\w+)", re.ASCII)
 
 UP_SINCE = -3_600_000.0
 """World time at which every machine was booted before the world began."""
@@ -131,3 +134,9 @@ def press(world: World, name: str) -> None:
     assert machine.stands, "it does not hang"
     machine.stands = False
     world.later(machine.takes, lambda: _up(world, name))
+
+
+def following(kernel: str) -> str:
+    """The next build of a kernel."""
+    found = _ABI.fullmatch(kernel)
+    return f"{found[1]}-{int(found[2]) + 1}-{found[3]}" if found else f"{kernel}.1"

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 import shlex
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -40,7 +39,6 @@ FOLLOWS = 0.2
 """Seconds after which the world is looked at again, so that a machine goes down also while nobody asks it anything."""
 
 _SUDO = ["sudo", "-n", "--"]
-_ABI = re.compile(r"(.*?)-(\d+)-(\w+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +186,7 @@ class Logins:
     ) -> None:
         kernel = ""
         if words[0] == "patch-and-reboot":
-            kernel = words[1] if len(words) > 1 else following(host.machine.kernel)
+            kernel = words[1] if len(words) > 1 else machines.following(host.machine.kernel)
             _say(process, f"Setting up {kernel} ...\n")
             await asyncio.sleep(PATCHES)
             _say(process, f"Found linux image: {kernel}\n")
@@ -201,12 +199,6 @@ def _say(process: asyncssh.SSHServerProcess[str] | None, text: str) -> None:
     if process is not None:
         with contextlib.suppress(OSError, asyncssh.Error):
             process.stdout.write(text)
-
-
-def following(kernel: str) -> str:
-    """The next build of a kernel."""
-    found = _ABI.fullmatch(kernel)
-    return f"{found[1]}-{int(found[2]) + 1}-{found[3]}" if found else f"{kernel}.1"
 
 
 def answer(machine: Machine, now: Any = time.time) -> str:

@@ -12,8 +12,8 @@ import pytest
 from backends.simulation import deeds, machines
 from backends.simulation.ceph import CephWorld
 from backends.simulation.clocks import fast
-from backends.simulation.machines import KERNEL, BootFault, LineFault
-from backends.simulation.sshd import Doors, Logins, following
+from backends.simulation.machines import KERNEL, BootFault, LineFault, following
+from backends.simulation.sshd import Doors, Logins
 from backends.simulation.world import World
 from evac.errors import BackendError, Refused, Uncertain, Unreachable
 from evac.ssh_rules import Door
