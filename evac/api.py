@@ -277,6 +277,21 @@ class TypedAddresses(Struct, frozen=True, kw_only=True):
     """All that were typed for it and not taken back."""
 
 
+class Tried(Struct, frozen=True, kw_only=True):
+    """What became of a test notice by one way."""
+
+    way: str
+    """"command" or "webhook"."""
+    ok: bool
+    why: str = ""
+
+
+class NotifyReply(Struct, frozen=True, kw_only=True):
+    """POST /v1/notify/test."""
+
+    ways: tuple[Tried, ...]
+
+
 class Refusal(Struct, frozen=True, kw_only=True):
     """Body of every answer that is not 2xx."""
 

@@ -7,6 +7,7 @@ import gc
 import logging
 import logging.handlers
 import os
+import socket
 import sqlite3
 from collections.abc import Coroutine, Mapping
 from typing import Any
@@ -24,6 +25,7 @@ from evac.fleet import Fleet
 from evac.jobs import Actor
 from evac.journal import Journal
 from evac.link import Link, Linker
+from evac.notifier import Notifier
 from evac.paths import Paths
 from evac.poller import Poller, first_state
 from evac.prober.client import Prober
@@ -59,8 +61,7 @@ class Engine:
         self.fleet = Fleet()
         self.access = Access(config.access, owner=where.state.stat().st_uid)
         self.read_only_why = _read_only_why(config, read_only=read_only)
-        self._where, self._config = where, config
-        self._journal = journal
+        self._where, self._config, self._journal = where, config, journal
         self._demo = demo
         self._started = clock.wall()
         self._stopped = asyncio.Event()
@@ -85,6 +86,7 @@ class Engine:
         )
         self.reporter = Reporter(journal, self.fleet)
         self.windows = self._windows()
+        self.notifier = self._notifier()
         self.server = Server(self)
 
     def _windows(self) -> Windows:
@@ -104,6 +106,12 @@ class Engine:
             fleet=self.fleet,
             backends=self._backends,
             record=self._linker.on_call,
+        )
+
+    def _notifier(self) -> Notifier:
+        host, folder = socket.gethostname(), self._config.file.parent
+        return Notifier(
+            self._config.notify, self._journal, self.fleet, host=host, folder=folder, record=self.record
         )
 
     # --- what the server asks --------------------------------------------------------------------
@@ -193,6 +201,8 @@ class Engine:
             self._tasks[""] = asyncio.create_task(
                 self._grow_old(self._config.engine.keep_days), name="retention"
             )
+        # Last: what the journal holds must be in the fleet by now, or it would be told anew.
+        await self.notifier.start()
 
     async def run(self, *, idle_exit: float | None) -> None:
         """Until stopped, or until nobody has needed us for `idle_exit` seconds."""
@@ -208,7 +218,7 @@ class Engine:
         for task in self._tasks.values():
             task.cancel()
         await _within(0.1, self.windows.stop())
-        await _within(0.25, self.queue.stop(), self.server.stop())
+        await _within(0.25, self.queue.stop(), self.server.stop(), self.notifier.stop())
         await _within(0.25, *(poller.close() for poller in self._pollers.values()))
         await _within(0.3, self._journal.close())
         self._linker.close()
@@ -252,7 +262,8 @@ class Engine:
         busy_until = clock.stamp()
         while True:
             await asyncio.sleep(min(1.0, limit / 4))
-            if self.server.asked or self.queue.busy or self.windows.busy:
+            working = self.queue.busy or self.windows.busy or self.notifier.busy
+            if self.server.asked or working:
                 busy_until = clock.stamp()
             if clock.stamp() - max(busy_until, self.server.used) >= limit:
                 self.stop(f"nobody needed it for {limit:g} s")

@@ -23,6 +23,7 @@ from evac.api import (
     Hello,
     LimitsRequest,
     Matrix,
+    NotifyReply,
     OrderReply,
     OrderRequest,
     PlanRequest,
@@ -288,6 +289,10 @@ class EngineClient:
     async def poll(self, cluster: str) -> None:
         """Read a cluster now."""
         await self._send("POST", f"clusters/{_part(cluster)}/poll", dict[str, Any])
+
+    async def test_notices(self) -> NotifyReply:
+        """Have a test notice sent by each configured way."""
+        return await self._send("POST", "notify/test", NotifyReply)
 
     async def stop_engine(self) -> None:
         """End the engine; what is in flight on the clusters goes on there."""

@@ -18,6 +18,7 @@ from evac.access import AccessRules
 from evac.backend import Plugin
 from evac.jobs import Limits
 from evac.mistakes import Mistake
+from evac.notify_rules import NotifyRules
 from evac.probe_rules import ProbeRules
 from evac.ssh_rules import ShellRules
 
@@ -47,6 +48,8 @@ class ConsoleRules(_Table, frozen=True, kw_only=True):
     theme: Theme = ""
     ascii: bool = False
     mouse: bool = True
+    bell: bool = True
+    """Ring the terminal when a window or a drain needs somebody, or is done."""
 
 
 class WindowRules(_Table, frozen=True, kw_only=True):
@@ -103,6 +106,7 @@ class Config(Struct, frozen=True, kw_only=True):
     console: ConsoleRules = ConsoleRules()
     probe: ProbeRules = ProbeRules()
     window: WindowRules = WindowRules()
+    notify: NotifyRules = NotifyRules()
     clusters: Mapping[str, Cluster] = msgspec.field(default_factory=dict)
     origin: Mapping[str, str] = msgspec.field(default_factory=dict)
     """Key path ("clusters.prod.label") → "config.toml:12", or "default"."""
@@ -172,6 +176,7 @@ def schema(plugins: Mapping[str, Plugin]) -> dict[str, Any]:
             ("console", ConsoleRules, ConsoleRules()),
             ("probe", ProbeRules, ProbeRules()),
             ("window", WindowRules, WindowRules()),
+            ("notify", NotifyRules, NotifyRules()),
             ("clusters", dict[str, table], msgspec.field(default_factory=dict)),
         ],
         kw_only=True,

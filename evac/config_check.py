@@ -26,6 +26,7 @@ from evac.config import (
 )
 from evac.jobs import Limits
 from evac.mistakes import choices_of, in_plain_words, nearest_of, shown, struct_in, struct_listed, type_name
+from evac.notify_rules import SECRET_KEYS, NotifyRules
 from evac.probe_rules import ProbeRules
 from evac.secret import reference_error
 from evac.toml_lines import Key, key_lines, line_of
@@ -47,7 +48,11 @@ _SECTIONS: dict[str, type[Struct]] = {
     "console": ConsoleRules,
     "probe": ProbeRules,
     "window": WindowRules,
+    "notify": NotifyRules,
 }
+_SECRETS: dict[type[Struct], tuple[str, ...]] = {NotifyRules: SECRET_KEYS}
+"""Table → its keys that hold a secret reference."""
+
 _TOP = ("read_only", *_SECTIONS, "clusters")
 
 REFERENCES = '"keyring:SERVICE/USER", "command:…", "env:NAME" or "file:PATH"'
@@ -131,7 +136,7 @@ class Check:
             return None
         fields = msgspec.structs.fields(kind)
         self._unknown(key, table, [field.encode_name for field in fields])
-        return self._struct(key, table, kind)
+        return self._struct(key, table, kind, _SECRETS.get(kind, ()))
 
     def _struct(
         self, key: Key, table: Mapping[str, Any], kind: type[T], secrets: Iterable[str] = ()

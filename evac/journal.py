@@ -269,6 +269,10 @@ class Journal:
         """What a new engine goes on from: all that is open, and what ended lately."""
         return await self._loop.run_in_executor(self._pool, store.load, self._db)
 
+    async def meta(self, key: str) -> str:
+        """What is kept under a key; "" when nothing is."""
+        return await self._loop.run_in_executor(self._pool, store.read_meta, self._db, key)
+
     async def find(self, token: str) -> str:
         """Id of the order made with this token, or ""."""
         return await self._loop.run_in_executor(self._pool, store.find, self._db, token)

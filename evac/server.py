@@ -21,9 +21,11 @@ from evac.api import (
     EvacuatePlanRequest,
     Hello,
     LimitsRequest,
+    NotifyReply,
     OrderRequest,
     PlanRequest,
     Refusal,
+    Tried,
     TypedAddresses,
     TypeRequest,
 )
@@ -122,6 +124,7 @@ class Server:
             ("queue/resume", self._resume),
             ("clusters/{name}/poll", self._poll),
             ("probes", self._type),
+            ("notify/test", self._notify),
             ("engine/stop", self._stop),
         ]
         return [
@@ -276,6 +279,7 @@ class Server:
             for state in states
             for problem in (*state.problems, *ailments(storages.get(state.name)))
         ]
+        found += [{"cluster": "", "problem": problem} for problem in self._engine.notifier.problems]
         return reply.answer(request, found)
 
     async def _audit(self, request: web.Request) -> web.StreamResponse:
@@ -363,6 +367,18 @@ class Server:
         )
         addresses = self._engine.probing.typed(vm.key)
         return reply.answer(request, TypedAddresses(cluster=vm.cluster, vm=vm.id, addresses=addresses))
+
+    async def _notify(self, request: web.Request) -> web.StreamResponse:
+        actor = self._admin(request)
+        tried = await self._engine.notifier.test(actor.user)
+        if not tried:
+            step = "Give [notify] in config.toml a command or a webhook, then restart the engine."
+            raise Refuse(
+                "conflict", "Nobody is told anything: [notify] names no command and no webhook.", step
+            )
+        ways = tuple(Tried(way=way, ok=not why, why=why) for way, why in tried.items())
+        self._engine.record("notice", {"what": "test", "by": actor, "ways": ways})
+        return reply.answer(request, NotifyReply(ways=ways))
 
     async def _stop(self, request: web.Request) -> web.StreamResponse:
         actor = self._admin(request)

@@ -282,6 +282,12 @@ def cut_audit(db: sqlite3.Connection, cut: Cut) -> bool:
     return fits
 
 
+def read_meta(db: sqlite3.Connection, key: str) -> str:
+    """What is kept under a key, or ""."""
+    row = db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+    return str(row[0]) if row else ""
+
+
 def find(db: sqlite3.Connection, token: str) -> str:
     """Id of the order made with this token, or ""."""
     row = db.execute("SELECT id FROM orders WHERE token = ?", (token,)).fetchone()

@@ -54,6 +54,7 @@ SECTIONS = {
         "import": "importing",
         "config": "configuring",
         "engine": "engine",
+        "notify": "notifying",
         "audit": "auditing",
         "completion": "completing",
     },

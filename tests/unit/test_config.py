@@ -270,3 +270,20 @@ def test_every_installed_backend_can_be_described_and_none_is_broken() -> None:
         names = {field.encode_name for field in msgspec.structs.fields(plugin.options_type)}
         assert set(plugin.secret_keys) <= names
     assert json.dumps(schema(installed))
+
+
+def test_a_webhook_s_address_is_a_secret_and_never_stands_in_the_config(tmp_path: Path) -> None:
+    (error,) = mistakes(tmp_path, '[notify]\nwebhook = "https://chat.example/hooks/s3cr3t"\n')
+    assert (error.line, error.key) == (2, "notify.webhook")
+    assert "s3cr3t" not in str(error)
+    assert "file:PATH" in error.allowed
+    assert read(tmp_path, '[notify]\nwebhook = "env:HOOK"\n').notify.ways == ("webhook",)
+
+
+def test_who_is_told_of_what_is_checked(tmp_path: Path) -> None:
+    told = [str(error) for error in mistakes(tmp_path, '[notify]\non = ["progress"]\ncommand = [" "]\n')]
+    assert len(told) == 1
+    assert "progress" in told[0]
+    assert "must begin with a program" in str(mistakes(tmp_path, '[notify]\ncommand = [" "]\n')[0])
+    assert "cacert is for a webhook" in str(mistakes(tmp_path, '[notify]\ncacert = "x.pem"\n')[0])
+    assert read(tmp_path, "").notify.ways == ()

@@ -18,6 +18,7 @@ from evac.paths import Paths
 from evac.prober import remedy
 from tui.commands import show
 from tui.commands.doctor_local import broken_plugins, config_file, state_directory, terminal
+from tui.commands.doctor_notices import notices
 from tui.commands.exits import Code
 from tui.commands.session import run
 
@@ -70,6 +71,7 @@ async def examine(
     }
     if config is None:
         return local
+    local["notices"] = await asyncio.to_thread(lambda: list(notices(config)))
     chosen = [cluster for name, cluster in config.clusters.items() if not wanted or name in wanted]
     linker = Linker(config, plugins(), read_only=read_only)
     try:

@@ -1,0 +1,161 @@
+"""What somebody who does not look at the screen must hear: that a window or drain needs a human, or is done. Pure.
+
+Both the notify hooks and the console's bell ask here, so they ring for the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import StrEnum
+
+from evac.jobs import Order, OrderState
+from evac.noun import Noun
+from evac.window.nouns import HostRun, LedgerEntry, StepState, Window, WindowState
+
+SETTLES = 60.0
+"""Seconds that a job must be unknown before it is news: after a crash every call on the wire is, until it is looked for."""
+
+NAMED = 3
+
+
+class What(StrEnum):
+    """Which of the two."""
+
+    NEEDS_YOU = "needs-you"
+    DONE = "done"
+
+
+class News(Noun, frozen=True, kw_only=True):
+    """One of them, for one reason."""
+
+    key: str
+    """The same as long as the reason lasts, also in the next engine; another the next time."""
+    about: str
+    """What it is about; two of one `about` that follow each other closely are told with a pause between."""
+    what: What
+    subject: str
+    """"W3" or "O4"."""
+    title: str
+    ticket: str = ""
+    text: str
+    next_step: str = ""
+    since: float
+    """Unix seconds."""
+    lasting: bool = False
+    """It holds until somebody does something, however old it is; the others are old news after a while."""
+    after: float = 0.0
+    """Seconds it must have been seen before it is told."""
+
+
+def news(
+    windows: Iterable[Window], orders: Iterable[Order], ledger: Iterable[LedgerEntry] = ()
+) -> tuple[News, ...]:
+    """All there is at present. Moves that a person made one by one are none, nor are the orders of a window."""
+    owed: dict[str, list[LedgerEntry]] = {}
+    for entry in ledger:
+        if entry.window and entry.state.owed:
+            owed.setdefault(entry.window, []).append(entry)
+    found = [one for window in windows for one in _of_window(window, owed.get(window.id, []))]
+    return (
+        *found,
+        *(one for order in orders if order.empties and not order.window for one in _of_order(order)),
+    )
+
+
+# --- windows -------------------------------------------------------------------------------------
+
+
+def _of_window(window: Window, owed: list[LedgerEntry]) -> Iterable[News]:
+    if window.state in (WindowState.DONE, WindowState.ENDED):
+        yield _over(window, owed)
+        return
+    for run in window.hosts:
+        yield from _of_host(window, run)
+    if window.behind:
+        yield _news(window, f"{window.id}/behind", window.behind, since=window.created, lasting=True)
+
+
+def _of_host(window: Window, run: HostRun) -> Iterable[News]:
+    step = run.step
+    if step is None or run.left_out or step.state not in (StepState.NEEDS_YOU, StepState.UNKNOWN):
+        return
+    wait = step.waits[-1] if step.waits and step.waits[-1].until is None else None
+    since = wait.since if wait is not None else step.began or window.created
+    text = f"{run.name}, {step.kind.value}: {step.reason or step.state.value}"
+    about = f"{window.id}/{run.key}/{step.kind.value}"
+    yield _news(window, about, text, since=since, lasting=True, next_step=step.next_step)
+
+
+def _over(window: Window, owed: list[LedgerEntry]) -> News:
+    since = window.ended if window.ended is not None else window.created
+    through = sum(run.step is None and not run.left_out for run in window.hosts)
+    early = "ended early, " if window.state is WindowState.ENDED else ""
+    text = f"{early}{through} of {len(window.hosts)} hosts through"
+    report = f"evac report {window.id}"
+    if owed:
+        names = ", ".join(f"{entry.what} of {entry.name}" for entry in owed[:NAMED])
+        more = f" and {len(owed) - NAMED} more" if len(owed) > NAMED else ""
+        text += f"; STILL OWED: {names}{more}"
+        return _news(window, f"{window.id}/owed", text, since=since, lasting=True, next_step=report)
+    return _news(window, f"{window.id}/over", text, since=since, what=What.DONE, next_step=report)
+
+
+def _news(
+    window: Window,
+    about: str,
+    text: str,
+    *,
+    since: float,
+    what: What = What.NEEDS_YOU,
+    lasting: bool = False,
+    next_step: str = "",
+) -> News:
+    return News(
+        key=f"{about}/{what.value}/{since:.3f}",
+        about=about,
+        what=what,
+        subject=window.id,
+        title=window.title,
+        ticket=window.ticket,
+        text=text,
+        next_step=next_step,
+        since=since,
+        lasting=lasting,
+    )
+
+
+# --- orders --------------------------------------------------------------------------------------
+
+
+def _of_order(order: Order) -> Iterable[News]:
+    if order.state is OrderState.OPEN:
+        if order.unknown:
+            text = f"what became of {order.unknown} of {order.jobs} jobs cannot be told yet"
+            yield _told(
+                order, What.NEEDS_YOU, text, "unknown", since=order.created, lasting=True, after=SETTLES
+            )
+        return
+    since = order.ended if order.ended is not None else order.created
+    good = order.state is OrderState.DONE
+    text = order.reason or f"{order.done} of {order.jobs} jobs done"
+    if not good:
+        text = f"incomplete: {text}"
+    yield _told(order, What.DONE if good else What.NEEDS_YOU, text, "over", since=since)
+
+
+def _told(
+    order: Order, what: What, text: str, word: str, *, since: float, lasting: bool = False, after: float = 0.0
+) -> News:
+    return News(
+        key=f"{order.id}/{word}/{what.value}/{since:.3f}",
+        about=f"{order.id}/{word}",
+        what=what,
+        subject=order.id,
+        title=order.title,
+        ticket=order.ticket,
+        text=text,
+        next_step=f"evac report {order.id}",
+        since=since,
+        lasting=lasting,
+        after=after,
+    )
