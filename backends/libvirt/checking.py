@@ -60,8 +60,8 @@ def of_guest(vm: VM, one: Seen, source: Site, moves: Moves) -> list[Said]:
         told.append(
             Said(Outlook.FAIL, "state", f"it is {one.native}: it cannot be migrated live", "Cold-migrate it.")
         )
-    if one.definition.has_devices:
-        why = "a device of its host is passed through to it; libvirt moves few of these"
+    if one.definition.devices:
+        why = f"passed through to it: {', '.join(one.definition.devices[:3])}; libvirt moves few of these"
         told.append(
             Said(Outlook.RISK, "device", why, "Take it out of the guest first, or shut the guest down.")
         )

@@ -313,7 +313,7 @@ def _only_shared(name: str, definition: domainxml.Definition, site: Site) -> Non
             f"{name} has an emulated TPM, whose state lies on the host.",
             "Migrate it live, which carries it along.",
         )
-    if definition.has_devices:
+    if definition.devices:
         raise refuse(
             f"{name} uses a device of the host (hostdev).", "Take the device out of its definition first."
         )

@@ -48,8 +48,13 @@ class Definition(Struct, frozen=True, kw_only=True):
     nvram: str = ""
     has_tpm: bool = False
     """An emulated TPM: its state lies on the host."""
-    has_devices: bool = False
-    """Passes a device of the host through."""
+    cpu_name: str = ""
+    """The model it was given, or "host-passthrough", "host-model", "maximum"."""
+    macs: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
+    """Devices of the host that are passed through: "pci 0000:3b:00.0", "usb 046d:c52b"."""
+    media: tuple[str, ...] = ()
+    """What lies in its CD and floppy drives."""
     has_agent: bool = False
     """The guest agent is connected."""
     title: str = ""
@@ -92,7 +97,10 @@ def parse(text: str) -> Definition:
         disks=tuple(_disks(devices.iterfind("disk"))),
         nvram=_nvram(root),
         has_tpm=any(one.get("type") == "emulator" for one in devices.iterfind("tpm/backend")),
-        has_devices=devices.find("hostdev") is not None,
+        cpu_name=_cpu_name(cpu),
+        macs=tuple(mac.lower() for one in devices.iterfind("interface/mac") if (mac := one.get("address"))),
+        devices=tuple(_passed(one) for one in devices.iterfind("hostdev")),
+        media=tuple(_media(devices.iterfind("disk"))),
         has_agent=_has_agent(devices),
         title=_text(root, "title"),
     )
@@ -119,6 +127,43 @@ def _vcpus(element: ET.Element | None) -> int:
     if element is None:
         return 0
     return _number(element.get("current")) or _number(element.text)
+
+
+def _cpu_name(cpu: ET.Element | None) -> str:
+    """Of a running guest libvirt shows what "host-model" became: a model, and features beside it."""
+    if cpu is None:
+        return ""
+    mode = cpu.get("mode", "custom")
+    return _text(cpu, "model") if mode == "custom" else mode
+
+
+def _passed(device: ET.Element) -> str:
+    """As the admin finds it again on the host (lspci, lsusb)."""
+    kind = device.get("type", "device")
+    place = device.find("source/address")
+    vendor, product = device.find("source/vendor"), device.find("source/product")
+    if kind == "pci" and place is not None:
+        parts = [_hex(place.get(key)) for key in ("domain", "bus", "slot", "function")]
+        return "pci {:04x}:{:02x}:{:02x}.{:x}".format(*parts)
+    if vendor is not None and product is not None:
+        return f"{kind} {_hex(vendor.get('id')):04x}:{_hex(product.get('id')):04x}"
+    return f"{kind} {place.get('uuid', '')}".strip() if place is not None else kind
+
+
+def _hex(text: str | None) -> int:
+    try:
+        return int(text or "0", 16)
+    except ValueError:
+        return 0
+
+
+def _media(elements: Iterable[ET.Element]) -> Iterable[str]:
+    for element in elements:
+        source = element.find("source")
+        if element.get("device") in {"cdrom", "floppy"} and source is not None:
+            yield next(
+                (value for key in ("file", "dev", "name", "volume") if (value := source.get(key))), "?"
+            )
 
 
 def _disks(elements: Iterable[ET.Element]) -> Iterable[Disk]:

@@ -44,6 +44,7 @@ READS = frozenset(
         "jobInfo",
         "jobStats",
         "name",
+        "snapshotNum",
         "state",
     }
 )

@@ -169,6 +169,7 @@ def _one(domain: Any, at: tuple[int, int], known: Mapping[str, Seen], wanted: Wa
             persistent=persistent,
             addresses=_addresses(domain, definition.has_agent, wanted.addresses) if state != SHUTOFF else (),
             local=_local(definition, wanted),
+            snapshots=snapshots(domain),
         )
         if wanted.migratable:
             read.xml[uuid] = portable(domain, persistent=persistent)
@@ -176,6 +177,13 @@ def _one(domain: Any, at: tuple[int, int], known: Mapping[str, Seen], wanted: Wa
     if state != SHUTOFF and (wanted.jobs is None or uuid in wanted.jobs):
         job = running_job(domain)
     read.seen[uuid] = replace(old, state=state, reason=reason, job=job)
+
+
+def snapshots(domain: Any) -> int | None:
+    """None where the driver has none, or the right is missing."""
+    with suppress(lv.libvirtError):
+        return int(domain.snapshotNum(0))
+    return None
 
 
 def portable(domain: Any, *, persistent: bool) -> str:

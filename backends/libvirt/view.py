@@ -53,6 +53,8 @@ class Seen(Struct, frozen=True, kw_only=True):
     addresses: tuple[str, ...] = ()
     local: bool | None = None
     """A disk is not known to be shared; None: it has no disk."""
+    snapshots: int | None = None
+    """As many as there were when its definition was read; None: the driver does not say."""
 
     @property
     def active(self) -> bool:
@@ -261,6 +263,12 @@ def _vm(cluster: str, host: str, one: Seen, record: Record | None, *, moving: bo
         addresses=one.addresses,
         volumes=tuple(disk.source for disk in definition.disks if disk.source),
         local_disk=one.local,
+        macs=definition.macs,
+        machine_id=definition.uuid.lower(),
+        cpu=definition.cpu_name,
+        devices=definition.devices,
+        media=definition.media,
+        snapshots=one.snapshots,
         tags=() if one.persistent else ("transient",),
         fault=fault,
     )

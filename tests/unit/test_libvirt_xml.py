@@ -24,7 +24,10 @@ DOMAIN = """<domain type='kvm'>
     <disk type='volume' device='disk'><source pool='gold' volume='db1'/><target dev='vdd'/></disk>
     <disk type='file' device='cdrom'><source file='/iso/debian.iso'/><target dev='sda'/><readonly/></disk>
     <tpm model='tpm-crb'><backend type='emulator'/></tpm>
-    <hostdev mode='subsystem' type='pci'/>
+    <hostdev mode='subsystem' type='pci'><source><address domain='0x0000' bus='0x3b' slot='0x00' function='0x1'/></source></hostdev>
+    <hostdev mode='subsystem' type='usb'><source><vendor id='0x046d'/><product id='0xc52b'/></source></hostdev>
+    <hostdev mode='subsystem' type='mdev' model='vfio-pci'><source><address uuid='c2177883'/></source></hostdev>
+    <interface type='bridge'><mac address='52:54:00:AB:00:01'/><source bridge='br0'/></interface>
     <channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0' state='connected'/></channel>
   </devices>
 </domain>"""
@@ -42,8 +45,18 @@ def test_a_domain_is_read_with_its_units_and_disks() -> None:
     )
     assert "Westmere" in read.cpu
     assert [disk.target for disk in read.disks] == ["vda", "vdb", "vdc", "vdd"]
-    assert (read.has_tpm, read.has_devices, read.has_agent) == (True, True, True)
+    assert (read.has_tpm, read.has_agent) == (True, True)
     assert read.nvram == "/var/lib/libvirt/qemu/nvram/db1.fd"
+
+
+def test_what_a_guest_has_of_its_host_and_in_its_drives_is_named() -> None:
+    read = domainxml.parse(DOMAIN)
+    assert read.devices == ("pci 0000:3b:00.1", "usb 046d:c52b", "mdev c2177883")
+    assert read.macs == ("52:54:00:ab:00:01",)
+    assert read.media == ("/iso/debian.iso",)
+    assert read.cpu_name == "Westmere"
+    passed = domainxml.parse("<domain><name>a</name><uuid>u</uuid><cpu mode='host-passthrough'/></domain>")
+    assert (passed.cpu_name, passed.devices, passed.media) == ("host-passthrough", (), ())
 
 
 def test_a_disk_is_local_unless_its_folder_its_pool_or_its_kind_says_otherwise() -> None:
