@@ -188,7 +188,7 @@ class VM(Noun, frozen=True, kw_only=True):
     media: tuple[str, ...] = ()
     """CD or floppy images in its drives."""
     snapshots: int | None = None
-    """None: not told."""
+    """At least so many; None: not told."""
     locked: bool = False
     container: bool = False
     """True: a system container, which moves with a restart only."""

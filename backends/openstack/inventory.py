@@ -13,7 +13,7 @@ from backends.openstack.reading import Reader, newest_first
 from evac.clock import stamp, wall
 from evac.errors import BackendError, Forbidden
 from evac.lanes import Lane
-from evac.model import VM, Host, Inventory, Migration, MigrationKind, Phase, Problem
+from evac.model import VM, Affinity, Host, Inventory, Migration, MigrationKind, Phase, Problem
 
 T = TypeVar("T")
 
@@ -28,6 +28,9 @@ RECENT = 900.0
 
 COUNTED = 64
 """Running live migrations whose bytes are read per poll; each is a call. The queue asks for its own in `look`."""
+
+GROUPS_AGE = 300.0
+"""Seconds for which server groups are believed."""
 
 ASK_AGAIN = 600.0
 """Seconds until a right that was refused is asked for again; it may have been granted meanwhile."""
@@ -45,6 +48,8 @@ class Poll:
         self._hosts_of_vms: set[str] = set()
         self._denied: dict[str, tuple[float, Problem]] = {}
         self._mark = ""
+        self._groups: list[Affinity] = []
+        self._groups_at = float("-inf")
 
     async def __call__(self, since: str) -> Inventory:
         """Everything, or what changed since the mark `since`."""
@@ -66,6 +71,7 @@ class Poll:
         )
         if after is None:
             self._aggregates = await self._allowed(self._aggregates_or_known, [], "aggregates", [])
+        affinities = await self._affinities(problems)
         self._mark = repr(began - (OVERLAP if ahead is not None else OVERLAP_BLIND))
         gone = tuple([vm.id for vm in vms if vm.native == "DELETED"])
         if gone:
@@ -76,6 +82,7 @@ class Poll:
             migrations=tuple(moves),
             complete=after is None,
             gone=gone if after is not None else (),
+            affinities=tuple(affinities),
             problems=(*odd, *_each_once([*self._reader.oddities(), *problems])),
             mark=self._mark,
             skew=traffic.skew,
@@ -103,6 +110,23 @@ class Poll:
             raise
         except BackendError:
             return self._aggregates
+
+    async def _affinities(self, problems: list[Problem]) -> list[Affinity]:
+        """Server groups, which change seldom. An error must not cost the poll: what was known holds."""
+        if time.monotonic() - self._groups_at > GROUPS_AGE:
+            self._groups_at = time.monotonic()
+            self._groups = await self._allowed(self._groups_or_known, [], "groups", problems)
+        elif denied := self._denied.get("groups"):
+            problems.append(denied[1])
+        return self._groups
+
+    def _groups_or_known(self) -> list[Affinity]:
+        try:
+            return self._reader.groups()
+        except Forbidden:
+            raise
+        except BackendError:
+            return self._groups
 
     def _hypervisors(self, problems: list[Problem]) -> Callable[[], list[payload.Hypervisor]]:
         def read() -> list[payload.Hypervisor]:
@@ -200,6 +224,7 @@ CONSEQUENCE = {
     "hypervisors": "The hosts' CPU and memory are not known.",
     "aggregates": "Host aggregates are not shown.",
     "migrations": "Migrations are not shown.",
+    "groups": "Which servers must stay together or apart is not known.",
 }
 """What an admin does not see when a right is missing."""
 

@@ -10,15 +10,28 @@ import msgspec
 
 from backends.openstack.payload import (
     Aggregate,
+    ExtraSpecs,
     Flavor,
     FlavorDetail,
     Hypervisor,
     InstanceAction,
     Move,
     Server,
+    ServerGroup,
     Service,
 )
-from evac.model import VM, Host, HostState, Migration, MigrationKind, Phase, TaskRecord, VMState
+from evac.model import (
+    VM,
+    Affinity,
+    AffinityKind,
+    Host,
+    HostState,
+    Migration,
+    MigrationKind,
+    Phase,
+    TaskRecord,
+    VMState,
+)
 
 MIB = 1024**2
 GIB = 1024**3
@@ -115,6 +128,9 @@ def vm(cluster: str, server: Server, flavors: Mapping[str, FlavorDetail] | None 
         tenant=server.tenant_id or "",
         zone=server.zone or "",
         addresses=_addresses(server) if server.addresses else (),
+        macs=_macs(server) if server.addresses else (),
+        machine_id=server.id,
+        devices=_devices(flavor.extra_specs) if flavor.extra_specs else (),
         volumes=tuple([volume.id for volume in server.volumes]) if server.volumes else (),
         local_disk=_local_disk(server, flavor),
         tags=tuple(server.tags) if server.tags else (),
@@ -127,6 +143,44 @@ def vm(cluster: str, server: Server, flavors: Mapping[str, FlavorDetail] | None 
 
 def _addresses(server: Server) -> tuple[str, ...]:
     return tuple([port.addr for ports in (server.addresses or {}).values() for port in ports])
+
+
+def _macs(server: Server) -> tuple[str, ...]:
+    """Of its ports, each once: a port with two addresses is listed twice."""
+    ports = [port.mac for ports in (server.addresses or {}).values() for port in ports if port.mac]
+    return tuple(ports) if len(ports) < 2 else tuple(dict.fromkeys(ports))
+
+
+def _devices(specs: ExtraSpecs) -> tuple[str, ...]:
+    """Its flavor's words for them (Nova admin guide, "Attaching physical PCI devices to guests", "Virtual GPUs")."""
+    found = [f"pci {specs.pci}"] if specs.pci else []
+    return tuple(found + ([f"vGPU x {specs.vgpu}"] if specs.vgpu else []))
+
+
+POLICIES: dict[str, tuple[AffinityKind, bool]] = {
+    "affinity": (AffinityKind.TOGETHER, True),
+    "anti-affinity": (AffinityKind.APART, True),
+    "soft-affinity": (AffinityKind.TOGETHER, False),
+    "soft-anti-affinity": (AffinityKind.APART, False),
+}
+
+
+def affinity(cluster: str, group: ServerGroup) -> Affinity | None:
+    """A server group. None where its policy is unknown, or it says nothing: with fewer than two servers in it."""
+    policy = group.policy or next(iter(group.policies or ()), "")
+    kind, strict = POLICIES.get(policy, (None, False))
+    if kind is None or len(group.members or ()) < 2:
+        return None
+    several = group.rules is not None and (group.rules.max_server_per_host or 1) > 1
+    return Affinity(
+        cluster=cluster,
+        id=group.id,
+        name=group.name or group.id,
+        kind=kind,
+        strict=strict
+        and not several,  # so many may be on one host; which move would be one too many is not counted
+        vms=tuple(group.members or ()),
+    )
 
 
 def _local_disk(server: Server, flavor: Flavor) -> bool | None:

@@ -16,6 +16,13 @@ class Payload(Struct, gc=False, frozen=True):
     """Decoded JSON. Never part of a reference cycle, so the garbage collector need not look at it."""
 
 
+class ExtraSpecs(Payload, gc=False, frozen=True):
+    """Those that hand devices of the host to a server."""
+
+    pci: str | None = field(default=None, name="pci_passthrough:alias")
+    vgpu: str | None = field(default=None, name="resources:VGPU")
+
+
 class Flavor(Payload, gc=False, frozen=True):
     """Embedded since 2.47; only `id` before."""
 
@@ -26,12 +33,14 @@ class Flavor(Payload, gc=False, frozen=True):
     disk: int | None = None
     ephemeral: int | None = None
     swap: int | str | None = None
+    extra_specs: ExtraSpecs | None = None
 
 
 class Address(Payload, gc=False, frozen=True):
     """One address of a server's port."""
 
     addr: str
+    mac: str | None = field(default=None, name="OS-EXT-IPS-MAC:mac_addr")
 
 
 class Volume(Payload, gc=False, frozen=True):
@@ -75,6 +84,31 @@ class Servers(Payload, gc=False, frozen=True):
 
     servers: list[Server]
     servers_links: list[Any] | None = None
+
+
+class GroupRules(Payload, gc=False, frozen=True):
+    """Since 2.64."""
+
+    max_server_per_host: int | None = None
+
+
+class ServerGroup(Payload, gc=False, frozen=True):
+    """One of GET /os-server-groups."""
+
+    id: str
+    name: str | None = None
+    policy: str | None = None
+    """Since 2.64."""
+    policies: list[str] | None = None
+    """Before."""
+    rules: GroupRules | None = None
+    members: list[str] | None = None
+
+
+class ServerGroups(Payload, gc=False, frozen=True):
+    """A page of GET /os-server-groups."""
+
+    server_groups: list[ServerGroup]
 
 
 class OneServer(Payload, gc=False, frozen=True):

@@ -16,7 +16,7 @@ from backends.openstack.client import NATIVE_ID, READ, Client
 from backends.openstack.login import Version
 from backends.openstack.salvage import Odd
 from evac.errors import BadAnswer, Forbidden, NotFound
-from evac.model import VM, Host, Migration, MigrationKind, Problem, TaskRecord, VMState
+from evac.model import VM, Affinity, Host, Migration, MigrationKind, Problem, TaskRecord, VMState
 
 E = TypeVar("E", bound=msgspec.Struct)
 
@@ -241,6 +241,22 @@ class Reader:
         return self._list(
             payload.Aggregates, "aggregates", "/os-aggregates", what="the list of host aggregates"
         ).aggregates
+
+    def groups(self) -> list[Affinity]:
+        """Server groups of all projects."""
+        found: list[Affinity] = []
+        what = "the list of server groups"
+        params: dict[str, str | int] = {"all_projects": "True", "limit": PAGE, "offset": 0}
+        for page in range(PAGES):
+            answer = self._list(
+                payload.ServerGroups, "server_groups", "/os-server-groups", params, what=what
+            ).server_groups
+            told = (mapping.affinity(self.cluster, group) for group in answer)
+            found += [one for one in told if one is not None]
+            if len(answer) < PAGE:
+                return found
+            params["offset"] = (page + 1) * PAGE
+        raise self._client.nonsense(what, f"does not end after {PAGES} pages")
 
     def host(self, host: str) -> Host | None:
         """A fresh read of one host: its service, and its hypervisor where we may see it."""

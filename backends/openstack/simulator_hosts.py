@@ -9,8 +9,12 @@ import msgspec
 from backends.openstack.simulator_servers import flavor_id, instance_name
 from backends.openstack.simulator_wire import Answer, Ask, Route, Wrong, micro, page
 from backends.simulation import deeds
-from backends.simulation.things import SimHost
+from backends.simulation.things import SimHost, SimRule
 from backends.simulation.world import World
+from evac.model import AffinityKind
+
+POLICIES = {AffinityKind.TOGETHER: "affinity", AffinityKind.APART: "anti-affinity"}
+"""A server group's, without "soft-"."""
 
 QEMU = 8_002_002
 """QEMU 8.2.2 as libvirt counts versions."""
@@ -297,7 +301,7 @@ class Rest:
             Route("GET", "/flavors/{id}/os-extra_specs", "flavor", lambda _: Answer({"extra_specs": {}})),
             Route("GET", "/limits", "limits", self._limits),
             Route("GET", "/extensions", "extensions", lambda _: Answer({"extensions": []})),
-            Route("GET", "/os-server-groups", "server_groups", lambda _: Answer({"server_groups": []})),
+            Route("GET", "/os-server-groups", "server_groups", self._groups),
             Route("GET", "/os-keypairs", "keypairs", lambda _: Answer({"keypairs": []})),
         ]
 
@@ -319,6 +323,31 @@ class Rest:
             "deleted": False,
             "deleted_at": None,
         }
+
+    def _groups(self, ask: Ask) -> Answer:
+        everyone = ask.query.get("all_projects", "").lower() in ("1", "true")
+        ask.want("os-server-groups:index" + (":all_projects" if everyone else ""))
+        start, limit = int(ask.query.get("offset", 0)), int(ask.query.get("limit", 1000))
+        told = [one for one in self._world.rules.values() if one.kind in POLICIES]
+        if not everyone:
+            told = [one for one in told if self._owner(one) == ask.account.project]
+        return Answer({"server_groups": [self._group(one, ask.minor) for one in told[start : start + limit]]})
+
+    def _owner(self, rule: SimRule) -> str:
+        return next((self._world.vms[one].project for one in rule.vms if one in self._world.vms), "")
+
+    def _group(self, rule: SimRule, minor: int) -> dict[str, Any]:
+        policy = ("" if rule.strict else "soft-") + POLICIES[rule.kind]
+        body: dict[str, Any] = {
+            "id": rule.id,
+            "name": rule.name,
+            "members": [one for one in rule.vms if one in self._world.vms],
+            "project_id": self._owner(rule),
+            "user_id": "admin",
+        }
+        if minor >= 64:
+            return body | {"policy": policy, "rules": {}}
+        return body | {"policies": [policy], "metadata": {}}
 
     def _zones(self, ask: Ask, *, detail: bool) -> Answer:
         ask.want("os-availability-zone:detail" if detail else "limits")

@@ -35,6 +35,7 @@ READ_RULES = (
     "*:detail",
     "*:get_all_tenants",
     "*:events*",
+    "*:all_projects",
     "limits",
 )
 """A reader of the whole cloud: everything that changes nothing."""

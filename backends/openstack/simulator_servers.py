@@ -297,7 +297,7 @@ class Servers:
             "ephemeral": 0,
             "swap": 0,
             "original_name": vm.flavor,
-            "extra_specs": {},
+            "extra_specs": {"pci_passthrough:alias": "gpu:1"} if vm.devices else {},
         }
 
     def _progress(self, vm: SimVM) -> int:

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 _DISK = re.compile(r"(?:(?:ide|scsi|sata|virtio|mp)\d+|efidisk0|tpmstate0|rootfs)", re.ASCII)
+_NET = re.compile(r"net\d+", re.ASCII)
+_MAC = re.compile(r"(?<![0-9A-Fa-f:])(?:[0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}(?![0-9A-Fa-f:])", re.ASCII)
 _DEVICE = re.compile(r"(?:hostpci|usb|serial|parallel)\d+", re.ASCII)
 
 
@@ -25,12 +27,16 @@ class GuestConfig(Struct, frozen=True, kw_only=True):
     """The latest snapshot; "": there is none."""
     devices: tuple[str, ...] = ()
     lock: str = ""
+    macs: tuple[str, ...] = ()
+    machine_id: str = ""
+    """SMBIOS UUID."""
 
 
 def read(config: Mapping[str, object]) -> GuestConfig:
     """As it was answered: keys with strings or numbers."""
     texts = {key: str(value) for key, value in config.items()}
     volumes = {key: text for key, text in texts.items() if _DISK.fullmatch(key)}
+    nets = (text for key, text in sorted(texts.items()) if _NET.fullmatch(key))
     cds = {key: _volume(text) for key, text in volumes.items() if "media=cdrom" in text.split(",")}
     disks = {key: _volume(text).partition(":")[0] for key, text in volumes.items() if key not in cds}
     return GuestConfig(
@@ -41,6 +47,8 @@ def read(config: Mapping[str, object]) -> GuestConfig:
         snapshot=texts.get("parent", ""),
         devices=tuple(sorted(key for key, text in texts.items() if _DEVICE.fullmatch(key) and _real(text))),
         lock=texts.get("lock", ""),
+        macs=tuple(mac[0].lower() for text in nets if (mac := _MAC.search(text))),
+        machine_id=_first(texts.get("smbios1", ""), "uuid").lower(),
     )
 
 

@@ -22,11 +22,12 @@ from backends.proxmox.marks import Marks
 from backends.proxmox.memory import Memory
 from backends.proxmox.payload import ClusterRow, ManagerAnswer, NodeStatus, Resource, Task
 from backends.proxmox.reading import Reader
+from backends.proxmox.rulebook import Rulebook
 from backends.proxmox.upid import Upid, parse
 from evac.clock import wall
 from evac.errors import BackendError, Forbidden
 from evac.lanes import Lane
-from evac.model import VM, Host, HostState, Inventory, Migration, Problem
+from evac.model import VM, Affinity, Host, HostState, Inventory, Migration, Problem
 
 T = TypeVar("T")
 
@@ -82,6 +83,7 @@ class Poll:
         self._count = 0
         self._load: dict[str, Load] = {}
         self._manager_at = float("-inf")
+        self._rulebook = Rulebook(client.cluster, reader, lane, memory)
 
     async def __call__(self, since: str) -> Inventory:
         """Everything, or what changed since the mark `since`."""
@@ -101,6 +103,7 @@ class Poll:
         storages = [row for row in others if row.type == "storage"]
         self._memory.learn_stores(storages)
         await self._details(nodes, problems)
+        affinities = await self._affinities(problems)
         migrations = await self._migrations(tasks)
         hosts = self.hosts(nodes, marks)
         await self._knowledge.fill_next()
@@ -112,6 +115,7 @@ class Poll:
             complete=complete,
             gone=() if complete else tuple(gone),
             datastores=mapping.datastores(self._client.cluster, storages),
+            affinities=affinities,
             problems=tuple(sorted(problems, key=lambda problem: problem.happened)),
             mark=self._mark(),
             skew=traffic.skew,
@@ -143,6 +147,15 @@ class Poll:
             self._manager_at = now
             return await self._allowed(self._reader.manager, memory.manager, "maintenance", problems)
         return memory.manager
+
+    async def _affinities(self, problems: list[Problem]) -> tuple[Affinity, ...]:
+        try:
+            return await self._rulebook()
+        except Forbidden as error:
+            happened, step = error.problem.happened, error.problem.next_step
+            words = "Which guests HA keeps together, apart or on some nodes is not known."
+            _once(problems, Problem(happened=happened, unaffected=words, next_step=step, severity="warning"))
+            return ()
 
     def _mark(self) -> str:
         return f"{self._serial}-{self._count}"

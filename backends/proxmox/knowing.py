@@ -77,7 +77,18 @@ class Knowledge:
         stores = tuple(sorted({self._memory.datastore(row.node, name) for name in found.disks.values()}))
         held = self._memory.facts.get(row.vmid, mapping.NONE)
         local = any("/" in store for store in stores)
-        facts = replace(held, node=row.node, datastores=stores, local_disk=local if stores else None)
+        facts = replace(
+            held,
+            node=row.node,
+            datastores=stores,
+            local_disk=local if stores else None,
+            macs=found.macs,
+            machine_id=found.machine_id,
+            cpu=found.cpu,
+            devices=found.devices,
+            media=tuple(found.cdroms.values()),
+            snapshots=int(bool(found.snapshot)),
+        )
         self._memory.learn(row.vmid, facts)
         self._config_at[row.vmid] = time.monotonic()
         return found

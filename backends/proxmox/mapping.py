@@ -62,6 +62,12 @@ class Facts(Struct, frozen=True, kw_only=True):
     datastores: tuple[str, ...] = ()
     local_disk: bool | None = None
     addresses: tuple[str, ...] = ()
+    macs: tuple[str, ...] = ()
+    machine_id: str = ""
+    cpu: str = ""
+    devices: tuple[str, ...] = ()
+    media: tuple[str, ...] = ()
+    snapshots: int | None = None
 
 
 NONE = Facts()
@@ -96,6 +102,12 @@ def vm(cluster: str, row: Resource, facts: Facts = NONE) -> VM:
         datastores=facts.datastores,
         local_disk=facts.local_disk,
         tags=tags(row.tags),
+        macs=facts.macs,
+        machine_id=facts.machine_id,
+        cpu=facts.cpu,
+        devices=facts.devices,
+        media=facts.media,
+        snapshots=facts.snapshots,
         locked=bool(lock),
         container=row.type == "lxc",
         stays="a template" if _is_set(row.template) else "",

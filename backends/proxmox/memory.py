@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from msgspec.structs import replace
+
 from backends.proxmox import mapping
 from backends.proxmox.mapping import Details, Facts
 from backends.proxmox.payload import ManagerAnswer, Resource
@@ -63,7 +65,7 @@ class Memory:
     def facts_of(self, row: Resource) -> Facts:
         """What is known of it besides; after a move its disks are not."""
         facts = self.facts.get(row.vmid, mapping.NONE)
-        return facts if facts.node == row.node else Facts(addresses=facts.addresses)
+        return facts if facts.node == row.node else replace(facts, node="", datastores=(), local_disk=None)
 
     def learn_stores(self, rows: Iterable[Resource]) -> None:
         """Which storages are the same on every node."""

@@ -147,6 +147,39 @@ class ManagerAnswer(Struct):
     lrm_status: dict[str, LRM] = field(default_factory=dict)
 
 
+class HARule(Struct):
+    """A row of GET /cluster/ha/rules (Proxmox VE 9)."""
+
+    rule: str
+    type: str = ""
+    """node-affinity or resource-affinity."""
+    resources: str = ""
+    """"ct:101,vm:100"."""
+    nodes: str = ""
+    """"pve1:2,pve2": with priorities."""
+    strict: int = 0
+    affinity: str = ""
+    """positive or negative."""
+    disable: int = 0
+    errors: dict[str, Raw] | None = None
+    """Why it cannot be kept: then it is not."""
+
+
+class HAGroup(Struct):
+    """A row of GET /cluster/ha/groups (before 9)."""
+
+    group: str
+    nodes: str = ""
+    restricted: int = 0
+
+
+class HAResource(Struct):
+    """A row of GET /cluster/ha/resources."""
+
+    sid: str
+    group: str | None = None
+
+
 class LocalDisk(Struct):
     """A disk that lies on the node."""
 

@@ -11,6 +11,9 @@ from backends.proxmox.client import Client, path
 from backends.proxmox.payload import (
     ClusterRow,
     Current,
+    HAGroup,
+    HAResource,
+    HARule,
     LogLine,
     ManagerAnswer,
     NodeStatus,
@@ -81,6 +84,15 @@ class Reader:
         """What the HA manager thinks of the nodes."""
         where = "/cluster/ha/status/manager_status"
         return self._client.read(ManagerAnswer, where, what="the HA manager's status")
+
+    def ha_rules(self) -> list[HARule]:
+        """Since Proxmox VE 9."""
+        return self._client.read(list[HARule], "/cluster/ha/rules", what="the HA rules")
+
+    def ha_groups(self) -> tuple[list[HAGroup], list[HAResource]]:
+        """Before Proxmox VE 9: the groups, and which guest is in which."""
+        groups = self._client.read(list[HAGroup], "/cluster/ha/groups", what="the HA groups")
+        return groups, self._client.read(list[HAResource], "/cluster/ha/resources", what="the HA resources")
 
     def version(self) -> str:
         """Such as "9.1.3"."""

@@ -149,12 +149,14 @@ class Guests:
             "boot": "order=scsi0",
             "scsi0": f"{guest.volume},iothread=1,size={vm.disk >> 30}G",
             "net0": f"virtio={mac(guest)},bridge=vmbr0,firewall=1",
-            "smbios1": f"uuid={vm.id}",
+            "smbios1": f"uuid={vm.machine_id or vm.id}",
             "vmgenid": vm.id,
             "agent": str(int(guest.agent)),
         }
         config |= {name: "0000:3b:00.0" for name in guest.devices if name.startswith("hostpci")}
         config |= {name: "host=0627:0001" for name in guest.devices if name.startswith("usb")}
+        if vm.snapshots:
+            config["parent"] = "before"
         if guest.cdrom:
             config["ide2"] = f"{guest.cdrom},media=cdrom"
         return config

@@ -8,6 +8,8 @@ from typing import Any
 from backends.proxmox.simulator_crm import Manager, Resource
 from backends.proxmox.simulator_site import Site
 from backends.proxmox.simulator_wire import Answer, Ask, Route, Wrong, wrong_parameter
+from backends.simulation.things import SimRule
+from evac.model import AffinityKind
 
 STATES = "started|stopped|enabled|disabled|ignored"
 
@@ -40,7 +42,7 @@ class HighAvailability:
             Route("POST", f"{one}/migrate", "live_migrate", self._migrate, ("node!",)),
             Route("POST", f"{one}/relocate", "cold_migrate", self._migrate, ("node!",)),
             Route("GET", "/cluster/ha/groups", "ha_groups", self._groups),
-            Route("GET", "/cluster/ha/rules", "ha_rules", lambda _: Answer([]), ("type", "resource")),
+            Route("GET", "/cluster/ha/rules", "ha_rules", self._rules, ("type", "resource")),
             Route("GET", "/cluster/ha/status/current", "ha_status", self._current),
             Route("GET", "/cluster/ha/status/manager_status", "ha_manager", self._status),
         ]
@@ -107,6 +109,24 @@ class HighAvailability:
         resource = self._manager.resource(ask.where["sid"])
         self._manager.request(resource.sid, verb, node)
         return Answer({"sid": resource.sid, "requested-node": node})
+
+    def _rules(self, ask: Ask) -> Answer:
+        ask.want("/", "Sys.Audit")
+        self._site.sync()
+        return Answer([self._rule(order, one) for order, one in enumerate(self._world.rules.values(), 1)])
+
+    def _rule(self, order: int, rule: SimRule) -> dict[str, Any]:
+        sids = sorted(self._site.guest(one).sid for one in rule.vms if one in self._world.vms)
+        row: dict[str, Any] = {
+            "rule": rule.id,
+            "digest": "0" * 40,
+            "order": order,
+            "resources": ",".join(sids),
+        }
+        if rule.kind is AffinityKind.PINNED:
+            return row | {"type": "node-affinity", "nodes": ",".join(rule.hosts), "strict": int(rule.strict)}
+        word = "positive" if rule.kind is AffinityKind.TOGETHER else "negative"
+        return row | {"type": "resource-affinity", "affinity": word}
 
     def _groups(self, _ask: Ask) -> Answer:
         raise Wrong(500, "cannot index groups: ha groups have been migrated to rules")

@@ -10,6 +10,8 @@ from backends.proxmox.simulator_run import Wish
 from backends.proxmox.simulator_site import Guest, Site
 from backends.proxmox.simulator_wire import Answer, Ask, Route, Wrong, wrong_parameter
 from backends.simulation.faults import Kind
+from backends.simulation.things import SimRule
+from evac.model import AffinityKind
 
 KIB = 1024
 QEMU = (
@@ -68,20 +70,50 @@ class Migrations:
         for name in self._world.hosts:
             if name == guest.vm.host:
                 continue
-            if self._site.has(name, guest.store):
-                allowed.append(name)
+            against: dict[str, Any] = {}
+            if not self._site.has(name, guest.store):
+                against["unavailable_storages"] = [guest.store]
+            if blocking := self._blocking(guest, name):
+                against["blocking-ha-resources"] = blocking
+            if against:
+                bare[name] = against
             else:
-                bare[name] = {"unavailable_storages": [guest.store]}
+                allowed.append(name)
         found: dict[str, Any] = {
             "running": int(guest.running),
             "allowed_nodes" if guest.kind == "qemu" else "allowed-nodes": allowed,
             "not_allowed_nodes" if guest.kind == "qemu" else "not-allowed-nodes": bare,
         }
         if self._site.ha_state(guest):
-            found["dependent-ha-resources"] = []
+            found["dependent-ha-resources"] = self._dependent(guest)
         if guest.kind == "qemu":
             found |= self._ties(guest)
         return Answer(found)
+
+    def _blocking(self, guest: Guest, node: str) -> list[dict[str, str]]:
+        """Rules of HA that keep a guest of its own off a node (since 9.0, node affinities since 9.1)."""
+        found: list[dict[str, str]] = []
+        for rule in self._rules(guest):
+            if rule.kind is AffinityKind.PINNED and rule.strict and node not in rule.hosts:
+                found.append({"sid": guest.sid, "cause": "node-affinity"})
+            if rule.kind is AffinityKind.APART:
+                there = [one for one in self._others(rule, guest) if one.vm.host == node]
+                found += [{"sid": one.sid, "cause": "resource-affinity"} for one in there]
+        return found
+
+    def _dependent(self, guest: Guest) -> list[str]:
+        """Guests that HA moves along."""
+        together = [rule for rule in self._rules(guest) if rule.kind is AffinityKind.TOGETHER]
+        return sorted({one.sid for rule in together for one in self._others(rule, guest)})
+
+    def _rules(self, guest: Guest) -> list[SimRule]:
+        if not self._site.ha_state(guest):
+            return []
+        return [rule for rule in self._world.rules.values() if guest.vm.id in rule.vms]
+
+    def _others(self, rule: SimRule, guest: Guest) -> list[Guest]:
+        known = (one for one in rule.vms if one != guest.vm.id and one in self._world.vms)
+        return [self._site.guest(one) for one in known]
 
     def _ties(self, guest: Guest) -> dict[str, Any]:
         disks: list[dict[str, Any]] = []

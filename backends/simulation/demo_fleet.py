@@ -9,9 +9,9 @@ from itertools import count, cycle
 
 from backends.simulation import deeds
 from backends.simulation.faults import Fault, Kind
-from backends.simulation.things import GIB, SimVM, Timing
+from backends.simulation.things import GIB, SimRule, SimVM, Timing
 from backends.simulation.world import World
-from evac.model import VMState
+from evac.model import AffinityKind, VMState
 
 LINK = 1.1e9
 """Bytes per second for migrations: most of 10 Gbit/s. Two at a time, 4 to 32 GiB then take 8 to 65 s."""
@@ -212,7 +212,35 @@ def clouds(*, seed: int, now: Callable[[], float]) -> dict[str, World]:
     _trouble_in_frankfurt(worlds["fra-prod"])
     _trouble_in_amsterdam(worlds["ams-prod"])
     _trouble_in_the_lab(worlds["lab"])
+    for world in worlds.values():
+        _ties(world)
     return worlds
+
+
+def _ties(world: World) -> None:
+    """Server groups of what runs more than once, and a server with a card of its host's."""
+    for base, kind, strict in (
+        ("kafka", AffinityKind.APART, True),
+        ("ldap", AffinityKind.APART, True),
+        ("rabbit", AffinityKind.APART, False),
+        ("erp-app", AffinityKind.TOGETHER, False),
+    ):
+        group = _on_hosts_of_their_own(world, base)[:3]
+        if len(group) > 1:
+            name = f"{base}-{kind.value}"
+            world.rules[name] = SimRule(world.new_uuid(), name, kind, [vm.id for vm in group], strict=strict)
+    card = next(vm for vm in reversed(world.vms.values()) if vm.state is VMState.RUNNING)
+    card.flavor, card.devices = "g1.gpu", ("0000:3b:00.0",)
+    world.touch(card)
+
+
+def _on_hosts_of_their_own(world: World, base: str) -> list[SimVM]:
+    """VMs of that name, one of each host."""
+    found: dict[str, SimVM] = {}
+    for vm in world.vms.values():
+        if vm.name.startswith(f"{base}-"):
+            found.setdefault(vm.host, vm)
+    return list(found.values())
 
 
 def _trouble_in_frankfurt(world: World) -> None:

@@ -16,7 +16,8 @@ from backends.proxmox.simulator_site import Mix, Pace
 from backends.simulation import deeds
 from backends.simulation.demo_fleet import Generation, Plan, build, one_big
 from backends.simulation.demo_stage import Stage, logins, toml
-from backends.simulation.things import GIB
+from backends.simulation.things import GIB, SimRule
+from evac.model import AffinityKind
 
 PLAN = Plan(
     "muc-pve",
@@ -118,8 +119,38 @@ def _trouble(simulator: PveSimulator) -> None:
     busy.vm.dirty_rate, busy.vm.working_set = 1.3e9, busy.vm.memory * 0.6
     for guest in (card, busy):
         world.touch(guest.vm)
+    _ties(simulator)
     world.later(DIES, lambda: deeds.kill(world, DEAD))
     world.later(REPAIRED, lambda: deeds.revive(world, DEAD))
+
+
+def _ties(simulator: PveSimulator) -> None:
+    """HA's rules, a CD that somebody left in, and a clone that kept its original's identity."""
+    world, site = simulator.world, simulator.site
+    managed = [one for one in site.guests.values() if site.ha_state(one) and one.kind == "qemu"]
+    apart, pinned, preferred = managed[:2], managed[2], managed[3]
+    for rule in (
+        SimRule("dns-apart", "dns-apart", AffinityKind.APART, [one.vm.id for one in apart]),
+        SimRule("licence", "licence", AffinityKind.PINNED, [pinned.vm.id], (pinned.vm.host, "muc-pve-06")),
+        SimRule(
+            "near-backup",
+            "near-backup",
+            AffinityKind.PINNED,
+            [preferred.vm.id],
+            (preferred.vm.host,),
+            strict=False,
+        ),
+    ):
+        world.rules[rule.id] = rule
+    plain = [
+        one
+        for one in site.guests.values()
+        if one.kind == "qemu" and not site.ha_state(one) and not one.devices
+    ]
+    left_in = next(one for one in plain if one.vm.host == "muc-pve-01")
+    left_in.cdrom = "local:iso/debian-13.1.0-amd64-netinst.iso"
+    first, second = [one for one in plain if one.vm.host == "muc-pve-02" and not one.lock][:2]
+    second.vm.machine_id = first.vm.id
 
 
 def _big(stage: Stage) -> PveSimulator:

@@ -6,7 +6,7 @@ import time
 
 from backends.simulation.faults import Kind
 from backends.simulation.physics import Stage
-from backends.simulation.things import SimHost, SimMove, SimVM
+from backends.simulation.things import SimHost, SimMove, SimRule, SimVM
 from backends.simulation.world import World
 from evac import model
 from evac.errors import NotFound, Unreachable
@@ -123,10 +123,27 @@ def vm(cluster: str, world: World, sim: SimVM) -> model.VM:
         question=sim.question,
         local_disk=sim.local_disk,
         tags=sim.tags,
+        machine_id=sim.machine_id or sim.id,
+        devices=tuple(f"pci {one}" for one in sim.devices),
+        media=sim.media,
+        snapshots=sim.snapshots,
         locked=sim.locked,
         fault=sim.fault if sim.state is VMState.ERROR else "",
         created=world.wall(sim.created),
         updated=world.wall(sim.updated),
+    )
+
+
+def affinity(cluster: str, rule: SimRule) -> model.Affinity:
+    """A rule about where VMs run."""
+    return model.Affinity(
+        cluster=cluster,
+        id=rule.id,
+        name=rule.name,
+        kind=rule.kind,
+        strict=rule.strict,
+        vms=tuple(rule.vms),
+        hosts=rule.hosts,
     )
 
 
@@ -219,6 +236,7 @@ def inventory(cluster: str, world: World, since: str) -> model.Inventory:
         vms=tuple(vm(cluster, world, sim) for sim in sims),
         migrations=tuple(migration(cluster, world, move) for move in recent),
         datastores=datastores(cluster, world),
+        affinities=tuple(affinity(cluster, rule) for rule in world.rules.values()),
         complete=not since,
         gone=gone,
         mark=repr(world.time),

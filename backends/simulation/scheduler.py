@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from backends.simulation.things import SimHost, SimVM
+from backends.simulation.things import SimHost, SimRule, SimVM
+from evac.model import AffinityKind
 
 if TYPE_CHECKING:
     from backends.simulation.world import World
@@ -14,6 +15,8 @@ BAD_CPU = (
     "Migration pre-check error: Unacceptable CPU info: CPU doesn't have compatibility.\n\n0\n\n"
     "Refer to http://libvirt.org/html/libvirt-libvirt-host.html#virCPUCompareResult"
 )
+
+BAD_DEVICE = "Migration pre-check error: the instance has PCI devices that cannot be live migrated."
 
 
 def fits(world: World, host: SimHost, vm: SimVM) -> bool:
@@ -32,7 +35,26 @@ def takes(world: World, host: SimHost, vm: SimVM) -> bool:
         and not host.maintenance
         and vm.zone in ("", host.zone)
         and fits(world, host, vm)
+        and not breaks_rule(world, host, vm)
     )
+
+
+def breaks_rule(world: World, host: SimHost, vm: SimVM) -> str:
+    """The name of a strict rule that forbids the VM on that host; "" where none does."""
+    for rule in world.rules.values():
+        if rule.strict and vm.id in rule.vms and _breaks(world, rule, host, vm):
+            return rule.name
+    return ""
+
+
+def _breaks(world: World, rule: SimRule, host: SimHost, vm: SimVM) -> bool:
+    others = [world.vms[one].host for one in rule.vms if one != vm.id and one in world.vms]
+    return {
+        AffinityKind.PINNED: host.name not in rule.hosts,
+        AffinityKind.KEPT_OFF: host.name in rule.hosts,
+        AffinityKind.APART: host.name in others,
+        AffinityKind.TOGETHER: any(one != host.name for one in others),
+    }[rule.kind]
 
 
 def cpu_allows(source: SimHost, target: SimHost, vm: SimVM | None = None) -> bool:
@@ -49,6 +71,8 @@ def choose(world: World, vm: SimVM, to: str, *, live: bool) -> tuple[str, str]:
     candidates = [host for host in named if takes(world, host, vm)]
     if not candidates:
         return "", NO_VALID_HOST
+    if live and vm.devices:
+        return "", BAD_DEVICE
     if live:
         source = world.hosts[vm.host]
         fitting = [host for host in candidates if cpu_allows(source, host, vm)]

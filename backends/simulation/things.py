@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from backends.simulation.machines import Machine
 from backends.simulation.physics import Stream
-from evac.model import MigrationKind, Question, VMState
+from evac.model import AffinityKind, MigrationKind, Question, VMState
 
 GIB = 1 << 30
 
@@ -102,6 +102,13 @@ class SimVM:
     """It stands still until this is answered."""
     resized_from: str = ""
     """Source of a cold migration that waits for confirm or revert."""
+    machine_id: str = ""
+    """What its firmware calls it, where that is not its own id: a clone has its original's."""
+    devices: tuple[str, ...] = ()
+    """PCI addresses of devices of its host that were handed to it."""
+    media: tuple[str, ...] = ()
+    """Images in its CD drives, in the platform's words."""
+    snapshots: int = 0
     cpu_features: tuple[str, ...] | None = None
     """What its CPU had when it was started, where that is less than its host has (EVC). None: all of its host's."""
 
@@ -117,6 +124,18 @@ class SimSwitch:
     value: str
     calm: str
     why: str = ""
+
+
+@dataclass(slots=True)
+class SimRule:
+    """A rule about where VMs run."""
+
+    id: str
+    name: str
+    kind: AffinityKind
+    vms: list[str]
+    hosts: tuple[str, ...] = ()
+    strict: bool = True
 
 
 @dataclass(slots=True)

@@ -26,6 +26,7 @@ from backends.simulation.things import (
     SimAction,
     SimHost,
     SimMove,
+    SimRule,
     SimSwitch,
     SimVM,
     Timing,
@@ -60,6 +61,7 @@ class World:
         self.hosts: dict[str, SimHost] = {}
         self.vms: dict[str, SimVM] = {}
         self.switches: dict[str, SimSwitch] = {}
+        self.rules: dict[str, SimRule] = {}
         self.deleted: OrderedDict[str, tuple[SimVM, float]] = OrderedDict()
         self.updates: OrderedDict[str, float] = OrderedDict()
         """VM ids in the order they last changed, with when; those older than the world (below 0) come first, unordered."""

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -178,3 +179,23 @@ def test_a_failure_is_explained_by_the_events_of_the_action() -> None:
     quiet = mapping.task("v", payload.InstanceAction(request_id="req-2", message="Error"))
     assert (quiet.failed, quiet.message) == (True, "")
     assert not mapping.task("v", payload.InstanceAction(request_id="req-3")).failed
+
+
+@pytest.mark.parametrize(
+    ("group", "kind", "strict"),
+    [
+        ({"policy": "anti-affinity"}, "apart", True),
+        ({"policies": ["soft-affinity"]}, "together", False),
+        ({"policy": "anti-affinity", "rules": {"max_server_per_host": 2}}, "apart", False),
+        ({"policy": "moon-phase"}, None, False),
+        ({}, None, False),
+    ],
+)
+def test_a_server_group_of_old_and_new_microversions_is_an_affinity(
+    group: dict[str, Any], kind: str | None, strict: bool
+) -> None:
+    body = msgspec.json.encode({"id": "g", "members": ["a", "b"], **group})
+    found = mapping.affinity("c", msgspec.json.decode(body, type=payload.ServerGroup))
+    assert (found and found.kind, bool(found and found.strict)) == (kind, strict)
+    alone = msgspec.json.encode({"id": "g", "members": ["a"], **group})
+    assert mapping.affinity("c", msgspec.json.decode(alone, type=payload.ServerGroup)) is None

@@ -259,6 +259,7 @@ class Stub:
             "/os-services": SERVICES,
             "/os-aggregates": {"aggregates": [{"name": "fast", "hosts": ["cmp01"]}]},
             "/os-migrations": {"migrations": []},
+            "/os-server-groups": {"server_groups": []},
         }
         if path in lists:
             return Reply(200, lists[path])

@@ -55,6 +55,7 @@ async def test_with_no_rights_at_all_the_own_project_is_shown_and_each_missing_r
         "/v2.1/os-services": "os_compute_api:os-services:list",
         "/v2.1/os-migrations": "os_compute_api:os-migrations:index",
         "/v2.1/os-aggregates": "os_compute_api:os-aggregates:index",
+        "/v2.1/os-server-groups": "os_compute_api:os-server-groups:index:all_projects",
     }.items():
         stub.say("GET", path, policy(rule))
     async with opened(settings(stub)) as backend:
@@ -63,7 +64,7 @@ async def test_with_no_rights_at_all_the_own_project_is_shown_and_each_missing_r
         again = await backend.inventory(answer.mark)
     assert len(answer.vms) == 2
     assert [host.id for host in answer.hosts] == ["cmp01"], "a host is known by the servers that name it"
-    assert len(answer.problems) == 4
+    assert len(answer.problems) == 5
     assert again.problems == answer.problems
     assert len(again.hosts) == 1
     assert len(stub.requests) - asked == 1, "what was refused is not asked for at every poll"

@@ -14,9 +14,12 @@ from backends.openstack.options import Options
 from backends.openstack.simulator import NovaSimulator
 from backends.simulation.clocks import fast
 from backends.simulation.faults import CALL_FAULTS, Fault, Kind
+from backends.simulation.scheduler import BAD_DEVICE, NO_VALID_HOST, choose
+from backends.simulation.things import SimRule
 from backends.simulation.world import World
 from evac.backend import Settings
 from evac.errors import AuthFailed, BadAnswer, Forbidden, NotFound, Refused, Uncertain, Unreachable
+from evac.model import AffinityKind
 
 CERTAIN = (Refused, AuthFailed, Forbidden, NotFound)
 NOT_DONE = {Kind.STATUS, Kind.RESET_BEFORE, Kind.UNAUTHORIZED, Kind.BLACK_HOLE}
@@ -118,6 +121,42 @@ async def test_two_regions_of_one_cloud_are_two_clusters() -> None:
         assert [vm.name for vm in (await muc.inventory()).vms] == ["mail"]
         assert (fra.describe()["region"], muc.describe()["region"]) == ("fra1", "muc1")
         assert fra.describe()["endpoint"] != muc.describe()["endpoint"]
+
+
+async def test_server_groups_cards_and_macs_are_told_and_the_groups_asked_for_seldom() -> None:
+    world, first = small_world()
+    second = world.add_vm("db-2", "b", addresses=("10.0.0.9", "2001:db8::9"), devices=("0000:3b:00.0",)).id
+    third = world.add_vm("db-3", "a").id
+    for name, kind, strict, members in (
+        ("g1", AffinityKind.APART, True, [first, second]),
+        ("g2", AffinityKind.TOGETHER, False, [first, third]),
+        ("g3", AffinityKind.APART, True, [third]),
+    ):
+        world.rules[name] = SimRule(name, f"db-{name}", kind, members, strict=strict)
+    simulator = NovaSimulator(world)
+    async with simulator.serve() as auth_url, opened(login(auth_url)) as backend:
+        answer = await backend.inventory()
+        again = await backend.inventory(answer.mark)
+    assert [(one.id, one.name, one.kind, one.strict, one.vms) for one in answer.affinities] == [
+        ("g1", "db-g1", AffinityKind.APART, True, (first, second)),
+        ("g2", "db-g2", AffinityKind.TOGETHER, False, (first, third)),
+    ]
+    assert again.affinities == answer.affinities
+    assert again.calls < answer.calls
+    found = {vm.id: vm for vm in answer.vms}
+    assert found[second].devices == ("pci gpu:1",)
+    assert len(found[second].macs) == 1, "a port with two addresses is one card"
+    assert found[second].machine_id == second
+    assert found[first].devices == ()
+
+
+def test_a_server_group_and_a_card_keep_a_server_where_it_is_as_nova_would() -> None:
+    world, first = small_world()
+    second = world.add_vm("db-2", "b").id
+    card = world.add_vm("gpu", "a", devices=("0000:3b:00.0",)).id
+    world.rules["g"] = SimRule("g", "g", AffinityKind.APART, [first, second])
+    assert choose(world, world.vms[first], "b", live=True) == ("", NO_VALID_HOST)
+    assert choose(world, world.vms[card], "b", live=True) == ("", BAD_DEVICE)
 
 
 async def test_an_auditor_sees_everything_and_is_told_what_it_may_not_do() -> None:

@@ -15,9 +15,11 @@ from backends.proxmox.options import Options
 from backends.proxmox.simulator import PveSimulator
 from backends.proxmox.simulator_site import Mix
 from backends.simulation.clocks import fast
+from backends.simulation.things import SimRule
 from backends.simulation.world import World
 from evac.backend import Settings
-from evac.model import Phase, VMState
+from evac.model import Affinity, AffinityKind, Outlook, Phase, VMState
+from evac.preflight import about, outlook_of
 
 T = TypeVar("T")
 
@@ -124,5 +126,98 @@ async def test_a_node_that_ha_has_in_maintenance_is_shown_so_and_is_nobodys_choi
         await until(lambda: backend.host("pve3"), lambda one: bool(one.maintenance), "that of pve3")
         receipt = await backend.live_migrate(vm.id, "")
         assert "pve4" in receipt.note
+    finally:
+        await backend.close()
+
+
+def rule(
+    name: str, kind: AffinityKind, *vms: str, hosts: tuple[str, ...] = (), strict: bool = True
+) -> SimRule:
+    return SimRule(name, name, kind, list(vms), hosts, strict=strict)
+
+
+async def test_rules_of_ha_are_affinities_and_its_own_check_names_what_is_in_the_way(
+    managed: Managed,
+) -> None:
+    one, two, three = managed.world.vms
+    managed.world.vms[two].host = managed.world.vms[two].runs_on = "pve2"
+    for made in (
+        rule("apart", AffinityKind.APART, one, two),
+        rule("licence", AffinityKind.PINNED, three, hosts=("pve1", "pve3")),
+        rule("near", AffinityKind.PINNED, one, hosts=("pve4",), strict=False),
+        rule("pair", AffinityKind.TOGETHER, one, three),
+    ):
+        managed.world.rules[made.id] = made
+    backend = managed.backend()
+    try:
+        found = {one.id: one for one in (await backend.inventory()).affinities}
+        assert found == {
+            "apart": Affinity(
+                cluster="lab", id="apart", name="apart", kind=AffinityKind.APART, vms=("100", "101")
+            ),
+            "licence": Affinity(
+                cluster="lab",
+                id="licence",
+                name="licence",
+                kind=AffinityKind.PINNED,
+                vms=("102",),
+                hosts=("pve1", "pve3"),
+            ),
+            "near": Affinity(
+                cluster="lab",
+                id="near",
+                name="near",
+                kind=AffinityKind.PINNED,
+                strict=False,
+                vms=("100",),
+                hosts=("pve4",),
+            ),
+            "pair": Affinity(
+                cluster="lab", id="pair", name="pair", kind=AffinityKind.TOGETHER, vms=("100", "102")
+            ),
+        }
+        checks = await backend.check_migration("100", ["pve2", "pve3"])
+        assert outlook_of(checks, "pve2") is Outlook.FAIL
+        assert "vm:101 (resource-affinity)" in about(checks, "pve2")[0].why
+        assert "moves along with it: vm:102" in about(checks, "pve3")[0].why
+    finally:
+        await backend.close()
+
+
+async def test_rules_of_ha_are_asked_for_seldom(managed: Managed) -> None:
+    backend = managed.backend()
+    asked: list[str] = []
+    read = backend._poll._rulebook._read
+    try:
+        first = await backend.inventory()
+
+        def counted() -> Any:
+            asked.append("again")
+            return read()
+
+        backend._poll._rulebook._read = counted
+        again = await backend.inventory(first.mark)
+        assert again.affinities == first.affinities
+        assert asked == []
+    finally:
+        await backend.close()
+
+
+async def test_a_config_tells_of_macs_the_firmware_s_uuid_devices_cds_and_snapshots(managed: Managed) -> None:
+    guest = managed.simulator.site.guests
+    managed.simulator.site.sync()
+    guest[100].devices, guest[100].cdrom, guest[100].cpu = ("hostpci0",), "local:iso/x.iso", "host"
+    guest[101].vm.machine_id, guest[101].vm.snapshots = guest[100].vm.id, 1
+    backend = managed.backend()
+    try:
+        found = {vm.id: vm for vm in (await backend.inventory()).vms}
+        assert found["100"].macs == ("bc:24:11:00:00:64",)
+        assert found["100"].machine_id == found["101"].machine_id == guest[100].vm.id
+        assert (found["100"].devices, found["100"].media, found["100"].cpu) == (
+            ("hostpci0",),
+            ("local:iso/x.iso",),
+            "host",
+        )
+        assert (found["100"].snapshots, found["101"].snapshots) == (0, 1)
     finally:
         await backend.close()
