@@ -27,11 +27,12 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from backends.openstack.simulator_hosts import Hypervisors, Rest, Services
+from backends.openstack.simulator_hosts import Hypervisors, Services
 from backends.openstack.simulator_keystone import OWNER_RULES, READ_RULES, UNAUTHORIZED, Account, Keystone
 from backends.openstack.simulator_log import InstanceActions
 from backends.openstack.simulator_moves import Actions, Migrations, action_name
 from backends.openstack.simulator_other import Glance, Placement
+from backends.openstack.simulator_rest import Rest
 from backends.openstack.simulator_servers import Servers
 from backends.openstack.simulator_wire import Answer, Ask, Route, Wrong, error_body, find, parse_minor
 from backends.simulation.faults import CALL_FAULTS, Fault, Kind

@@ -48,8 +48,7 @@ class World:
         self._clock = now
         self._origin = now()
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
-        self._order = count()
-        self._advancing = False
+        self._order, self._advancing = count(), False
         self.random = random.Random(seed)  # noqa: S311 - a simulation must repeat itself
         self.epoch = time.time() if epoch is None else epoch
         self.clock_offset = 0.0
