@@ -25,6 +25,7 @@ from backends.vsphere.placing import Places
 from backends.vsphere.reading import Reader
 from backends.vsphere.receiving import destination
 from backends.vsphere.session import Session
+from backends.vsphere.tagging import Tags
 from evac.across import Credential, Crossing, Destination
 from evac.backend import Receipt, Settings
 from evac.errors import BackendError, BadAnswer, Forbidden, Refused, Unreachable
@@ -77,8 +78,9 @@ class VSphereBackend:
         self.reader = Reader(self.session)
         self._moves = Moves(settings.name)
         self._reasons = Reasons(settings)
-        self._looker = Looker(self.session, self.reader, self._moves, self._reasons)
-        self._poll = Poll(self.session, self.reader, self._moves, self._reasons)
+        self._tags = Tags(self.session, settings)
+        self._looker = Looker(self.session, self.reader, self._moves, self._reasons, tags=self._tags)
+        self._poll = Poll(self.session, self.reader, self._moves, self._reasons, tags=self._tags)
         places = Places(self.session, self.reader, self._moves, settings.options)
         self._actor = Actor(self.session, self.reader, self._moves, self._reasons, places, Arrivals(settings))
         self._checker = Checker(self.session, self.reader, places)
@@ -88,13 +90,22 @@ class VSphereBackend:
         self._polls = Lane(f"{name}-poll", 1, closing.reads(self.name))
         self._looks = Lane(f"{name}-look", 4, closing.reads(self.name))
         self._changes = Lane(f"{name}-change", 4, closing.changes(self.name))
+        self._tagging = Lane(f"{name}-tags", 1, closing.reads(self.name))
+        self._reading_tags: asyncio.Task[None] | None = None
         self._parting = Lane(f"{name}-parting", 1, closing.reads(self.name))
 
     # --- reading ------------------------------------------------------------------------------------------------
 
     async def inventory(self, since: str = "") -> Inventory:
         """As the contract says. Polls follow one another: the lane has one thread."""
-        return self._names.inventory(await self._named(self._polls, lambda: self._poll(since)))
+        answer = self._names.inventory(await self._named(self._polls, lambda: self._poll(since)))
+        if self._tags.is_due():  # nobody waits for them: another poll tells them
+            self._reading_tags = asyncio.create_task(self._read_tags())
+        return answer
+
+    async def _read_tags(self) -> None:
+        with suppress(BackendError):  # the lane was closed
+            await self._tagging.run(self._tags.read)
 
     async def look(self, vms: Sequence[str]) -> Mapping[str, Sighting]:
         """As the contract says. Two calls, however many VMs."""
@@ -275,7 +286,7 @@ class VSphereBackend:
 
     async def close(self) -> None:
         """Log out if that is quick; end the threads that are idle, and leave those that wait to their time-outs."""
-        for lane in (self._polls, self._looks, self._changes):
+        for lane in (self._polls, self._looks, self._changes, self._tagging):
             lane.close()
         leaving = asyncio.ensure_future(self._parting.run(self.session.close))
         await asyncio.wait({leaving}, timeout=PARTING)

@@ -51,6 +51,22 @@ CHANGES = frozenset(
 )
 """The changing calls evac makes."""
 
+_ID = r"[\w:.%-]+"
+_TAGGING = rf"/api/cis/tagging(?:/tag|/tag/{_ID}|/category/{_ID})"
+_OLD_TAGGING = rf"/rest/com/vmware/cis/tagging(?:/tag|/tag/id:{_ID}|/category/id:{_ID})"
+REST: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
+    (method, re.compile(path, re.ASCII))
+    for method, path in (
+        ("GET", _TAGGING),
+        ("GET", _OLD_TAGGING),
+        ("POST", r"/api/cis/tagging/tag-association\?action=list-attached-objects-on-tags"),
+        ("POST", r"/rest/com/vmware/cis/tagging/tag-association\?~action=list-attached-objects-on-tags"),
+        ("POST", "/api/session|/rest/com/vmware/cis/session"),
+        ("DELETE", "/api/session|/rest/com/vmware/cis/session"),
+    )
+)
+"""All calls of vCenter's REST API that evac makes: a session of its own, and what it takes to read tags."""
+
 _BODY = re.compile(rb"<(?:\w+:)?Body(?:\s[^>]*)?>\s*<(?:\w+:)?(\w+)[\s/>]")
 
 
@@ -68,6 +84,11 @@ def method_of(message: bytes) -> str:
     """The method a SOAP message calls; "" when it calls none that can be seen."""
     found = _BODY.search(message)
     return found.group(1).decode() if found else ""
+
+
+def may_rest(method: str, path: str) -> bool:
+    """Whether a REST call, path and query as they would go over the wire, is one that reads tags."""
+    return any(method == verb and pattern.fullmatch(path) for verb, pattern in REST)
 
 
 def judge(method: str) -> Verdict:

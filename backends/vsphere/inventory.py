@@ -13,6 +13,7 @@ from backends.vsphere.moves import Moves
 from backends.vsphere.reading import GROUPS, Reader
 from backends.vsphere.session import Live, Session
 from backends.vsphere.soap import Fault, Row
+from backends.vsphere.tagging import Tags
 from backends.vsphere.updates import LOST, Feed
 from evac.errors import BackendError
 from evac.model import VM, Datastore, Host, Inventory, Problem
@@ -21,8 +22,11 @@ from evac.model import VM, Datastore, Host, Inventory, Problem
 class Poll:
     """Blocking, one at a time."""
 
-    def __init__(self, session: Session, reader: Reader, known: Moves, reasons: Reasons) -> None:
+    def __init__(
+        self, session: Session, reader: Reader, known: Moves, reasons: Reasons, *, tags: Tags
+    ) -> None:
         self._session, self._reader, self._moves, self._reasons = session, reader, known, reasons
+        self._tags = tags
         self.cluster = session.cluster
         self._feed: Feed | None = None
         self._mark = ""
@@ -68,6 +72,7 @@ class Poll:
         return self._answer(live, told, gone, whole=whole)
 
     def _answer(self, live: Live, told: set[str], gone: set[str], *, whole: bool) -> Inventory:
+        told |= self._tagged()
         tasks = self._reader.tasks(live)
         at_work = moves.by_object(tasks)
         self._moves.told(tasks, self._vms)
@@ -146,7 +151,14 @@ class Poll:
 
     def _guest(self, row: Row, shared: Mapping[str, bool | None]) -> VM:
         self._note(row)
-        return mapping.vm(self.cluster, row, shared)
+        return self._tags.on(mapping.vm(self.cluster, row, shared))
+
+    def _tagged(self) -> set[str]:
+        """VMs that have other tags than before."""
+        news = {vm: tags for vm, tags in self._tags.take_news().items() if vm in self._vms}
+        for vm, tags in news.items():
+            self._vms[vm] = replace(self._vms[vm], tags=tags)
+        return set(news)
 
     def _shared(self) -> dict[str, bool | None]:
         return {id_: store.shared for id_, store in self._stores.items()}
@@ -177,10 +189,12 @@ class Poll:
             self._hidden.discard(row.id)
 
     def _problems(self) -> tuple[Problem, ...]:
+        tags = () if self._tags.problem is None else (self._tags.problem,)
         if not self._hidden:
-            return ()
+            return tags
         count = len(self._hidden)
         return (
+            *tags,
             Problem(
                 happened=f"{self.cluster}: the account may not read everything of {count} object{'s' if count > 1 else ''}"
                 f" (such as {min(self._hidden)}).",

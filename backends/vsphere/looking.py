@@ -11,14 +11,18 @@ from backends.vsphere.moves import Moves
 from backends.vsphere.reading import Reader
 from backends.vsphere.session import Live, Session
 from backends.vsphere.soap import Row
+from backends.vsphere.tagging import Tags
 from evac.model import VM, Host, Sighting, TaskRecord
 
 
 class Looker:
     """Never answers from memory, but for what tasks do not tell: where a move of ours goes."""
 
-    def __init__(self, session: Session, reader: Reader, known: Moves, reasons: Reasons) -> None:
+    def __init__(
+        self, session: Session, reader: Reader, known: Moves, reasons: Reasons, *, tags: Tags
+    ) -> None:
         self._session, self._reader, self._moves, self._reasons = session, reader, known, reasons
+        self._tags = tags
         self.cluster = session.cluster
 
     def look(self, vms: Sequence[str]) -> Mapping[str, Sighting]:
@@ -45,7 +49,9 @@ class Looker:
         shared = self._shared(live, rows)
         busy = moves.by_object(tasks)
         return {
-            row.id: self._moves.doing(mapping.vm(self.cluster, row, shared), busy.get(row.id, []))
+            row.id: self._moves.doing(
+                self._tags.on(mapping.vm(self.cluster, row, shared)), busy.get(row.id, [])
+            )
             for row in rows
         }
 

@@ -28,6 +28,8 @@ class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """SHA-256 of the server's certificate, in hexadecimal, with or without colons: that certificate and no other."""
     networks: dict[str, str] = field(default_factory=dict)
     """Network of a VM → network it gets on a host that has no network of the first name."""
+    tags: bool = True
+    """Whether vCenter's tags are read, by its REST API."""
     round_trip_ms: float | None = None
     """The longest round trip between two hosts of this server, which no API tells; vMotion bears 150 ms since 6.0."""
 

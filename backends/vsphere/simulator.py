@@ -39,6 +39,7 @@ from backends.vsphere.simulator_places import PROPERTIES
 from backends.vsphere.simulator_power import Power
 from backends.vsphere.simulator_preflight import Preflight
 from backends.vsphere.simulator_read import Paths, Rows
+from backends.vsphere.simulator_rest import Rest
 from backends.vsphere.simulator_schema import Data, Raw, typed
 from backends.vsphere.simulator_service import OPEN, VERSIONS, Service, kept_of_hosts
 from backends.vsphere.simulator_site import Site
@@ -129,13 +130,13 @@ class VCenterSimulator:
         self.peers = moves.across.peers
         """vCenters to which this one can move VMs."""
         power = Power(self.objects, self.tasks, moves)
-        rooms = (self.service, self.retrieval, self.updates, self.tasks, moves, power)
-        asked = Preflight(self.objects, self.tasks, moves)
+        asked, duty = Preflight(self.objects, self.tasks, moves), Duty(self.objects, self.tasks, moves, power)
         self._handlers: dict[str, Handler] = {}
-        for room in (*rooms, asked, Duty(self.objects, self.tasks, moves, power)):
+        for room in (self.service, self.retrieval, self.updates, self.tasks, moves, power, asked, duty):
             self._handlers |= room.methods()
-        for name, writes in ((ADMIN, True), (AUDITOR, False)):
-            self.add_account(Account(name, PASSWORD, writes))
+        self.rest = Rest(self.site, self.service, self._before)
+        self.add_account(Account(ADMIN, PASSWORD, writes=True))
+        self.add_account(Account(AUDITOR, PASSWORD, writes=False))
 
     def add_account(self, account: Account) -> None:
         """Somebody who may log in from now on; the name is not case-sensitive."""
@@ -152,6 +153,7 @@ class VCenterSimulator:
         app.router.add_get("/sdk/vimServiceVersions.xml", self._versions)
         app.router.add_post("/sdk", self._handle)
         app.router.add_post("/sdk/", self._handle)
+        self.rest.add_to(app)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
         await runner.setup()
         self.world.listeners.append(self.updates.poked.set)

@@ -22,7 +22,7 @@ from msgspec import Struct
 
 from backends import tls
 from backends.vsphere import pin, words
-from backends.vsphere.guard import Verdict, judge, method_of
+from backends.vsphere.guard import Verdict, judge, may_rest, method_of
 from backends.vsphere.options import Options
 from evac.backend import Call, Settings
 from evac.clock import stamp, wall
@@ -156,6 +156,13 @@ class Wire:
                 return reply, b"".join(reply)
         return self._change(message, headers)
 
+    def rest(self, method: str, path: str, headers: dict[str, str], body: bytes = b"") -> tuple[int, bytes]:
+        """Status and body of a REST call that reads tags; others are refused."""
+        if not may_rest(method, path):
+            raise self._foreign(f"{method} {path}")
+        with self._reading(method, path, body, headers, None) as reply:
+            return reply.status, b"".join(reply)
+
     def certificate(self) -> bytes:
         """What the server shows now (DER), over a connection that trusts it.
 
@@ -200,10 +207,12 @@ class Wire:
             verdict is Verdict.CHANGES and not self._settings.read_only and not wanted
         ):
             return verdict
-        what = method or "a message without a method"
+        raise self._foreign(method or "a message without a method")
+
+    def _foreign(self, what: str) -> BackendError:
         self.refuse_if_read_only(what)
         happened = f"{self.cluster}: {what} is not among the calls evac makes here, so it was not sent."
-        raise Refused(Problem(happened=happened, unaffected="Nothing was changed."))
+        return Refused(Problem(happened=happened, unaffected="Nothing was changed."))
 
     def refuse_if_read_only(self, what: str) -> None:
         """Raises ReadOnly in read-only mode; also called before the reads that go before a change."""

@@ -61,6 +61,22 @@ def status(code: int, cluster: str, what: str) -> BackendError:
     return BadAnswer(Problem(happened=f"{happened}.", unaffected=unaffected(cluster), next_step=step))
 
 
+def rest_status(code: int, cluster: str, what: str) -> BackendError:
+    """An HTTP status of vCenter's REST API."""
+    happened = f"{cluster}: {what} was answered with HTTP {code}"
+    if code == 401:
+        step = "The account logs in by SOAP but not by REST: is it one of vCenter's SSO (user@domain)?"
+        return AuthFailed(Problem(happened=f"{happened}.", unaffected=unaffected(cluster), next_step=step))
+    if code in {404, 405}:
+        step = "Tags are read from vCenter 6.5 on, by its REST API."
+        return BadAnswer(
+            Problem(
+                happened=f"{happened}: there is no REST API.", unaffected=unaffected(cluster), next_step=step
+            )
+        )
+    return status(code, cluster, what)
+
+
 # --- connections ------------------------------------------------------------------------------------------------
 
 

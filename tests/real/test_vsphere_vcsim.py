@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import http.client
+import json
+import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
@@ -325,3 +329,49 @@ async def test_what_this_server_cannot_be_asked_is_unknown_and_not_well(backend:
     assert (found["vCenter"].outlook, found["vCenter"].by) == (Outlook.UNKNOWN, "vCenter")
     assert found["cpu"].outlook is Outlook.UNKNOWN
     assert found["vmotion network"].outlook is Outlook.FAIL
+
+
+# --- tags ---------------------------------------------------------------------------------------------------------
+
+
+def tag(site: VCSim, category: str, name: str, vms: list[str]) -> None:
+    """Makes a category and a tag, and puts it on VMs, as an admin's script would by REST."""
+    trusted = ssl.create_default_context(cafile=str(site.ca))
+    address, _, port = site.address.partition(":")
+    line = http.client.HTTPSConnection(address, int(port), context=trusted, timeout=20)
+    plain = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+
+    def told(path: str, body: object = None, **headers: str) -> Any:
+        text = None if body is None else json.dumps(body)
+        line.request("POST", f"/rest/com/vmware/cis{path}", text, headers | session)
+        reply = line.getresponse()
+        answer = reply.read()
+        assert reply.status == 200, (path, reply.status, answer)
+        return json.loads(answer).get("value") if answer else None
+
+    session: dict[str, str] = {}
+    session["vmware-api-session-id"] = told("/session", Authorization=f"Basic {plain}")
+    spec = {"name": category, "description": "", "cardinality": "MULTIPLE", "associable_types": []}
+    group = told("/tagging/category", {"create_spec": spec})
+    made = told("/tagging/tag", {"create_spec": {"name": name, "description": "", "category_id": group}})
+    for vm in vms:
+        body = {"tag_ids": [made], "object_id": {"type": "VirtualMachine", "id": vm}}
+        told("/tagging/tag-association?~action=attach-multiple-tags-to-object", body)
+    line.close()
+
+
+async def test_tags_of_vms_are_read_by_rest_as_older_vcenters_have_it(site: VCSim) -> None:
+    """vcsim has /rest and not /api: the way of vCenter 6.5 to 7.0."""
+    first = backend_at(site)
+    vms = sorted(vm.id for vm in (await first.inventory()).vms)[:2]
+    await first.close()
+    await asyncio.to_thread(tag, site, "backup", "daily", vms)
+    made = backend_at(site)
+    try:
+        answer = await until(
+            made.inventory, lambda one: any(vm.tags for vm in one.vms), "tags in the inventory"
+        )
+        assert {vm.id: vm.tags for vm in answer.vms if vm.tags} == dict.fromkeys(vms, ("backup:daily",))
+        assert answer.problems == ()
+    finally:
+        await made.close()

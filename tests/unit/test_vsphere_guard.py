@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from backends.vsphere import guard, messages, sdk
-from backends.vsphere.guard import CHANGES, READS, Verdict, judge, method_of
+from backends.vsphere.guard import CHANGES, READS, Verdict, judge, may_rest, method_of
 
 
 def sent(call: Any) -> bytes:
@@ -99,3 +99,40 @@ def methods() -> set[str]:
         for kind in sdk.named(name).__mro__:
             found |= {method.wsdlName for method in getattr(kind, "_methodInfo", {}).values()}
     return found
+
+
+TAG = "urn:vmomi:InventoryServiceTag:5a3f-1:GLOBAL"
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/api/session"),
+        ("DELETE", "/rest/com/vmware/cis/session"),
+        ("GET", "/api/cis/tagging/tag"),
+        ("GET", f"/api/cis/tagging/category/{TAG}"),
+        ("GET", f"/rest/com/vmware/cis/tagging/tag/id:{TAG}"),
+        ("POST", "/api/cis/tagging/tag-association?action=list-attached-objects-on-tags"),
+    ],
+)
+def test_of_rest_what_reads_tags_may_leave(method: str, path: str) -> None:
+    assert may_rest(method, path)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/api/session"),
+        ("POST", "/api/cis/tagging/tag"),
+        ("DELETE", f"/api/cis/tagging/tag/{TAG}"),
+        ("PATCH", f"/api/cis/tagging/tag/{TAG}"),
+        ("POST", "/api/cis/tagging/tag-association?action=attach-multiple-tags-to-object"),
+        ("POST", "/api/cis/tagging/tag-association?action=list-attached-objects-on-tags&action=detach"),
+        ("POST", f"/api/cis/tagging/tag-association/{TAG}?action=attach"),
+        ("GET", "/api/cis/tagging/tag/../../vcenter/vm"),
+        ("POST", "/api/vcenter/vm/vm-1/power?action=stop"),
+        ("GET", "/api/cis/tagging/tag\n"),
+    ],
+)
+def test_of_rest_nothing_else_may(method: str, path: str) -> None:
+    assert not may_rest(method, path)
