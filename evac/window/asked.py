@@ -9,8 +9,8 @@ from types import TracebackType
 from evac.intake import QueueRefusal, refuse
 from evac.jobs import Actor
 from evac.journal import Journal
-from evac.window.at import Tools
 from evac.window.book import OPEN, Book
+from evac.window.giving import Tools
 from evac.window.nouns import Window
 
 

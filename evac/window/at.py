@@ -2,48 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from msgspec.structs import replace
 
 from evac.actions import Action
-from evac.api import OrderRequest
 from evac.backend import Backend
-from evac.fleet import Fleet
-from evac.jobs import Job, Order
+from evac.jobs import Job
 from evac.model import VM, Host
-from evac.queue import Queue, QueueRefusal
-from evac.window.book import Book
-from evac.window.hooking import Hooks
-from evac.window.nouns import HostRun, Step, StepKind, Window, WindowState
+from evac.window.giving import Given, Tools
+from evac.window.nouns import HostRun, Step, StepKind, Window
 from evac.window.plan import PlannedHost, Policy
-from evac.window.reach import Reach
-from evac.window.told import Halt, held, needs
-
-
-@dataclass(slots=True)
-class Tools:
-    """What every step of every window shares."""
-
-    book: Book
-    fleet: Fleet
-    queue: Queue
-    backends: Mapping[str, Backend]
-    reach: Reach
-    now: Callable[[], float]
-    """The boot clock."""
-    wall: Callable[[], float]
-    hooks: Hooks = field(init=False)
-    tokens: dict[str, str] = field(default_factory=dict)
-    """Token → Order.id of orders that were given; "" where the queue knows none."""
-    refused: dict[str, Halt] = field(default_factory=dict)
-    """Token → what the queue said no to. It is not asked the same again."""
-
-    def __post_init__(self) -> None:
-        """Hooks run beside the looks."""
-        self.hooks = Hooks(self.reach, self.now)
+from evac.window.told import Halt, held
 
 
 @dataclass(slots=True)
@@ -100,7 +72,7 @@ class At:
         """Every job that a step has ordered, in any attempt."""
         jobs: list[Job] = []
         for order in self.other(kind).orders:
-            found = self.tools.queue.jobs_of(order) or await self.tools.book.journal.order(order)
+            found = await self.tools.found(order)
             jobs += found[1] if found is not None else ()
         return jobs
 
@@ -138,67 +110,29 @@ class At:
 
     # --- changing --------------------------------------------------------------------------------
 
-    @property
-    def stopped(self) -> bool:
-        """Nothing new may begin."""
-        return self.window.state is not WindowState.RUNNING
-
     def may_begin(self) -> None:
         """Raises Halt while somebody has stopped the window."""
-        if self.stopped:
-            raise Halt(
-                held(
-                    f"{self.window_id} is stopped by {self.window.stopped_by}",
-                    f"evac window resume {self.window_id}",
-                )
-            )
+        self.tools.may_begin(self.window_id)
 
     def token(self, part: str = "") -> str:
         """The same after a crash: what was ordered once is not ordered twice."""
-        return "/".join(
-            filter(None, (self.window_id, self.key, self.kind.value, str(self.step.attempt), part))
-        )
+        parts = (self.window_id, self.key, self.kind.value, str(self.step.attempt), part)
+        return "/".join(filter(None, parts))
 
-    async def given(self, part: str = "") -> tuple[Order, tuple[Job, ...]] | None:
+    async def given(self, part: str = "") -> Given | None:
         """The order this step has given already, as it stands; None: it has given none."""
-        token = self.token(part)
-        if token not in self.tools.tokens:
-            self.tools.tokens[token] = await self.tools.book.journal.find(token)
-        order = self.tools.tokens[token]
-        if not order:
-            return None
-        self._keep(order)
-        return self.tools.queue.jobs_of(order) or await self.tools.book.journal.order(order)
+        found = await self.tools.given(self.token(part))
+        if found is not None:
+            self._keep(found[0].id)
+        return found
 
     async def order(
         self, actions: Sequence[Action], title: str, *, part: str = "", empties: str = ""
-    ) -> tuple[Order, tuple[Job, ...]]:
+    ) -> Given:
         """Give an order to the queue. Raises Halt when it is not taken."""
-        self.may_begin()
-        token = self.token(part)
-        if why := self.tools.fleet.queue.refusing:
-            raise Halt(held(f"no new work is taken: {why}", "Free the disk; it goes on by itself."))
-        if token in self.tools.refused:
-            raise self.tools.refused[token]
-        request = OrderRequest(
-            title=title, actions=tuple(actions), token=token, empties=empties, ticket=self.window.ticket
-        )
-        try:
-            reply = await self.tools.queue.order(request, self.window.by, window=self.window_id)
-        except QueueRefusal as refusal:
-            raise self._refused(token, refusal) from None
-        self.tools.tokens[token] = reply.order.id
-        self._keep(reply.order.id)
-        return reply.order, reply.jobs
-
-    def _refused(self, token: str, refusal: QueueRefusal) -> Halt:
-        problem = refusal.refusal.problem
-        if refusal.refusal.code == "refusing":
-            return Halt(held(problem.happened, problem.next_step))
-        step = problem.next_step or "See why; then retry the step, or skip it and say why."
-        halt = Halt(needs(problem.happened, step))
-        self.tools.refused[token] = halt
-        return halt
+        given = await self.tools.give(self.window_id, self.token(part), actions, title=title, empties=empties)
+        self._keep(given[0].id)
+        return given
 
     def _keep(self, order: str) -> None:
         step = self.step

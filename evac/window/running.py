@@ -16,8 +16,9 @@ from msgspec.structs import replace
 
 from evac.errors import BackendError
 from evac.window import steps_away, steps_home, steps_out, switching, words
-from evac.window.at import At, Tools
+from evac.window.at import At
 from evac.window.book import OPEN
+from evac.window.giving import Tools
 from evac.window.nouns import HostRun, Step, StepKind, StepState, Window, WindowState
 from evac.window.told import SOON, Halt, Told, held
 

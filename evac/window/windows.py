@@ -18,9 +18,9 @@ from evac.planning import plan_hash
 from evac.queue import Queue
 from evac.window import admitting
 from evac.window.asked import Desk, written
-from evac.window.at import Tools
 from evac.window.book import Book
 from evac.window.deciding import Deciding
+from evac.window.giving import Tools
 from evac.window.nouns import (
     Approval,
     HostRun,

@@ -1,0 +1,92 @@
+"""How a window gives orders to the queue: once per token, whatever crashes in between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from evac.actions import Action
+from evac.api import OrderRequest
+from evac.backend import Backend
+from evac.fleet import Fleet
+from evac.jobs import Job, Order
+from evac.queue import Queue, QueueRefusal
+from evac.window.book import Book
+from evac.window.hooking import Hooks
+from evac.window.nouns import WindowState
+from evac.window.reach import Reach
+from evac.window.told import Halt, held, needs
+
+Given = tuple[Order, tuple[Job, ...]]
+
+
+@dataclass(slots=True)
+class Tools:
+    """What every step of every window shares."""
+
+    book: Book
+    fleet: Fleet
+    queue: Queue
+    backends: Mapping[str, Backend]
+    reach: Reach
+    now: Callable[[], float]
+    """The boot clock."""
+    wall: Callable[[], float]
+    hooks: Hooks = field(init=False)
+    tokens: dict[str, str] = field(default_factory=dict)
+    """Token → Order.id of orders that were given; "" where the queue knows none."""
+    settled: set[str] = field(default_factory=set)
+    """Tokens of orders that are done, or were not needed."""
+    refused: dict[str, Halt] = field(default_factory=dict)
+    """Token → what the queue said no to. It is not asked the same again."""
+
+    def __post_init__(self) -> None:
+        """Hooks run beside the looks."""
+        self.hooks = Hooks(self.reach, self.now)
+
+    async def given(self, token: str) -> Given | None:
+        """The order of this token as it stands; None: there is none."""
+        if token not in self.tokens:
+            self.tokens[token] = await self.book.journal.find(token)
+        order = self.tokens[token]
+        return await self.found(order) if order else None
+
+    async def found(self, order: str) -> Given | None:
+        """An order with its jobs, however old."""
+        return self.queue.jobs_of(order) or await self.book.journal.order(order)
+
+    def may_begin(self, window: str) -> None:
+        """Raises Halt while somebody has stopped the window."""
+        found = self.book.windows[window]
+        if found.state is not WindowState.RUNNING:
+            words = f"{window} is stopped by {found.stopped_by}" if found.stopped_by else f"{window} is over"
+            raise Halt(held(words, f"evac window resume {window}"))
+
+    async def give(
+        self, window: str, token: str, actions: Sequence[Action], *, title: str, empties: str = ""
+    ) -> Given:
+        """Give an order, or return the one of this token. Raises Halt when it is not taken."""
+        self.may_begin(window)
+        if why := self.fleet.queue.refusing:
+            raise Halt(held(f"no new work is taken: {why}", "Free the disk; it goes on by itself."))
+        if token in self.refused:
+            raise self.refused[token]
+        found = self.book.windows[window]
+        request = OrderRequest(
+            title=title, actions=tuple(actions), token=token, empties=empties, ticket=found.ticket
+        )
+        try:
+            reply = await self.queue.order(request, found.by, window=window)
+        except QueueRefusal as refusal:
+            raise self._refused(token, refusal) from None
+        self.tokens[token] = reply.order.id
+        return reply.order, reply.jobs
+
+    def _refused(self, token: str, refusal: QueueRefusal) -> Halt:
+        problem = refusal.refusal.problem
+        if refusal.refusal.code == "refusing":
+            return Halt(held(problem.happened, problem.next_step))
+        step = problem.next_step or "See why; then retry the step, or skip it and say why."
+        halt = Halt(needs(problem.happened, step))
+        self.refused[token] = halt
+        return halt
