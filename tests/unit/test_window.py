@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from backends.simulation import deeds
 from backends.simulation.faults import Fault, Kind
+from backends.simulation.things import SimSwitch
 from evac.jobs import Limits
 from evac.model import VMState
 from evac.window.nouns import StepKind, StepState, WindowState
@@ -373,5 +374,46 @@ def test_it_waits_for_its_hour_and_says_when_it_will_not_be_over_in_time(tmp_pat
             assert "h0 is begun" in window.behind
             assert window.p90 is not None
             await rig.through()
+
+    run(main)
+
+
+def test_balancers_are_calm_before_the_first_host_and_back_after_the_last(tmp_path: Path) -> None:
+    async def main() -> None:
+        sim = rack(vms=1)
+        sim.switches["drs"] = SimSwitch("drs", "DRS", "balancer", "full", "manual")
+        sim.switches["bak"] = SimSwitch("bak", "backup nightly", "backup", "off", "off")
+        sim.switches["ha"] = SimSwitch("ha", "HA", "ha", "on", "off")
+        async with WindowRig(tmp_path, {"sim": sim}) as rig:
+            await rig.window("h0")
+            await rig.stands("h0", StepKind.PREFLIGHT, StepState.RUNNING)
+            assert {switch.value for switch in sim.switches.values()} == {"manual", "off"}
+            owed = {row.name for row in rig.fleet.table("ledger").values() if row.state.owed}
+            assert owed == {"DRS", "HA"}
+            sim.switches["ha"].value = "half"  # somebody else's hand
+            await rig.until(lambda: rig.host_run("h0").step is None, "the host is through", within=7200)
+            await rig.until(lambda: "NEEDS YOU" in rig.the_window().reason, "it is said that HA is owed")
+            assert "of HA" in rig.the_window().reason
+            assert (sim.switches["drs"].value, sim.switches["ha"].value) == ("full", "half")
+            sim.switches["ha"].value = "on"
+            await rig.through()
+
+    run(main)
+
+
+def test_a_balancer_that_cannot_be_turned_holds_the_window(tmp_path: Path) -> None:
+    async def main() -> None:
+        sim = rack(vms=1)
+        sim.switches["drs"] = SimSwitch("drs", "DRS", "balancer", "full", "manual")
+        sim.faults.order(Fault(kind=Kind.STATUS, status=403, on="turn_switch"))
+        async with WindowRig(tmp_path, {"sim": sim}) as rig:
+            await rig.window("h0")
+            await rig.until(lambda: "NEEDS YOU" in rig.the_window().reason, "it is said")
+            assert "evac queue retry J1 tries again" in rig.the_window().reason
+            await asyncio.sleep(3600)
+            assert rig.step("h0", StepKind.PREFLIGHT).state is StepState.WAITING
+            await rig.queue.retry("J1", ADMIN)
+            await rig.through()
+            assert sim.switches["drs"].value == "full"
 
     run(main)

@@ -7,6 +7,9 @@ import random
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
+from backends.simulation.things import SimSwitch
 from backends.simulation.world import World
 from evac import audit
 from evac.journal import Journal
@@ -58,10 +61,13 @@ def sound(sim: World, rig: WindowRig, before: dict[str, str]) -> None:
         assert len(sim.moved(vm.id)) == 2, f"{vm.name} was moved {len(sim.moved(vm.id))} times"
     assert not [row for row in rig.fleet.table("ledger").values() if row.state.owed]
     calls = Counter(rig.direct["sim"].calls)
+    for switch in sim.switches.values():
+        assert switch.value == "full"
+        assert calls["turn_switch", switch.id] == 2, calls
     for host in ("h0", "h1"):
         assert calls["enter_maintenance", host] == calls["leave_maintenance", host] == 1, calls
     orders = [order.title for order in rig.fleet.table("orders").values()]
-    assert len(orders) == len(set(orders)) == 8, orders
+    assert len(orders) == len(set(orders)) == 8 + 2 * len(sim.switches), orders
 
 
 async def help_along(rig: WindowRig, within: float = 4 * 3600.0) -> Window:
@@ -83,6 +89,7 @@ async def help_along(rig: WindowRig, within: float = 4 * 3600.0) -> Window:
 async def killed_at(path: Path, at: int, *, after: bool) -> bool:
     """False: the window had fewer writes."""
     sim = rack(vms=1)
+    sim.switches["drs"] = SimSwitch("drs", "DRS", "balancer", "full", "manual")
     before = homes(sim)
     writes = Writes(at, after=after)
     rig = WindowRig(path, {"sim": sim})
@@ -104,24 +111,29 @@ async def killed_at(path: Path, at: int, *, after: bool) -> bool:
     return not finished
 
 
-def test_killed_before_every_write_of_a_window_of_two_hosts(tmp_path: Path) -> None:
+SHARDS = 4
+"""Each takes every fourth write, so that they run beside each other."""
+
+
+@pytest.mark.parametrize("shard", range(SHARDS))
+def test_killed_before_every_write_of_a_window_of_two_hosts(tmp_path: Path, shard: int) -> None:
     async def main() -> int:
-        at = 1
+        at = 1 + shard
         while await killed_at(tmp_path / str(at), at, after=False):
-            at += 1
+            at += SHARDS
         return at
 
-    assert run(main) > 60
+    assert run(main) > 100
 
 
-def test_killed_after_every_write_of_a_window_of_two_hosts(tmp_path: Path) -> None:
+def test_killed_just_after_writes_of_a_window_of_two_hosts(tmp_path: Path) -> None:
     async def main() -> int:
         at = 1
         while await killed_at(tmp_path / str(at), at, after=True):
-            at += 1
+            at += 5
         return at
 
-    assert run(main) > 60
+    assert run(main) > 100
 
 
 def test_killed_again_and_again_at_random_moments(tmp_path: Path) -> None:
