@@ -4,6 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
+WINDOW_ACTIONS = (
+    "stop_window",
+    "resume_window",
+    "end_window",
+    "skip_step",
+    "step_done",
+    "retry_step",
+    "leave_out",
+)
+"""Decisions about a window. Who may not take them sees them dim, with the reason: who looks on a window knows what it could do."""
+
 WRITES: dict[str, frozenset[str]] = {
     "drain": frozenset({"hosts"}),
     "evacuate_host": frozenset({"hosts"}),
@@ -27,6 +38,7 @@ WRITES: dict[str, frozenset[str]] = {
     "forget_address": frozenset({"ping"}),
     "pause": frozenset({"hosts", "vms", "queue", "events", "problems", "ceph", "ping", "window"}),
     "noout": frozenset({"ceph"}),
+    **{action: frozenset({"window"}) for action in WINDOW_ACTIONS},
 }
 """Actions that change something → panes they exist in. Without the right to write none of them exists."""
 
@@ -36,6 +48,7 @@ READS: dict[str, frozenset[str]] = {
     "preflight": frozenset({"vms"}),
     "audit": frozenset({"events"}),
     "freeze": frozenset({"ping"}),
+    "reverse": frozenset({"hosts", "vms", "queue", "events", "problems", "ceph", "ping"}),
 }
 
 
@@ -44,6 +57,11 @@ def allowed(action: str, pane: str, *, may_write: bool) -> bool:
     if action in WRITES:
         return may_write and pane in WRITES[action]
     return pane in READS[action] if action in READS else True
+
+
+def withheld(action: str, pane: str, *, may_write: bool) -> bool:
+    """Whether it is shown dim to a person who may not do it."""
+    return action in WINDOW_ACTIONS and pane in WRITES[action] and not may_write
 
 
 KINDS: dict[str, tuple[str, ...]] = {

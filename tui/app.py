@@ -22,7 +22,7 @@ from textual.screen import Screen
 from evac.api import Delta
 from evac.model import Problem
 from tui import away
-from tui.allowed import allowed, unable
+from tui.allowed import WINDOW_ACTIONS, allowed, unable, withheld
 from tui.board import Board, Context
 from tui.commandline import completions, run_command
 from tui.dialogs.reader import Reader
@@ -302,8 +302,16 @@ class Console(App[int], inherit_bindings=False):
         """Whether an action exists in this pane and for this person."""
         return allowed(action, self.board.pane.name, may_write=self.store.may_write)
 
+    def withheld(self, action: str) -> bool:
+        """Whether a key is shown though this person may not use it."""
+        return withheld(action, self.board.pane.name, may_write=self.store.may_write)
+
     def unable(self, action: str) -> str:
-        """Why the cluster of the row under the cursor cannot do this; "" when it can."""
+        """Why the cluster of the row under the cursor cannot do this, or the row cannot take it; "" when it can."""
+        if self.withheld(action):
+            return "this console is read-only"
+        if action in WINDOW_ACTIONS:
+            return self.windowing.why_not(action)
         cluster = self.main.cluster_here()
         return unable(action, (cluster,) if cluster in self.store.clusters else (), self.store.able)
 

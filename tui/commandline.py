@@ -43,6 +43,7 @@ def completions(console: Console) -> list[str]:
     words = [*names, *plain, *(f"theme {name}" for name in THEMES)]
     words += [f"ceph {name}" for name in sorted(console.store.storages)]
     words += [f"{verb} {window}" for verb in ("window", "report") for window in sorted(console.store.windows)]
+    words += [f"plan {sealed[:12]}" for sealed in sorted(console.store.plans)]
     words += [f"report {order}" for order in sorted(console.store.orders)]
     words += [f"sort {column.key}" for column in console.board.pane.columns if column.sort]
     if console.store.may_write:
@@ -85,7 +86,7 @@ def _plain(console: Console, verb: str, rest: str) -> None:
     elif verb in {"pause", "resume"} and console.store.may_write:
         console.doing.pause(paused=verb == "pause")
     elif verb == "plan":
-        _plan(console)
+        _plan(console, rest)
     elif verb == "report":
         console.windowing.report(*_subject_and_form(rest))
     elif verb == "filter":
@@ -99,8 +100,14 @@ def _plain(console: Console, verb: str, rest: str) -> None:
         console.say(f"There is no command {verb!r} here. Try help, or Tab after the first letters.", "warn")
 
 
-def _plan(console: Console) -> None:
-    if console.board.pane.name != "hosts":
+def _plan(console: Console, beginning: str) -> None:
+    """Of the marked hosts; or one that is kept, by the beginning of its hash."""
+    found = [sealed for sealed in console.store.plans if beginning and sealed.startswith(beginning)]
+    if len(found) == 1:
+        console.planning.open(found[0])
+    elif beginning:
+        console.say(f"{len(found) or 'No'} plans begin with {beginning!r}: 8 lists them.", "warn")
+    elif console.board.pane.name != "hosts":
         console.say("Mark hosts in the hosts pane (1, then space), then :plan or w.", "warn")
     else:
         console.planning.plan()

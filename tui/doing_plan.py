@@ -13,7 +13,8 @@ import msgspec
 from evac.model import Host, Problem
 from evac.planning import dump_plan, fate_of
 from evac.window.plan import Fate, PlanDiff, PlannedStay, WindowPlan
-from tui import plan_asking
+from tui import intents_plan, plan_asking
+from tui.board import Context
 from tui.dialogs.ask import Ask
 from tui.dialogs.plan import Key, PlanScreen
 from tui.look import Span
@@ -105,9 +106,43 @@ class PlanDoing:
     def _keys(self, screen: PlanScreen) -> list[Key]:
         return [
             Key(key="f", words="fate", do=lambda: self._decide(screen), why_not=lambda: _no_stay(screen)),
-            Key(key="c", words="compare again", do=lambda: self._compare(screen)),
-            Key(key="w", words="write to a file", do=lambda: self._write(screen)),
+            Key(key="c", words="compare", do=lambda: self._compare(screen)),
+            Key(key="w", words="write", do=lambda: self._write(screen)),
+            self._sheet_key(
+                screen, "R", "register", intents_plan.register_sheet, intents_plan.why_not_register
+            ),
+            self._sheet_key(screen, "a", "approve", intents_plan.approve_sheet, intents_plan.why_not_approve),
+            self._sheet_key(screen, "b", "begin", intents_plan.begin_sheet, intents_plan.why_not_begin),
         ]
+
+    def _sheet_key(
+        self,
+        screen: PlanScreen,
+        key: str,
+        words: str,
+        sheet: Callable[[WindowPlan, Context], Sheet],
+        why_not: Callable[[WindowPlan, Context], str],
+    ) -> Key:
+        """A key that asks before it hands something in about the plan as it is then."""
+        context = self.console.context
+        return Key(
+            key=key,
+            words=words,
+            do=lambda: self.sheet(screen, sheet(screen.plan, context)),
+            why_not=lambda: why_not(screen.plan, context),
+        )
+
+    def open(self, sealed: str) -> None:
+        """A plan that the engine keeps, beside what is there now."""
+        console = self.console
+
+        async def read() -> None:
+            plan = await console.source.read_plan(sealed)
+            diff = await console.source.diff_plan(plan)
+            if console.screen is console.main:
+                self.show(plan, diff)
+
+        console.ask_engine(read)
 
     def _decide(self, screen: PlanScreen) -> None:
         """Leave, shut down and restart, stop here: the next of the three for the VM under the cursor."""

@@ -6,7 +6,12 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
+from evac.window.nouns import Window
+from tui import intents_window
+from tui.board import Context
 from tui.commands.private_file import write_private
+from tui.sheet import Sheet
+from tui.windows import HostRow, Row
 
 if TYPE_CHECKING:
     from tui.app import Console
@@ -29,6 +34,26 @@ class WindowDoing:
             console.board.go_to(window)
         console.main.redraw()
 
+    # --- what people decide ----------------------------------------------------------------------
+
+    def why_not(self, action: str) -> str:
+        """Why a key does nothing on the row under the cursor; "" when it does."""
+        return intents_window.why_not(action, self.console.board.current())
+
+    def decide(self, action: str) -> None:
+        """Open the dialog of a key, or say why there is none."""
+        console = self.console
+        row = console.board.current()
+        why = intents_window.why_not(action, row)
+        if console.board.marks:
+            console.say("One at a time: esc clears the marks.", "warn")
+        elif why:
+            console.say(f"Nothing was done: {why}.", "warn")
+        else:
+            console.doing.confirm(_sheet(action, row, console.context))
+
+    # --- the report ------------------------------------------------------------------------------
+
     def report(self, subject: str, form: str) -> None:
         """Write the report of a window or an order to a file of one's own, and say where it is."""
         console = self.console
@@ -49,3 +74,14 @@ class WindowDoing:
             console.say(f"The report of {subject} is in {path}", "good", seconds=60.0)
 
         console.ask_engine(written)
+
+
+def _sheet(action: str, row: Row | None, context: Context) -> Sheet:
+    """Of an action that fits the row."""
+    if isinstance(row, HostRow) and row.run.step is not None and action in intents_window.STEP_SHEETS:
+        return intents_window.STEP_SHEETS[action](row, row.run.step, context)
+    if isinstance(row, HostRow) and action == "leave_out":
+        return intents_window.leave_out_sheet(row, context)
+    window = row.window if isinstance(row, HostRow) else row
+    assert isinstance(window, Window)
+    return intents_window.window_sheet(action, window, context)

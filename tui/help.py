@@ -21,7 +21,8 @@ def active(console: Console) -> list[tuple[str, str, str]]:
     """(keys, words, action) for everything active on the main screen, keys of one action joined."""
     joined: dict[tuple[str, str], list[str]] = {}
     for key, binding in console.main.active_bindings.items():
-        if binding.enabled and binding.binding.description:
+        shown = binding.enabled or console.withheld(binding.binding.action)
+        if shown and binding.binding.description:
             words = binding.binding.tooltip or binding.binding.description
             joined.setdefault((words, binding.binding.action), []).append(key_name(key))
     return [(" ".join(keys), words, action) for (words, action), keys in joined.items()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from evac.planning import plan_hash
+from evac.planning.fitting import fit
 from evac.window.nouns import KnownPlan
 from evac.window.plan import PlanDiff, WindowPlan
 from tui import cells
@@ -66,37 +67,27 @@ def _known(plan: WindowPlan, known: KnownPlan | None, context: Context) -> Line:
     )
 
 
-def totals(plan: WindowPlan) -> tuple[float, float, bool]:
-    """Seconds at the median and the 90th percentile, one host after the other, and whether that is a guess; 0: not told."""
-    p50 = sum(host.p50 + host.out_p50 + host.refill_p50 for host in plan.hosts)
-    p90 = sum(host.p90 + host.out_p90 + host.refill_p90 for host in plan.hosts)
-    return p50, p90, any(host.guess for host in plan.hosts)
-
-
-def last_start(plan: WindowPlan) -> float | None:
-    """The latest moment at which nine of ten such windows would still be over in time; None where there is no end or time."""
-    _, p90, _ = totals(plan)
-    return plan.ends - p90 if plan.ends is not None and p90 else None
-
-
 def _times(plan: WindowPlan, context: Context) -> Line:
     look, now = context.look, context.store.wall()
-    p50, p90, guess = totals(plan)
-    word = " (no history: guess)" if guess else ""
-    line: list[Span] = [Span(f"{minutes(p50, p90)}{word}" if p90 else "how long it takes is not known")]
+    begins = max(now, plan.starts or now)
+    told = fit(plan, begin=begins)
+    known = any(host.p90 for host in plan.hosts)
+    word = " (guess)" if told.guess else ""
+    line: list[Span] = [
+        Span(f"{minutes(told.p50, told.p90)}{word}" if known else "how long it takes is not known")
+    ]
     dot = f" {look.glyph('dot')} "
     if plan.starts is not None:
         line.append(Span(f"{dot}opens {_clock(plan.starts)}"))
     if plan.ends is None:
         return (*line, Span(f"{dot}no end was set", "dim"))
     line.append(Span(f"{dot}over by {_clock(plan.ends)}"))
-    latest = last_start(plan)
-    if latest is not None:
-        begins = max(now, plan.starts or now)
-        fits = begins <= latest
-        words = "fits" if fits else "DOES NOT FIT"
-        line.append(Span(f"{dot}last safe start {_clock(latest)} "))
-        line.append(Span(f"{look.glyph('good' if fits else 'bad')} {words}", "good" if fits else "bad"))
+    if told.last_start is not None and known:
+        words = "fits" if told.safe else "DOES NOT FIT"
+        line.append(Span(f"{dot}last safe start {_clock(told.last_start)} "))
+        line.append(
+            Span(f"{look.glyph('good' if told.safe else 'bad')} {words}", "good" if told.safe else "bad")
+        )
     return tuple(line)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from textual.dom import DOMNode
 
 from evac.model import Problem
+from evac.window.nouns import KnownPlan
 from tui import clipboard
 from tui.audit_lines import audit_lines
 from tui.dialogs.palette import Commands
@@ -95,6 +96,9 @@ class Showing:
         """Everything known of the row."""
         main, board = self.console.main, self.console.board
         row, key = board.current(), board.cursor
+        if isinstance(row, KnownPlan):
+            self.console.planning.open(row.hash)
+            return
         if key is not None and main.detail_lines():
             label = board.pane.label(row) if row is not None else "gone"
             title = clean(f"{board.pane.title.rstrip('s')}: {label}", self.console.palette.look.ascii_only)

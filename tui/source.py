@@ -25,6 +25,7 @@ from evac.api import (
 )
 from evac.model import Problem
 from evac.storage import PG, StopVerdict
+from evac.window.nouns import HostRun, KnownPlan, StepKind, Window
 from evac.window.plan import PlanDiff, WindowPlan, WindowPlanRequest
 
 if TYPE_CHECKING:
@@ -80,6 +81,34 @@ class Source(Protocol):
 
     async def diff_plan(self, plan: WindowPlan) -> PlanDiff:
         """What is otherwise now than a plan has it."""
+        ...
+
+    async def read_plan(self, sealed: str) -> WindowPlan:
+        """A plan that the engine keeps, by its hash."""
+        ...
+
+    async def register_plan(self, plan: WindowPlan) -> KnownPlan:
+        """Have the engine keep a plan."""
+        ...
+
+    async def approve_plan(self, sealed: str) -> KnownPlan:
+        """Agree to a plan that somebody else has registered."""
+        ...
+
+    async def begin_window(self, sealed: str, token: str) -> Window:
+        """Run a plan; the same token gives the same window."""
+        ...
+
+    async def change_window(self, window: str, verb: str, why: str) -> Window:
+        """`verb` is "stop", "resume" or "end"."""
+        ...
+
+    async def decide(self, window: str, run: HostRun, kind: StepKind, verb: str, why: str) -> Window:
+        """Of the step at which a host stands: `verb` is "skip", "done" or "retry"."""
+        ...
+
+    async def leave_out(self, window: str, run: HostRun, why: str) -> Window:
+        """Do no more to a host than put back what was switched for it."""
         ...
 
     async def report(self, subject: str, form: str) -> str:
@@ -224,6 +253,41 @@ class EngineSource:
         """See the protocol."""
         diff: PlanDiff = await self._call("diff_plan", plan)
         return diff
+
+    async def read_plan(self, sealed: str) -> WindowPlan:
+        """See the protocol."""
+        plan: WindowPlan = await self._call("plan", sealed)
+        return plan
+
+    async def register_plan(self, plan: WindowPlan) -> KnownPlan:
+        """See the protocol."""
+        known: KnownPlan = await self._call("register_plan", plan)
+        return known
+
+    async def approve_plan(self, sealed: str) -> KnownPlan:
+        """See the protocol."""
+        known: KnownPlan = await self._call("approve", sealed)
+        return known
+
+    async def begin_window(self, sealed: str, token: str) -> Window:
+        """See the protocol."""
+        window: Window = await self._call("begin_window", sealed, token)
+        return window
+
+    async def change_window(self, window: str, verb: str, why: str) -> Window:
+        """See the protocol."""
+        changed: Window = await self._call("change_window", window, verb, why)
+        return changed
+
+    async def decide(self, window: str, run: HostRun, kind: StepKind, verb: str, why: str) -> Window:
+        """See the protocol."""
+        changed: Window = await self._call("decide", window, run, kind, verb, why)
+        return changed
+
+    async def leave_out(self, window: str, run: HostRun, why: str) -> Window:
+        """See the protocol."""
+        changed: Window = await self._call("leave_out", window, run, why)
+        return changed
 
     async def report(self, subject: str, form: str) -> str:
         """See the protocol."""

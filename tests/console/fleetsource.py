@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
+import msgspec
+
 from evac import clock
 from evac.actions import EnterMaintenance, Evacuate, LiveMigrate, VMAction
 from evac.api import (
@@ -23,8 +25,9 @@ from evac.fleet import Fleet
 from evac.jobs import Actor, Job, Order
 from evac.model import VM, Capability, ClusterState, Host, HostState, Problem, VMState
 from evac.planner import PlanRefused
-from evac.planning import diff_plan, plan_window
+from evac.planning import diff_plan, plan_hash, plan_window
 from evac.storage import PG, StopVerdict
+from evac.window.nouns import Approval, HostRun, KnownPlan, Step, StepKind, Window
 from evac.window.plan import PlanDiff, WindowPlan, WindowPlanRequest
 from tui.source import Attached, Lost, News, Refused
 
@@ -78,6 +81,8 @@ class FleetSource:
         """VM.id → the answer; one that is not there yet is waited for."""
         self.secrets: list[str] = []
         self.preflighted = asyncio.Condition()
+        self.bodies: dict[str, WindowPlan] = {}
+        """Hash → a plan that is kept."""
         self.lost: asyncio.Queue[News] = asyncio.Queue()
 
     async def follow(self) -> AsyncIterator[News]:
@@ -163,6 +168,67 @@ class FleetSource:
         self._check()
         return diff_plan(plan, self.fleet, now=clock.wall())
 
+    async def read_plan(self, sealed: str) -> WindowPlan:
+        self.calls.append(("read plan", sealed))
+        return self.bodies[sealed]
+
+    async def register_plan(self, plan: WindowPlan) -> KnownPlan:
+        self._check()
+        sealed = plan_hash(plan)
+        self.calls.append(("register", sealed))
+        self.bodies[sealed] = plan
+        known = KnownPlan(
+            hash=sealed, title=plan.title, by=self.greeting.you, at=clock.wall(), hosts=len(plan.hosts)
+        )
+        self.fleet.publish(plans=[known])
+        return known
+
+    async def approve_plan(self, sealed: str) -> KnownPlan:
+        self._check()
+        self.calls.append(("approve", sealed))
+        known: KnownPlan = self.fleet.table("plans")[sealed]
+        approval = Approval(by=self.greeting.you, at=clock.wall())
+        fresh = msgspec.structs.replace(known, approvals=(*known.approvals, approval))
+        self.fleet.publish(plans=[fresh])
+        return fresh
+
+    async def begin_window(self, sealed: str, token: str) -> Window:
+        self._check()
+        self.calls.append(("begin", sealed))
+        plan = self.bodies[sealed]
+        runs = tuple(
+            HostRun(
+                cluster=host.cluster,
+                host=host.host,
+                name=host.name,
+                steps=tuple(Step(kind=kind) for kind in StepKind),
+            )
+            for host in plan.hosts
+        )
+        window = Window(
+            id="W9", plan=sealed, title=plan.title, by=self.greeting.you, created=clock.wall(), hosts=runs
+        )
+        self.fleet.publish(windows=[window])
+        return window
+
+    async def change_window(self, window: str, verb: str, why: str) -> Window:
+        self._check()
+        self.calls.append((f"window {verb}", f"{window} {why}".strip()))
+        found: Window = self.fleet.table("windows")[window]
+        return found
+
+    async def decide(self, window: str, run: HostRun, kind: StepKind, verb: str, why: str) -> Window:
+        self._check()
+        self.calls.append((verb, f"{window}/{run.key}/{kind.value} {why}".strip()))
+        found: Window = self.fleet.table("windows")[window]
+        return found
+
+    async def leave_out(self, window: str, run: HostRun, why: str) -> Window:
+        self._check()
+        self.calls.append(("leave out", f"{window}/{run.key} {why}"))
+        found: Window = self.fleet.table("windows")[window]
+        return found
+
     async def report(self, subject: str, form: str) -> str:
         self._check()
         self.calls.append(("report", f"{subject} {form}"))
@@ -227,7 +293,8 @@ class FleetSource:
     def changed_anything(self) -> bool:
         """Whether an intent reached the engine."""
         return bool(self.orders) or any(
-            call[0] not in {"poll", "groups", "may_stop", "preflight", "report"} for call in self.calls
+            call[0] not in {"poll", "groups", "may_stop", "preflight", "report", "read plan"}
+            for call in self.calls
         )
 
     @property

@@ -97,6 +97,34 @@ class KeyActions:
         """Try a failed job again."""
         self.console.doing.retry()
 
+    def action_stop_window(self) -> None:
+        """Begin nothing new."""
+        self.console.windowing.decide("stop_window")
+
+    def action_resume_window(self) -> None:
+        """Go on."""
+        self.console.windowing.decide("resume_window")
+
+    def action_end_window(self) -> None:
+        """Give it up."""
+        self.console.windowing.decide("end_window")
+
+    def action_skip_step(self) -> None:
+        """Go on without a step."""
+        self.console.windowing.decide("skip_step")
+
+    def action_step_done(self) -> None:
+        """Say that a person has done it."""
+        self.console.windowing.decide("step_done")
+
+    def action_retry_step(self) -> None:
+        """Do a step again."""
+        self.console.windowing.decide("retry_step")
+
+    def action_leave_out(self) -> None:
+        """Do no more to a host."""
+        self.console.windowing.decide("leave_out")
+
     def action_pause(self) -> None:
         """Pause or resume the queue."""
         self.console.doing.pause()

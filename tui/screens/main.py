@@ -76,6 +76,13 @@ class MainScreen(KeyActions, Screen[None], inherit_bindings=False):
         _binding("o", "start_vm", "power on", show=False),
         _binding("O", "stop_vm", "power off", show=False),
         _binding("r", "retry", "retry", show=True),
+        _binding("S", "stop_window", "stop", show=True),
+        _binding("R", "resume_window", "resume", show=True),
+        _binding("D", "step_done", "done by hand", show=True),
+        _binding("r", "retry_step", "retry", show=True),
+        _binding("K", "skip_step", "skip", show=True),
+        _binding("L", "leave_out", "leave out", show=True),
+        _binding("E", "end_window", "end", show=True),
         _binding("P", "pause", "pause/resume the queue", show=True),
         _binding("ctrl+r", "poll", "look at this cluster now"),
         _binding("A", "audit", "audit record", show=True),
@@ -199,8 +206,9 @@ class MainScreen(KeyActions, Screen[None], inherit_bindings=False):
         self.line_board.show([line])
         self._draw_glance(wide)
         self._show_detail()
-        if (cluster := self.cluster_here()) != self._footer_of:
-            self._footer_of = cluster
+        here = self.board.cursor or "" if self.board.pane.name == "window" else self.cluster_here()
+        if here != self._footer_of:
+            self._footer_of = here
             self.draw_footer()
         glancing = (self.lines_glance,) if self.lines_glance.display else ()
         return self.line_board, self.strip_detail, *glancing
@@ -243,7 +251,7 @@ class MainScreen(KeyActions, Screen[None], inherit_bindings=False):
                 self.console.unable(active.binding.action),
             )
             for active in self.active_bindings.values()
-            if active.binding.show and active.enabled
+            if active.binding.show and (active.enabled or self.console.withheld(active.binding.action))
         ]
         first = [entry for name in ("help", "quit") for entry in shown if entry[1] == name]
         return list(dict.fromkeys((*first, *shown)))
@@ -263,7 +271,7 @@ class MainScreen(KeyActions, Screen[None], inherit_bindings=False):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002  # Textual's signature
         """A key that means nothing in this pane, or that this person may not use, does not exist."""
-        return self.console.allows(action)
+        return self.console.allows(action) or (None if self.console.withheld(action) else False)
 
     # --- moving about ----------------------------------------------------------------------------
 
