@@ -5,10 +5,11 @@ msgpack for the console, JSON for everyone else; both are the same structs.
 
 from __future__ import annotations
 
-from typing import Any
+from enum import StrEnum
+from typing import Annotated, Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from evac.actions import Action
 from evac.jobs import Actor, Event, Job, Limits, Order, QueueState
@@ -140,6 +141,42 @@ class EvacuatePlanRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     host: str
     fenced: str
     to: str = ""
+
+
+class Balance(StrEnum):
+    """What a rebalance is for."""
+
+    SPREAD = "spread"
+    """Every host is about as full as any other."""
+    CONSOLIDATE = "consolidate"
+    """As many hosts as possible are empty."""
+
+
+class RebalanceRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """POST /v1/plan/rebalance."""
+
+    cluster: str
+    balance: Balance
+    keep_free: Annotated[float, Meta(ge=0, lt=1)] = 0.1
+    """Share of each target's memory that is not filled."""
+
+
+class Placement(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where a VM was."""
+
+    cluster: str
+    vm: str
+    """VM.id"""
+    host: str
+    """Host.id"""
+
+
+class RestoreRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """POST /v1/plan/restore."""
+
+    placements: tuple[Placement, ...]
+    title: str = "restore placement"
+    keep_free: Annotated[float, Meta(ge=0, lt=1)] = 0.0
 
 
 class CredentialRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -28,7 +28,9 @@ from evac.api import (
     OrderRequest,
     PlanRequest,
     Preflight,
+    RebalanceRequest,
     Refusal,
+    RestoreRequest,
     TypedAddresses,
     TypeRequest,
     WhyRequest,
@@ -254,6 +256,14 @@ class EngineClient:
         """`verb` is "skip", "done" or "retry"."""
         host = f"windows/{_part(window)}/hosts/{_part(run.cluster)}/{_part(run.host)}"
         return await self._send("POST", f"{host}/steps/{kind.value}/{verb}", Window, WhyRequest(why=why))
+
+    async def plan_rebalance(self, request: RebalanceRequest) -> DrainPlan:
+        """Moves that spread a cluster's VMs, or put them together."""
+        return await self._send("POST", "plan/rebalance", DrainPlan, request)
+
+    async def plan_restore(self, request: RestoreRequest) -> DrainPlan:
+        """Moves that bring VMs back where they were."""
+        return await self._send("POST", "plan/restore", DrainPlan, request)
 
     async def order(self, request: OrderRequest) -> OrderReply:
         """Give an order. A repeated one (same token) gives the first one's reply."""

@@ -175,8 +175,8 @@ def _maintenance(cluster: ClusterState, host: Host, reason: str) -> list[EnterMa
 # --- what is there -------------------------------------------------------------------------------
 
 
-def find(fleet: Fleet, name: str, host_name: str) -> tuple[ClusterState, Host]:
-    """A cluster, and a host of it by its native id. Raises PlanRefused when there is none."""
+def find_cluster(fleet: Fleet, name: str) -> ClusterState:
+    """A cluster by its name. Raises PlanRefused when there is none."""
     cluster = fleet.cluster(name)
     if cluster is None:
         known = ", ".join(sorted(fleet.table("clusters"))) or "none"
@@ -185,6 +185,12 @@ def find(fleet: Fleet, name: str, host_name: str) -> tuple[ClusterState, Host]:
                 happened=f"There is no cluster {name}.", unaffected=UNAFFECTED, next_step=f"Known: {known}."
             )
         )
+    return cluster
+
+
+def find(fleet: Fleet, name: str, host_name: str) -> tuple[ClusterState, Host]:
+    """A cluster, and a host of it by its native id. Raises PlanRefused when there is none."""
+    cluster = find_cluster(fleet, name)
     host = fleet.host(name, host_name)
     if host is None:
         raise PlanRefused(

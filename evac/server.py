@@ -118,6 +118,8 @@ class Server:
             ("plan/window", self._planning.window),
             ("plan/diff", self._planning.differences),
             *self._windows.changes(),
+            ("plan/rebalance", self._planning.rebalance),
+            ("plan/restore", self._planning.restore),
             ("jobs/{id}/cancel", self._cancel),
             ("jobs/{id}/retry", self._retry),
             ("queue/pause", self._pause),

@@ -8,7 +8,8 @@ from aiohttp import web
 from msgspec.structs import replace
 
 from evac import clock, reply
-from evac.planning import diff_plan, history_of, plan_window
+from evac.api import RebalanceRequest, RestoreRequest
+from evac.planning import diff_plan, history_of, plan_rebalance, plan_restore, plan_window
 from evac.window.plan import WindowPlan, WindowPlanRequest
 
 if TYPE_CHECKING:
@@ -42,3 +43,13 @@ class PlanningRoutes:
         """POST /v1/plan/diff."""
         plan = await reply.body(request, WindowPlan)
         return reply.answer(request, diff_plan(plan, self._engine.fleet, now=clock.wall()))
+
+    async def rebalance(self, request: web.Request) -> web.StreamResponse:
+        """POST /v1/plan/rebalance."""
+        wanted = await reply.body(request, RebalanceRequest)
+        return reply.answer(request, plan_rebalance(self._engine.fleet, wanted, now=clock.stamp()))
+
+    async def restore(self, request: web.Request) -> web.StreamResponse:
+        """POST /v1/plan/restore."""
+        wanted = await reply.body(request, RestoreRequest)
+        return reply.answer(request, plan_restore(self._engine.fleet, wanted, now=clock.stamp()))

@@ -8,6 +8,7 @@ from evac.planning.fitting import Fit, fit
 from evac.planning.hashing import plan_hash
 from evac.planning.history import History, history_of
 from evac.planning.reading import PlanFileErrors, load_plan
+from evac.planning.rebalancing import plan_rebalance, plan_restore
 from evac.planning.windows import plan_window
 from evac.planning.writing import dump_plan
 
@@ -22,5 +23,7 @@ __all__ = [
     "history_of",
     "load_plan",
     "plan_hash",
+    "plan_rebalance",
+    "plan_restore",
     "plan_window",
 ]

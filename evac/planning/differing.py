@@ -12,7 +12,7 @@ from evac.planning.course import Course
 from evac.planning.floor import Floor, Slot, Unit
 from evac.planning.hashing import plan_hash
 from evac.planning.packing import fits
-from evac.planning.reasons import way_of, why_nowhere
+from evac.planning.reasons import AGAIN, closed, way_of, why_not_there
 from evac.staying import sort_out
 from evac.window.plan import (
     Difference,
@@ -27,8 +27,6 @@ from evac.window.plan import (
 )
 
 Kind = DifferenceKind
-
-AGAIN = "Plan again."
 
 
 def diff_plan(plan: WindowPlan, fleet: Fleet, *, now: float = 0.0) -> PlanDiff:
@@ -160,8 +158,8 @@ class _Comparison:
         if slot is not None and fits(floor, unit, slot):
             slot.free -= unit.need
             return
-        why, fix = _closed(floor, to) if slot is None else why_nowhere(floor, unit, [slot])
-        where = f"to {slot.host.name if slot else to}: {why}"
+        why, fix = closed(floor, to) if slot is None else why_not_there(floor, unit, slot)
+        where = why if slot else f"to {to}: {why}"
         for vm in unit.vms:
             yield _vm(planned, Kind.TARGET, (vm.id, vm.name), where, fix or AGAIN, blocks=True)
 
@@ -191,18 +189,6 @@ def _of_machine(planned: PlannedHost, host: Host) -> Iterator[Difference]:
     if host.state is HostState.DOWN or host.forced_down:
         step = "Bring it back, or fence and evacuate it, and plan again without it."
         yield _host(planned, Kind.HOST, "is down", step)
-
-
-def _closed(floor: Floor, to: str) -> tuple[str, str]:
-    host = floor.hosts.get(to)
-    if host is None:
-        return "there is no such host any more", AGAIN
-    if host.maintenance:
-        return "it is in maintenance", "Take it out, or plan again."
-    if host.state is HostState.UP and not host.forced_down:
-        return "it may be out of service at the same time", AGAIN
-    word = "forced down" if host.forced_down else host.state.value
-    return f"it is {word}", "Bring it up, or plan again."
 
 
 def _host(planned: PlannedHost, kind: DifferenceKind, what: str, fix: str) -> Difference:

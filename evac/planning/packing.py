@@ -44,6 +44,11 @@ def pack(floor: Floor, units: Sequence[Unit], slots: Sequence[Slot], *, looks: i
     return best
 
 
+def tightly(floor: Floor, units: Sequence[Unit], slots: Sequence[Slot]) -> Places:
+    """Each on the fullest host that has room for it; nothing is entered."""
+    return _greedy(floor, units, slots, _tight)
+
+
 def _spread(unit: Unit, slot: Slot, broken: int) -> tuple[float, ...]:
     if slot.limit is None:
         return broken, slot.avoid, 1, 0.0

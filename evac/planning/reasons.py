@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from evac.model import VM, VMState
+from evac.model import VM, HostState, VMState
 from evac.planning.floor import Floor, Slot, Unit
 from evac.staying import needs_stop
 from evac.window.plan import Way
+
+AGAIN = "Plan again."
 
 
 def way_of(vm: VM) -> Way:
@@ -52,5 +54,33 @@ def _against_rules(floor: Floor, unit: Unit, slots: Sequence[Slot]) -> tuple[str
     )
 
 
+def _with_others(unit: Unit) -> str:
+    return f" together with {len(unit.vms) - 1} more" if len(unit.vms) > 1 else ""
+
+
 def _gib(size: int) -> str:
     return f"{size / 2**30:.3g}"
+
+
+def why_not_there(floor: Floor, unit: Unit, slot: Slot) -> tuple[str, str]:
+    """The same of one host that is open."""
+    if unit.zones and slot.zone and unit.zones != {slot.zone}:
+        return f"{slot.host.name} is in zone {slot.zone}, not {', '.join(sorted(unit.zones))}", AGAIN
+    rules = [rule.name or rule.id for rule in floor.broken(unit, slot.id) if rule.strict]
+    if rules:
+        return f'on {slot.host.name} it would break the rule "{rules[0]}"', "Lift the rule, or plan again."
+    need = f"{_gib(unit.need)} GiB{_with_others(unit)}"
+    return f"it needs {need}; {slot.host.name} has {_gib(max(0, slot.free))} GiB left for it", AGAIN
+
+
+def closed(floor: Floor, to: str) -> tuple[str, str]:
+    """Why a host is none of those that VMs may be put on."""
+    host = floor.hosts.get(to)
+    if host is None:
+        return "there is no such host any more", AGAIN
+    if host.maintenance:
+        return "it is in maintenance", "Take it out, or plan again."
+    if host.state is HostState.UP and not host.forced_down:
+        return "it may be out of service at the same time", AGAIN
+    word = "forced down" if host.forced_down else host.state.value
+    return f"it is {word}", "Bring it up, or plan again."

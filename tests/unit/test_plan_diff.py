@@ -81,7 +81,7 @@ def test_each_change_has_its_name(change: Callable[[Fleet], Any], kind: Kind, wo
         (lambda f: f.publish(gone={"hosts": ["c/b", "c/d"]}), "no such host any more"),
         (lambda f: f.publish(hosts=[host("b", maintenance=True), host("d", maintenance=True)]), "in maintenance"),
         (lambda f: f.publish(hosts=[host("b", forced_down=True), host("d", forced_down=True)]), "forced down"),
-        (lambda f: f.publish(hosts=[host("b", used=52), host("d", used=52)]), "the most that is left is 5.6 GiB"),
+        (lambda f: f.publish(hosts=[host("b", used=52), host("d", used=52)]), "has 5.6 GiB left for it"),
         (lambda f: f.publish(affinities=[rule(AffinityKind.PINNED, "x", hosts=("a",))]), 'the rule "pinned x a"'),
     ],
 )  # fmt: skip
