@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from evac import clock, reply
 from evac.api import RebalanceRequest, RestoreRequest
 from evac.planning import diff_plan, history_of, plan_rebalance, plan_restore, plan_window
+from evac.reply import Handler
 from evac.window.plan import WindowPlan, WindowPlanRequest
 
 if TYPE_CHECKING:
@@ -21,6 +22,15 @@ class PlanningRoutes:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+
+    def questions(self) -> list[tuple[str, Handler]]:
+        """Paths and handlers of what is asked by POST, as a body is needed."""
+        return [
+            ("plan/window", self.window),
+            ("plan/diff", self.differences),
+            ("plan/rebalance", self.rebalance),
+            ("plan/restore", self.restore),
+        ]
 
     async def window(self, request: web.Request) -> web.StreamResponse:
         """POST /v1/plan/window."""

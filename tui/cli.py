@@ -25,6 +25,7 @@ SECTIONS = {
         "pgs": "pgs",
         "ok-to-stop": "storage",
         "preflight": "preflighting",
+        "plan": "planning",
         "queue": "queueing",
         "report": "reporting",
         "ping": "ping",

@@ -84,4 +84,6 @@ def every_verb(vm: str, moving: str, host: str) -> list[list[str]]:
         ["stop", vm],
         ["noout", host],
         ["noout", host, "--undo"],
+        ["plan", "rebalance", "lab", "--spread"],
+        ["plan", "restore", "no-such-plan.toml"],
     ]

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Struct
 
-from evac.api import Balance, Placement, RebalanceRequest, RestoreRequest
+from evac.actions import ColdMigrate, LiveMigrate
+from evac.api import Balance, DrainPlan, Placement, RebalanceRequest, RestoreRequest
 from evac.fleet import Fleet
 from evac.model import VM, Affinity, AffinityKind, Host, HostState, VMState
 from evac.planning import diff_plan, plan_hash, plan_rebalance, plan_restore
@@ -65,7 +66,7 @@ def sites(draw: st.DrawFn, most_hosts: int = 6, most_vms: int = 9) -> Site:
 def rules(draw: st.DrawFn, names: str, vms: list[VM]) -> Affinity:
     kind = draw(st.sampled_from(AffinityKind))
     some = draw(st.lists(st.sampled_from(vms), max_size=4, unique=True)) if vms else []
-    hosts = ()
+    hosts: tuple[str, ...] = ()
     if kind in {AffinityKind.PINNED, AffinityKind.KEPT_OFF}:
         hosts = tuple(draw(st.lists(st.sampled_from(names), max_size=3, unique=True)))
     return rule(kind, *(one.name for one in some), hosts=hosts, strict=draw(st.integers(0, 3)) > 0)
@@ -216,15 +217,20 @@ def test_a_full_packing_that_exists_is_found(sizes: list[int], bins: int) -> Non
 # --- rebalance and restore -------------------------------------------------------------------------
 
 
-def check_moves(site: Site, made: Any, keep_free: float) -> dict[str, str]:
+def moves_of(made: DrainPlan) -> list[LiveMigrate | ColdMigrate]:
+    assert all(isinstance(move, LiveMigrate | ColdMigrate) for move in made.actions)
+    return [move for move in made.actions if isinstance(move, LiveMigrate | ColdMigrate)]
+
+
+def check_moves(site: Site, made: DrainPlan, keep_free: float) -> dict[str, str]:
     """Room even while nobody has left; no strict rule broken at the end; each VM once. Returns where all are then."""
     where = {one.id: one.host for one in site.vms}
     sizes = {one.id: one.memory or 0 for one in site.vms}
     by_id = {one.id: one for one in site.hosts}
     used = used_by(site, where)
-    after = {**where, **{move.vm: move.to for move in made.actions}}
-    assert len({move.vm for move in made.actions}) == len(made.actions)
-    for move in made.actions:
+    after = {**where, **{move.vm: move.to for move in moves_of(made)}}
+    assert len({move.vm for move in moves_of(made)}) == len(made.actions)
+    for move in moves_of(made):
         assert move.host == where[move.vm] != move.to
         used[move.to] += sizes[move.vm]
         target = by_id[move.to]
@@ -243,7 +249,7 @@ def test_a_rebalance_keeps_the_same_promises(site: Site, balance: Balance, keep_
     if balance is Balance.SPREAD:
         assert fullest(site, after) <= fullest(site, {one.id: one.host for one in site.vms}) + 1e-9
     else:
-        left = {move.host for move in made.actions}
+        left = {move.host for move in moves_of(made)}
         guests = {ident: at for ident, at in after.items() if at in left}
         assert not guests, "a host that VMs are taken off is empty afterwards"
 
@@ -270,7 +276,7 @@ def test_a_restore_accounts_for_every_vm_that_is_away(site: Site, data: st.DataO
     made = plan_restore(site.fleet(), request, now=101.0)
     after = check_moves(site, made, 0.0)
     away = {one.id for one in site.vms if one.host != wanted[one.id]}
-    home = {move.vm for move in made.actions}
+    home = {move.vm for move in moves_of(made)}
     assert all(after[ident] == wanted[ident] for ident in home)
     assert {stay.vm for stay in made.stays} <= away
     assert home | {stay.vm for stay in made.stays} == away
