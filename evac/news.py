@@ -71,6 +71,12 @@ def _of_window(window: Window, owed: list[LedgerEntry]) -> Iterable[News]:
         return
     for run in window.hosts:
         yield from _of_host(window, run)
+    if owed and all(run.step is None for run in window.hosts):
+        text = f"all hosts are through, but {_owed(owed)}"
+        about = f"{window.id}/owed"
+        yield _news(
+            window, about, text, since=window.created, lasting=True, next_step="evac restore", after=SETTLES
+        )
     if window.behind:
         yield _news(window, f"{window.id}/behind", window.behind, since=window.created, lasting=True)
 
@@ -93,11 +99,15 @@ def _over(window: Window, owed: list[LedgerEntry]) -> News:
     text = f"{early}{through} of {len(window.hosts)} hosts through"
     report = f"evac report {window.id}"
     if owed:
-        names = ", ".join(f"{entry.what} of {entry.name}" for entry in owed[:NAMED])
-        more = f" and {len(owed) - NAMED} more" if len(owed) > NAMED else ""
-        text += f"; STILL OWED: {names}{more}"
+        text += f"; {_owed(owed)}"
         return _news(window, f"{window.id}/owed", text, since=since, lasting=True, next_step=report)
     return _news(window, f"{window.id}/over", text, since=since, what=What.DONE, next_step=report)
+
+
+def _owed(owed: list[LedgerEntry]) -> str:
+    names = ", ".join(f"{entry.what} of {entry.name}" for entry in owed[:NAMED])
+    more = f" and {len(owed) - NAMED} more" if len(owed) > NAMED else ""
+    return f"STILL OWED: {names}{more}"
 
 
 def _news(
@@ -109,6 +119,7 @@ def _news(
     what: What = What.NEEDS_YOU,
     lasting: bool = False,
     next_step: str = "",
+    after: float = 0.0,
 ) -> News:
     return News(
         key=f"{about}/{what.value}/{since:.3f}",
@@ -121,6 +132,7 @@ def _news(
         next_step=next_step,
         since=since,
         lasting=lasting,
+        after=after,
     )
 
 

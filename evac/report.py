@@ -7,14 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from msgspec import Struct
 
 from evac import __version__
-from evac.actions import VMAction
-from evac.jobs import Actor, Job, Order, OrderState
+from evac.actions import Carrying, VMAction
+from evac.jobs import Actor, Job, JobState, Order, OrderState
 from evac.localtime import Zone
 from evac.report_attention import attention
 from evac.report_hosts import host_part, in_all
 from evac.report_jobs import Setting, lines
 from evac.report_nouns import Approved, AuditRange, Done, HostPart, Moved, Person, Report, Switched
-from evac.window.nouns import Approval, LedgerEntry, Window, WindowState
+from evac.window.nouns import Approval, HostRun, LedgerEntry, StepKind, Window, WindowState
 from evac.window.plan import WindowPlan
 
 Ordered = tuple[Order, tuple[Job, ...]]
@@ -82,7 +82,9 @@ def window_report(
         closes=window.ends,
         plan=window.plan,
         approvals=approvals,
-        hosts=tuple(host_part(run, planned.get(run.key), names, setting) for run in window.hosts),
+        hosts=tuple(
+            host_part(run, planned.get(run.key), names, _went(run, jobs), setting) for run in window.hosts
+        ),
         people=_of_window(window),
     )
     return _report(subject, orders, frame, setting)
@@ -176,6 +178,13 @@ def _setting(frame: Frame, plan: WindowPlan | None, window: Window | None) -> Se
         purposes={order: step.kind.value for run in runs for step in run.steps for order in step.orders},
         planned={f"{host.cluster}/{move.vm}": move for host in planned for move in host.moves},
     )
+
+
+def _went(run: HostRun, jobs: Iterable[Job]) -> list[str]:
+    """VM.id of those that the host's drain has moved."""
+    drains = {order for step in run.steps if step.kind is StepKind.DRAIN for order in step.orders}
+    done = [job.action for job in jobs if job.order in drains and job.state is JobState.DONE]
+    return [action.vm for action in done if isinstance(action, Carrying)]
 
 
 def _vm_names(jobs: Iterable[Job], plan: WindowPlan | None) -> dict[str, str]:

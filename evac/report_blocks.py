@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from msgspec import Struct
 
 from evac.report_nouns import AuditRange, Moment, Person, Report
-from evac.report_tables import ledger_table, measured_table, moves_table, others_table
+from evac.report_tables import ledger_table, measured_table, moves_table, others_table, unmeasured
 from evac.report_tables_hosts import estimates_table, holds_table, hosts_table, steps_table, versions_table
 from evac.report_words import Table, both, span
 
@@ -76,21 +76,28 @@ def _part(title: str, table: Table) -> Iterable[Block]:
 
 
 def _outages(report: Report) -> Iterable[Block]:
-    table = measured_table(report)
-    if not table.rows:
-        return ()
-    words = (
-        f"Measured from {report.vantage}: probes are sent at the given interval, so an outage is a bracket: it lasted "
-        "at least from the first probe without an answer to the last one, and at most from the last good answer before "
-        "to the first good one after. What could not be measured says so: it is not zero."
-    )
-    return (Heading("Outages as measured"), Para(words), table)
+    table, without = measured_table(report), unmeasured(report)
+    if not table.rows and not without:
+        return
+    yield Heading("Outages as measured")
+    if table.rows:
+        yield Para(
+            f"Measured from {report.vantage}: probes are sent at the given interval, so an outage is a bracket: it "
+            "lasted at least from the first probe without an answer to the last one, and at most from the last good "
+            "answer before to the first good one after."
+        )
+        yield table
+    if without:
+        made = sum(move.began is not None for move in report.moves)
+        yield Para(
+            f"{without} of {made} moves were not measured; that is not zero. The table of VMs says which, and why."
+        )
 
 
 def _facts(report: Report) -> Iterable[tuple[str, str]]:
     zone = report.zone
     yield "Ticket", report.ticket or "none given"
-    yield "State", report.state if report.over else f"{report.state}, still running"
+    yield "State", report.state if report.over else f"{report.state}, not over"
     if report.reason:
         yield "Outcome", report.reason
     yield "Began", both(report.began, zone)

@@ -11,9 +11,13 @@ from evac.window.plan import PlannedHost
 
 
 def host_part(
-    run: HostRun, planned: PlannedHost | None, names: Mapping[str, str], setting: Setting
+    run: HostRun,
+    planned: PlannedHost | None,
+    names: Mapping[str, str],
+    went: Iterable[str],
+    setting: Setting,
 ) -> HostPart:
-    """One host. `names`: "cluster/VM.id" → name."""
+    """One host. `names`: "cluster/VM.id" → name. `went`: VM.id of those that its drain has moved so far."""
     return HostPart(
         cluster=run.cluster,
         host=run.host,
@@ -23,7 +27,7 @@ def host_part(
         before=run.before,
         after=run.after,
         steps=tuple(_step(step, setting) for step in run.steps),
-        left=tuple(names.get(f"{run.cluster}/{vm}", vm) for vm in run.moved),
+        left=tuple(names.get(f"{run.cluster}/{vm}", vm) for vm in dict.fromkeys((*run.moved, *went))),
         stopped=tuple(names.get(f"{run.cluster}/{vm}", vm) for vm in run.stopped),
         emptied=_emptied(run, planned),
     )

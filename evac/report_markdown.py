@@ -50,8 +50,8 @@ def _block(block: Block) -> str:
 
 def _table(table: Table) -> str:
     rows = [[escaped(cell) for cell in row] for row in (table.columns, *table.rows)]
-    widths = [min(PADDED, max(map(wide, column))) for column in zip(*rows, strict=True)]
-    ruler = ["-" * max(3, width) for width in widths]
+    widths = [min(PADDED, max(3, *map(wide, column))) for column in zip(*rows, strict=True)]
+    ruler = ["-" * width for width in widths]
     return "\n".join(_row(cells, widths) for cells in (rows[0], ruler, *rows[1:]))
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-from evac.report_nouns import Measured, Moved, Report, Switched
+from evac.report_nouns import Measured, Report, Switched
 from evac.report_words import Table, clock, clock_title, expected, size, span
 
 
@@ -38,17 +38,19 @@ def moves_table(report: Report) -> Table:
 
 
 def measured_table(report: Report) -> Table:
-    """One row per address that was asked during a move, and one for each move without any."""
+    """One row per address that was asked during a move. Moves for which none was are counted by `unmeasured`."""
     columns = ("VM", "address", "method", "interval", "from", "probes", "lost", "late", "longest outage")
-    rows = [row for move in report.moves if move.began is not None for row in _measured(move)]
+    rows = [(move.name, *_measured(one)) for move in report.moves for one in move.measured]
     return Table(columns, tuple(rows))
 
 
-def _measured(move: Moved) -> Iterable[tuple[str, ...]]:
-    if not move.measured and move.felt:
-        yield (move.name, "-", "-", "-", "-", "-", "-", "-", move.felt)
-    for one in move.measured:
-        yield (move.name, _address(one), *_figures(one), one.words)
+def unmeasured(report: Report) -> int:
+    """Moves that were made and of which nothing was measured."""
+    return sum(move.began is not None and not move.measured for move in report.moves)
+
+
+def _measured(one: Measured) -> Sequence[str]:
+    return (_address(one), *_figures(one), one.words)
 
 
 def _figures(one: Measured) -> Sequence[str]:
@@ -83,7 +85,7 @@ def ledger_table(report: Report) -> Table:
     """What was switched; what is owed first."""
     day = report.began.utc[:10]
     columns = (
-        "what", "of", "cluster", "was", "now", "state",
+        "what", "of", "cluster", "was", "switched to", "state",
         clock_title("switched", report.zone), clock_title("restored", report.zone), "notes",
     )  # fmt: skip
     rows = tuple(

@@ -20,7 +20,7 @@ def hosts_table(report: Report) -> Table:
         "held",
         "emptied in",
         "expected",
-        "error",
+        "off by",
     )
     rows = tuple(
         (
@@ -141,7 +141,7 @@ def _hold(wait: Held, day: str, zone: str) -> tuple[str, ...]:
 
 def estimates_table(report: Report) -> Table:
     """Emptying the hosts: expected, and as it was. The planner learns from it, and so does whoever plans the next window."""
-    columns = ("what", "expected", "took", "error")
+    columns = ("what", "expected", "took", "off by")
     told = [(f"empty {host.name}", host.emptied) for host in report.hosts if host.emptied is not None]
     rows = [(what, expected(one), span(one.took), error(one)) for what, one in told]
     whole = report.estimate

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from evac import clock
@@ -64,7 +65,13 @@ class Reporter:
 
     async def _audit(self, since: float, until: float | None) -> AuditRange:
         await self._journal.save()
-        return await asyncio.to_thread(covering, Path(self._journal.path), since, until)
+        # Beside the journal's own thread, which jobs wait for: a long window has many records.
+        beside = ThreadPoolExecutor(1, thread_name_prefix="report")
+        try:
+            path = Path(self._journal.path)
+            return await asyncio.get_running_loop().run_in_executor(beside, covering, path, since, until)
+        finally:
+            beside.shutdown(wait=False)
 
     def _frame(self, zone: Zone, ledger: Iterable[LedgerEntry], audit: AuditRange) -> Frame:
         hosts = {key: str(host.name) for key, host in self._fleet.table("hosts").items()}

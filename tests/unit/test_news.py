@@ -64,6 +64,14 @@ def test_a_window_that_is_over_is_done_and_one_that_owes_needs_somebody() -> Non
     assert back.what is What.DONE
 
 
+def test_a_window_whose_hosts_are_all_through_and_that_still_owes_needs_somebody_after_a_while() -> None:
+    through = rig.window(WindowState.RUNNING, hosts=(rig.window().hosts[0],))
+    assert news([through], ()) == ()
+    (owing,) = news([through], (), [rig.switched(LedgerState.SWITCHED)])
+    assert (owing.what, owing.after) == (What.NEEDS_YOU, SETTLES)
+    assert "STILL OWED: noout of pve-a1" in owing.text
+
+
 def test_a_window_that_falls_behind_needs_somebody_once() -> None:
     window = rig.window(WindowState.RUNNING, hosts=(), behind="p90 finish 04:12 is after 04:00")
     assert one(window).what is What.NEEDS_YOU

@@ -131,6 +131,11 @@ def test_what_was_not_measured_is_no_number() -> None:
     assert report.moves[1].felt == "not measured"
 
 
+def test_moves_that_nobody_measured_are_counted_and_not_passed_over() -> None:
+    text = markdown(alone(rig.move(1, "O4", "db-07", felt=(rig.FELT,)), rig.move(2, "O4", "web-1")))
+    assert "1 of 2 moves were not measured; that is not zero." in text
+
+
 def test_a_move_that_was_never_sent_has_no_time_no_bytes_and_no_outage() -> None:
     job = rig.move(
         1, "O4", "db-07", state=JobState.CANCELLED, submitted=None, target="", cancel_by="ben", progress=None
@@ -172,6 +177,12 @@ def test_each_host_tells_its_versions_before_and_after() -> None:
     text = markdown(whole())
     assert "6.8.12-4-pve | 6.8.12-5-pve | yes" in text
     assert "b0b0-1       | c1c1-2       | yes" in text
+
+
+def test_what_a_drain_has_moved_so_far_is_counted_before_the_window_says_so() -> None:
+    first = replace(rig.window().hosts[0], moved=())
+    report = window_report(rig.window(hosts=(first,)), rig.orders(), rig.frame())
+    assert report.hosts[0].left == ("db-07", "web-1")
 
 
 def test_hosts_are_named_as_people_name_them() -> None:
