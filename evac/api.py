@@ -361,7 +361,7 @@ class WhyRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a person decides about a window, or a step of it."""
 
     why: str = ""
-    """Needed to skip a step, to leave a host out, and to end a window."""
+    """Needed to skip a step, to leave a host out, to end a window, and to settle an entry of the ledger."""
 
 
 class LimitsRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -39,7 +39,7 @@ from evac.api import (
 from evac.jobs import Job, Limits, QueueState
 from evac.model import Problem
 from evac.storage import PG, StopVerdict
-from evac.window.nouns import HostRun, KnownPlan, StepKind, Window
+from evac.window.nouns import HostRun, KnownPlan, LedgerEntry, StepKind, Window
 from evac.window.plan import PlanDiff, WindowPlan, WindowPlanRequest
 
 if TYPE_CHECKING:
@@ -268,6 +268,18 @@ class EngineClient:
     async def order(self, request: OrderRequest) -> OrderReply:
         """Give an order. A repeated one (same token) gives the first one's reply."""
         return await self._send("POST", "orders", OrderReply, request)
+
+    async def rows(self, table: str, kind: type[T]) -> list[T]:
+        """All rows of a table, of the noun it holds."""
+        return await self._get(table, list[kind])  # type: ignore[valid-type]
+
+    async def restore(self, entry: str) -> OrderReply:
+        """Have an entry of the ledger put back; while that is under way already, its order."""
+        return await self._send("POST", f"ledger/{_part(entry)}/restore", OrderReply)
+
+    async def settle(self, entry: str, why: str) -> LedgerEntry:
+        """Say how it is taken care of otherwise."""
+        return await self._send("POST", f"ledger/{_part(entry)}/settle", LedgerEntry, WhyRequest(why=why))
 
     async def cancel(self, job: str) -> Job:
         """Take a job back: at once while it waits, by an abort on the cluster while it is in flight."""

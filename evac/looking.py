@@ -32,8 +32,8 @@ async def one_by_one(
     return sights, unseen
 
 
-async def switch_of(backend: Backend, switch: str) -> Switch | None:
-    """A fresh look at one switch; None: the cluster has no such one (any more)."""
+async def switches_of(backend: Backend) -> dict[str, Switch]:
+    """A fresh look at the switches of a cluster, by id; none where it has no such thing."""
     if not isinstance(backend, HasSwitches):
-        return None
-    return next((one for one in await backend.switches() if one.id == switch), None)
+        return {}
+    return {one.id: one for one in await backend.switches()}

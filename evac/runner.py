@@ -21,7 +21,7 @@ from evac.crossing import admit_there
 from evac.errors import AuthFailed, BackendError, Forbidden, NotFound, Refused, Uncertain
 from evac.jobs import Job, JobState
 from evac.journal import Trail
-from evac.looking import switch_of
+from evac.looking import switches_of
 from evac.measure import Measure
 from evac.model import Host, Problem
 
@@ -131,7 +131,7 @@ class Runner:
         if isinstance(action, HostAction):
             return Ground(host=await backend.host(action.host))
         if isinstance(action, TurnSwitch):
-            return Ground(switch=await switch_of(backend, action.switch))
+            return Ground(switch=(await switches_of(backend)).get(action.switch))
         sight = (await backend.look([action.vm]))[action.vm]
         source = self._board.fleet.host(action.cluster, action.host)
         target: Host | None = None

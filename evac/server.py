@@ -35,6 +35,7 @@ from evac.model import Problem
 from evac.planner import PlanRefused, plan_drain, plan_evacuate
 from evac.queue import QueueRefusal
 from evac.reply import ACTOR, Handler, Refuse
+from evac.server_ledger import LedgerRoutes
 from evac.server_matrix import MatrixRoutes
 from evac.server_placing import PlacingRoutes
 from evac.server_planning import PlanningRoutes
@@ -85,6 +86,7 @@ class Server:
         self._planning = PlanningRoutes(engine)
         self._reports = ReportRoutes(engine)
         self._windows = WindowRoutes(engine, self._writer)
+        self._ledger = LedgerRoutes(engine, self._writer)
         self.used = clock.stamp()
         """Boot-clock stamp of the last request's end."""
         self.asked = 0
@@ -117,6 +119,7 @@ class Server:
             ("plan/evacuate", self._plan_evacuate),
             *self._planning.questions(),
             *self._windows.changes(),
+            *self._ledger.changes(),
             ("jobs/{id}/cancel", self._cancel),
             ("jobs/{id}/retry", self._retry),
             ("queue/pause", self._pause),

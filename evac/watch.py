@@ -15,13 +15,13 @@ from msgspec.structs import replace
 
 from evac.actions import ABORTABLE, HostAction, MoveAcross, TurnSwitch, VMAction
 from evac.adopt import UNSURE, since, trace
-from evac.backend import AbortsMigrations, Backend, HasSwitches, RemembersTasks
+from evac.backend import AbortsMigrations, Backend, RemembersTasks
 from evac.board import Board, Notes, Pace
 from evac.bridge import Bridge
 from evac.errors import BackendError, BadAnswer, Uncertain
 from evac.jobs import Job, JobState
 from evac.journal import Trail
-from evac.looking import one_by_one
+from evac.looking import one_by_one, switches_of
 from evac.measure import Measure
 from evac.model import Host, Migration, Progress, Sighting, Switch, TaskRecord
 from evac.outcome import judge
@@ -150,9 +150,8 @@ class Watcher:
         except BadAnswer:
             sights, unseen = await one_by_one(backend, sorted(vms))
         hosts = {name: await backend.host(name) for name in sorted(names)}
-        switches: dict[str, Switch] = {}
-        if isinstance(backend, HasSwitches) and any(isinstance(job.action, TurnSwitch) for job in jobs):
-            switches = {one.id: one for one in await backend.switches()}
+        turns = any(isinstance(job.action, TurnSwitch) for job in jobs)
+        switches = await switches_of(backend) if turns else {}
         return sights, _Things(hosts, switches), unseen
 
     def _share(self, sights: Mapping[str, Sighting], at: float) -> None:

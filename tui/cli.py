@@ -49,6 +49,7 @@ SECTIONS = {
         "force-complete": "acting_vms",
         "start": "acting_vms",
         "stop": "acting_vms",
+        "restore": "restoring",
     },
     "Set up": {
         "demo": "demo",

@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from evac.actions import HostAction, TurnSwitch, VMAction
-from evac.backend import Backend, HasSwitches
+from evac.backend import Backend
 from evac.errors import BackendError
+from evac.looking import switches_of
 from evac.model import ClusterState
 from evac.window.debts import host_stands, switch_stands, vm_stands
 from evac.window.nouns import LedgerEntry
@@ -112,11 +113,11 @@ class LedgerWatch:
     async def _ask_once(self, cluster: str) -> None:
         began = self._now()
         backend = self._backends.get(cluster)
-        if not isinstance(backend, HasSwitches):
+        if backend is None:
             return
         try:
             async with asyncio.timeout(PATIENCE):
-                found = {one.id: one for one in await backend.switches()}
+                found = await switches_of(backend)
         except (BackendError, TimeoutError) as error:
             log.info("switches of %s: %s", cluster, error)
             return

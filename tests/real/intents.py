@@ -82,6 +82,7 @@ def every_verb(vm: str, moving: str, host: str) -> list[list[str]]:
         ["force-complete", moving],
         ["start", vm],
         ["stop", vm],
+        ["restore", "L1"],
         ["noout", host],
         ["noout", host, "--undo"],
         ["plan", "rebalance", "lab", "--spread"],

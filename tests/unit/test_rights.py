@@ -28,6 +28,8 @@ from tests.unit.playing import PlayedCluster, answer, until
 
 INTENTS: list[Callable[[EngineClient], Any]] = [
     lambda client: client.order(order()),
+    lambda client: client.restore("L1"),
+    lambda client: client.settle("L1", "taken care of"),
     lambda client: client.cancel("J1"),
     lambda client: client.retry("J1"),
     lambda client: client.pause(),
@@ -91,7 +93,7 @@ async def test_a_read_only_console_of_an_admin_can_change_nothing(
         assert caught.value.refusal.code == "read-only"
 
 
-@pytest.mark.parametrize("intent", INTENTS[:3])
+@pytest.mark.parametrize("intent", INTENTS[:5])
 async def test_a_read_only_engine_takes_no_intent_for_any_cluster(
     tmp_path: Path, intent: Callable[[EngineClient], Any]
 ) -> None:

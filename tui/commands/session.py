@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
+from evac import clock
 from evac.api import Hello
 from evac.client import EngineClient, EngineGone, EngineRefusal
 from evac.lifecycle import EngineTrouble, ensure_engine
 from evac.model import ClusterState, Problem
+from evac.window.nouns import LedgerEntry, Window
+from evac.window.owed import owed
+from tui.commands import show
 from tui.commands.exits import REFUSALS, Code, Stop
 from tui.commands.reach import configured
 from tui.commands.start import Start
@@ -43,8 +48,8 @@ class View(Store):
 
 
 @asynccontextmanager
-async def engine(start: Start) -> AsyncIterator[EngineClient]:
-    """A client of the engine, which is started if none runs."""
+async def engine(start: Start, *, nag: bool = True) -> AsyncIterator[EngineClient]:
+    """A client of the engine, which is started if none runs. `nag`: say at the end what evac left switched too long."""
     where = start.where()
     if not configured(where):
         raise Stop(
@@ -65,6 +70,20 @@ async def engine(start: Start) -> AsyncIterator[EngineClient]:
 
     async with EngineClient(where.socket, via="cli", read_only=start.read_only, attach=attach) as client:
         yield client
+        if nag:
+            await _remind(client)
+
+
+async def _remind(client: EngineClient) -> None:
+    """One line on stderr. Its trouble is nobody's: the verb has ended."""
+    with contextlib.suppress(EngineGone, EngineRefusal, TimeoutError):
+        async with asyncio.timeout(2.0):
+            entries = await client.rows("ledger", LedgerEntry)
+            of_windows = any(entry.window and entry.state.owed for entry in entries)
+            windows = await client.rows("windows", Window) if of_windows else ()
+            words = owed(entries, {window.id: window for window in windows}, clock.wall())
+            if words:
+                show.note(f"evac: {words}")
 
 
 async def read_fleet(client: EngineClient, *, cluster: str = "", patience: float = FIRST_ANSWER) -> View:
