@@ -157,17 +157,15 @@ class EngineClient:
     ) -> Matrix:
         """Every VM of a host, or those named, and every target. `quick`: the platform's own checker is not asked."""
         query = f"cluster={_part(cluster)}" + (f"&host={_part(host)}" if host else "")
-        query += "".join(f"&vm={_part(vm)}" for vm in vms) + "".join(
-            f"&target={_part(one)}" for one in targets
-        )
+        named = [*(("vm", vm) for vm in vms), *(("target", one) for one in targets)]
+        query += "".join(f"&{key}={_part(value)}" for key, value in named)
         query += "" if keep_free is None else f"&keep_free={keep_free}"
         return await self._get(f"matrix?{query}" + ("&quick=1" if quick else ""), Matrix)
 
     async def keep_credential(self, user: str, secret: str) -> CredentialReply:
         """Hand a credential over, for a move to another cluster; the engine keeps it in memory for a while."""
-        return await self._send(
-            "POST", "credentials", CredentialReply, CredentialRequest(user=user, secret=secret)
-        )
+        given = CredentialRequest(user=user, secret=secret)
+        return await self._send("POST", "credentials", CredentialReply, given)
 
     async def follow(self, epoch: str = "", rev: int = -1) -> AsyncIterator[Hello | Delta]:
         """First Hello, then a snapshot or what was missed since `rev` of `epoch`, then deltas. Raises EngineGone."""
