@@ -8,7 +8,6 @@ from contextlib import aclosing
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
-from urllib.parse import quote
 
 import msgspec
 
@@ -33,13 +32,11 @@ from evac.api import (
     RestoreRequest,
     TypedAddresses,
     TypeRequest,
-    WhyRequest,
-    WindowRequest,
 )
+from evac.client_windows import WindowCalls, part
 from evac.jobs import Job, Limits, QueueState
 from evac.model import Problem
 from evac.storage import PG, StopVerdict
-from evac.window.nouns import HostRun, KnownPlan, LedgerEntry, StepKind, Window
 from evac.window.plan import PlanDiff, WindowPlan, WindowPlanRequest
 
 if TYPE_CHECKING:
@@ -72,7 +69,7 @@ class EngineGone(Exception):
         """True: asking once more cannot do anything twice."""
 
 
-class EngineClient:
+class EngineClient(WindowCalls):
     """One client, used as an async context manager.
 
     `via` says what the client is ("console", "cli"); `read_only` asks the engine to treat it as a viewer. `attach`
@@ -128,22 +125,22 @@ class EngineClient:
     async def groups(self, cluster: str, osd: int, pool: int | None = None) -> list[PG]:
         """The placement groups on an OSD of a storage cluster, asked of the cluster now; of one pool or of all."""
         of_pool = "" if pool is None else f"&pool={pool}"
-        return await self._get(f"clusters/{_part(cluster)}/groups?osd={osd}{of_pool}", list[PG])
+        return await self._get(f"clusters/{part(cluster)}/groups?osd={osd}{of_pool}", list[PG])
 
     async def may_stop(self, cluster: str, host: str) -> StopVerdict:
         """Whether the OSDs of a host may stop now, asked of the cluster now."""
-        return await self._get(f"clusters/{_part(cluster)}/may-stop/{_part(host)}", StopVerdict)
+        return await self._get(f"clusters/{part(cluster)}/may-stop/{part(host)}", StopVerdict)
 
     async def preflight(self, cluster: str, vm: str, targets: Sequence[str] = ()) -> Preflight:
         """What is expected of moving a VM to these hosts, or to any other; its cluster is asked now."""
-        query = "".join(f"&target={_part(target)}" for target in targets)
-        return await self._get(f"preflight?cluster={_part(cluster)}&vm={_part(vm)}{query}", Preflight)
+        query = "".join(f"&target={part(target)}" for target in targets)
+        return await self._get(f"preflight?cluster={part(cluster)}&vm={part(vm)}{query}", Preflight)
 
     async def report(self, subject: str, *, form: str, zone: str = "") -> str:
         """The report of a window ("W3") or an order ("O4") as text: `form` is "md", "html" or "json"."""
         table = "windows" if subject[:1] in "Ww" else "orders"
-        query = f"?format={form}" + (f"&zone={_part(zone)}" if zone else "")
-        return (await self._retried("GET", f"{table}/{_part(subject.upper())}/report{query}")).decode()
+        query = f"?format={form}" + (f"&zone={part(zone)}" if zone else "")
+        return (await self._retried("GET", f"{table}/{part(subject.upper())}/report{query}")).decode()
 
     async def matrix(
         self,
@@ -156,9 +153,9 @@ class EngineClient:
         quick: bool = False,
     ) -> Matrix:
         """Every VM of a host, or those named, and every target. `quick`: the platform's own checker is not asked."""
-        query = f"cluster={_part(cluster)}" + (f"&host={_part(host)}" if host else "")
+        query = f"cluster={part(cluster)}" + (f"&host={part(host)}" if host else "")
         named = [*(("vm", vm) for vm in vms), *(("target", one) for one in targets)]
-        query += "".join(f"&{key}={_part(value)}" for key, value in named)
+        query += "".join(f"&{key}={part(value)}" for key, value in named)
         query += "" if keep_free is None else f"&keep_free={keep_free}"
         return await self._get(f"matrix?{query}" + ("&quick=1" if quick else ""), Matrix)
 
@@ -223,37 +220,7 @@ class EngineClient:
 
     async def plan(self, sealed: str) -> WindowPlan:
         """A plan that the engine keeps, by its hash or the beginning of it."""
-        return await self._get(f"plans/{_part(sealed)}", WindowPlan)
-
-    async def register_plan(self, plan: WindowPlan) -> KnownPlan:
-        """Have the engine keep a plan, so that it can be approved and run by its hash."""
-        return await self._send("POST", "plans", KnownPlan, plan)
-
-    async def approve(self, sealed: str) -> KnownPlan:
-        """Agree to a plan that somebody else has registered."""
-        return await self._send("POST", f"plans/{_part(sealed)}/approve", KnownPlan)
-
-    async def begin_window(self, sealed: str, token: str) -> Window:
-        """Run a plan. A repeated one (same token) gives the first window."""
-        return await self._send("POST", "windows", Window, WindowRequest(plan=sealed, token=token))
-
-    async def window(self, window: str) -> Window:
-        """One window, however old."""
-        return await self._get(f"windows/{_part(window)}", Window)
-
-    async def change_window(self, window: str, verb: str, why: str = "") -> Window:
-        """`verb` is "stop", "resume" or "end"."""
-        return await self._send("POST", f"windows/{_part(window)}/{verb}", Window, WhyRequest(why=why))
-
-    async def leave_out(self, window: str, run: HostRun, why: str) -> Window:
-        """Do no more to a host than put back what was switched for it."""
-        path = f"windows/{_part(window)}/hosts/{_part(run.cluster)}/{_part(run.host)}/leave"
-        return await self._send("POST", path, Window, WhyRequest(why=why))
-
-    async def decide(self, window: str, run: HostRun, kind: StepKind, verb: str, why: str = "") -> Window:
-        """`verb` is "skip", "done" or "retry"."""
-        host = f"windows/{_part(window)}/hosts/{_part(run.cluster)}/{_part(run.host)}"
-        return await self._send("POST", f"{host}/steps/{kind.value}/{verb}", Window, WhyRequest(why=why))
+        return await self._get(f"plans/{part(sealed)}", WindowPlan)
 
     async def plan_rebalance(self, request: RebalanceRequest) -> DrainPlan:
         """Moves that spread a cluster's VMs, or put them together."""
@@ -271,21 +238,13 @@ class EngineClient:
         """All rows of a table, of the noun it holds."""
         return await self._get(table, list[kind])  # type: ignore[valid-type]
 
-    async def restore(self, entry: str) -> OrderReply:
-        """Have an entry of the ledger put back; while that is under way already, its order."""
-        return await self._send("POST", f"ledger/{_part(entry)}/restore", OrderReply)
-
-    async def settle(self, entry: str, why: str) -> LedgerEntry:
-        """Say how it is taken care of otherwise."""
-        return await self._send("POST", f"ledger/{_part(entry)}/settle", LedgerEntry, WhyRequest(why=why))
-
     async def cancel(self, job: str) -> Job:
         """Take a job back: at once while it waits, by an abort on the cluster while it is in flight."""
-        return await self._send("POST", f"jobs/{_part(job)}/cancel", Job)
+        return await self._send("POST", f"jobs/{part(job)}/cancel", Job)
 
     async def retry(self, job: str) -> Job:
         """Try again, where that is safe."""
-        return await self._send("POST", f"jobs/{_part(job)}/retry", Job)
+        return await self._send("POST", f"jobs/{part(job)}/retry", Job)
 
     async def pause(self) -> QueueState:
         """Start nothing new."""
@@ -308,7 +267,7 @@ class EngineClient:
 
     async def poll(self, cluster: str) -> None:
         """Read a cluster now."""
-        await self._send("POST", f"clusters/{_part(cluster)}/poll", dict[str, Any])
+        await self._send("POST", f"clusters/{part(cluster)}/poll", dict[str, Any])
 
     async def test_notices(self) -> NotifyReply:
         """Have a test notice sent by each configured way."""
@@ -387,11 +346,6 @@ def _closed(code: int | None) -> Problem:
     """Why a WebSocket was closed; 1001 is "going away" (RFC 6455, 7.4.1)."""
     happened = "The engine has ended." if code in (1001, None) else f"The engine broke off (code {code})."
     return Problem(happened=happened, unaffected=LOST, next_step="Start evac again.")
-
-
-def _part(name: str) -> str:
-    """A name as one part of a path, whatever is in it."""
-    return quote(name, safe="")
 
 
 def _foreign(error: Exception) -> Problem:
