@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from backends.openstack.payload import (
+    Address,
     Aggregate,
     ExtraSpecs,
     Flavor,
@@ -92,6 +93,7 @@ KINDS: dict[str, MigrationKind] = {
 }
 
 _NO_FLAVOR = Flavor()
+_NO_PORTS: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
 _UTC = UTC
 
 
@@ -112,6 +114,7 @@ def vm(cluster: str, server: Server, flavors: Mapping[str, FlavorDetail] | None 
     status = server.status or ""
     power = server.power_state
     fault = server.fault
+    addresses, macs = _ports(server.addresses) if server.addresses else _NO_PORTS
     return VM(
         cluster=cluster,
         id=server.id,
@@ -127,9 +130,8 @@ def vm(cluster: str, server: Server, flavors: Mapping[str, FlavorDetail] | None 
         flavor=flavor.original_name or flavor.id or "",
         tenant=server.tenant_id or "",
         zone=server.zone or "",
-        addresses=_addresses(server) if server.addresses else (),
-        macs=_macs(server) if server.addresses else (),
-        machine_id=server.id,
+        addresses=addresses,
+        macs=macs,
         devices=_devices(flavor.extra_specs) if flavor.extra_specs else (),
         volumes=tuple([volume.id for volume in server.volumes]) if server.volumes else (),
         local_disk=_local_disk(server, flavor),
@@ -141,14 +143,15 @@ def vm(cluster: str, server: Server, flavors: Mapping[str, FlavorDetail] | None 
     )
 
 
-def _addresses(server: Server) -> tuple[str, ...]:
-    return tuple([port.addr for ports in (server.addresses or {}).values() for port in ports])
-
-
-def _macs(server: Server) -> tuple[str, ...]:
-    """Of its ports, each once: a port with two addresses is listed twice."""
-    ports = [port.mac for ports in (server.addresses or {}).values() for port in ports if port.mac]
-    return tuple(ports) if len(ports) < 2 else tuple(dict.fromkeys(ports))
+def _ports(networks: Mapping[str, list[Address]]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(addresses, MACs). A port with two addresses is listed twice, so MACs may repeat; most servers have one of each."""
+    ports = [port for one in networks.values() for port in one]
+    if len(ports) == 1:
+        only = ports[0]
+        return (only.addr,), (only.mac,) if only.mac else ()
+    return tuple([port.addr for port in ports]), tuple(
+        dict.fromkeys([port.mac for port in ports if port.mac])
+    )
 
 
 def _devices(specs: ExtraSpecs) -> tuple[str, ...]:
