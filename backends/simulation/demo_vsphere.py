@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from backends.simulation.demo_fleet import Generation, Plan, big, build
 from backends.simulation.demo_stage import Stage, toml
-from backends.simulation.things import GIB, SimVM
+from backends.simulation.things import GIB, SimRule, SimVM
+from evac.model import AffinityKind
 
 if TYPE_CHECKING:
     from backends.simulation.world import World
@@ -90,10 +91,29 @@ def vcenter(*, seed: int, now: Callable[[], float]) -> VCenterSimulator:
     }
     plans = {FIRST: ClusterPlan(evc=EVC), SECOND: ClusterPlan()}
     simulator = VCenterSimulator(world, plans=plans, traits=traits)
+    _ties(world)
     world.placing.ask(asking.id, QUESTION.format(name=asking.name), "Retry", "Cancel")
     for vm in (asking, drive, mapped, card, kept, busy):
         world.touch(vm)
     return simulator
+
+
+def _ties(world: World) -> None:
+    """DRS rules, and a clone that kept its original's BIOS UUID."""
+    apart = [_last(world, number) for number in (1, 2)]
+    licensed, original, clone = (_last(world, number) for number in (3, 5, 6))
+    for rule in (
+        SimRule("separate-dns", "separate-dns", AffinityKind.APART, [vm.id for vm in apart]),
+        SimRule("licence", "licence", AffinityKind.PINNED, [licensed.id], ("ber-esx-03", "ber-esx-04")),
+    ):
+        world.rules[rule.id] = rule
+    original.machine_id = clone.machine_id = "421f5a0e-3c1d-7a90-55b1-0c2f9d1e6b77"
+
+
+def _last(world: World, number: int) -> SimVM:
+    home = f"ber-esx-{number:02}"
+    found = [vm for vm in world.vms.values() if vm.host == home and not vm.local_disk]
+    return next(vm for vm in reversed(found) if not vm.name.startswith("vCLS"))
 
 
 def _first(world: World, number: int) -> SimVM:

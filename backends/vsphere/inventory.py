@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from msgspec.structs import replace
 
-from backends.vsphere import mapping, moves
+from backends.vsphere import drsrules, mapping, moves
 from backends.vsphere.keeping import Reasons
 from backends.vsphere.moves import Moves
 from backends.vsphere.reading import GROUPS, Reader
@@ -90,6 +90,7 @@ class Poll:
             complete=whole,
             gone=tuple(sorted(gone)) if not whole else (),
             datastores=tuple(self._stores.values()),
+            affinities=drsrules.affinities(self.cluster, self._groups.values()),
             problems=self._problems(),
             mark=self._mark,
         )

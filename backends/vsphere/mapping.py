@@ -7,7 +7,7 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from backends.vsphere import faults
+from backends.vsphere import cards, faults
 from backends.vsphere.soap import Node, Row
 from evac.model import (
     VM,
@@ -32,6 +32,9 @@ VM_PATHS = (
     "runtime.connectionState",
     "runtime.question",
     "runtime.dasVmProtection.dasProtected",
+    "runtime.minRequiredEVCModeKey",
+    "snapshot.currentSnapshot",
+    "summary.config.uuid",
     "summary.config.instanceUuid",
     "summary.config.numCpu",
     "summary.config.memorySizeMB",
@@ -152,7 +155,11 @@ def vm(cluster: str, row: Row, shared: Mapping[str, bool | None]) -> VM:
         vcpus=number(row.text("summary.config.numCpu")),
         memory=None if memory is None else memory * MIB,
         disk=number(row.text("summary.storage.committed")),
-        addresses=_addresses(row),
+        addresses=cards.addresses(row),
+        macs=cards.macs(row),
+        machine_id=row.text("summary.config.uuid"),
+        cpu=row.text("runtime.minRequiredEVCModeKey"),
+        snapshots=int(bool(row.text("snapshot.currentSnapshot"))),
         datastores=datastores,
         local_disk=_local(datastores, shared),
         stays=_stays(row),
@@ -160,15 +167,6 @@ def vm(cluster: str, row: Row, shared: Mapping[str, bool | None]) -> VM:
         question=question(row),
         fault=LOST.get(lost, ""),
     )
-
-
-def _addresses(row: Row) -> tuple[str, ...]:
-    """Of VMware Tools, those that others can reach. Each card's own: its DNS servers are nested beside them."""
-    net = row.props.get("guest.net")
-    if not isinstance(net, Node):
-        return ()
-    found = dict.fromkeys(one for card in net.nodes() for one in card.texts("ipAddress"))
-    return tuple([one for one in found if one and not one.startswith(("fe80:", "169.254."))])
 
 
 def _local(datastores: tuple[str, ...], shared: Mapping[str, bool | None]) -> bool | None:

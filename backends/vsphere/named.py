@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 
 from msgspec.structs import replace
 
-from evac.model import VM, Datastore, Host, Inventory, Migration, MoveCheck, Problem, Sighting
+from evac.model import VM, Affinity, Datastore, Host, Inventory, Migration, MoveCheck, Problem, Sighting
 
 _ID = re.compile(r"\bhost-\d+\b")
 
@@ -60,6 +60,10 @@ class HostNames:
         """One datastore."""
         return replace(store, hosts=tuple(map(self.name_of, store.hosts)))
 
+    def affinity(self, rule: Affinity) -> Affinity:
+        """A rule about where VMs run."""
+        return replace(rule, hosts=tuple(map(self.name_of, rule.hosts))) if rule.hosts else rule
+
     def check(self, check: MoveCheck) -> MoveCheck:
         """One finding of a preflight."""
         return replace(
@@ -81,6 +85,7 @@ class HostNames:
             vms=tuple(map(self.vm, inventory.vms)),
             migrations=tuple(map(self.migration, inventory.migrations)),
             datastores=tuple(map(self.datastore, inventory.datastores)),
+            affinities=tuple(map(self.affinity, inventory.affinities)),
             problems=tuple(map(self.problem, inventory.problems)),
         )
 

@@ -8,6 +8,7 @@ from backends.simulation import scheduler
 from backends.simulation.placing import SimDatastore
 from backends.simulation.things import SimHost, SimVM
 from backends.vsphere.simulator_facts import Net, power_state
+from backends.vsphere.simulator_rules import violated
 from backends.vsphere.simulator_schema import Data
 from backends.vsphere.simulator_site import Site
 from backends.vsphere.simulator_vms import feature_key
@@ -41,6 +42,8 @@ def judge(site: Site, wish: Wish) -> Verdict:
     running = power_state(wish.vm) != "poweredOff"
     verdict.errors += _hosts(site, wish)
     verdict.errors += _state(wish)
+    if wish.target.name != wish.vm.host and violated(site, wish.vm, wish.target):
+        verdict.errors.append(_ruled_out(wish))
     if wish.target.name != wish.vm.host and running:
         verdict.errors += _cpu(site, wish)
         verdict.errors += _vmotion(site, wish)
@@ -52,6 +55,13 @@ def judge(site: Site, wish: Wish) -> Verdict:
     if site.trait(wish.vm).snapshots and wish.store.id not in wish.vm.datastores:
         verdict.warnings.append(Data("SnapshotMoveToNonHomeNotSupported", msg=_SNAPSHOTS))
     return verdict
+
+
+def _ruled_out(wish: Wish) -> Data:
+    message = (
+        f"Virtual machine '{wish.vm.name}' violates a VM-Host affinity rule on host '{wish.target.name}'."
+    )
+    return Data("VmHostAffinityRuleViolation", msg=message, vmName=wish.vm.name, hostName=wish.target.name)
 
 
 _SNAPSHOTS = "Moving a virtual machine with snapshots copies the whole chain of its disks."

@@ -126,6 +126,8 @@ def power_state(vm: SimVM) -> str:
 
 def bios_uuid(vm: SimVM) -> str:
     """The UUID of the virtual hardware, which is not the instance UUID."""
+    if vm.machine_id:
+        return vm.machine_id
     digest = hashlib.sha256(vm.id.encode()).hexdigest()
     return f"42{digest[2:8]}-{digest[8:12]}-{digest[12:16]}-{digest[16:20]}-{digest[20:32]}"
 

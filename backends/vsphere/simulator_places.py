@@ -11,6 +11,7 @@ from backends.simulation.placing import SimDatastore
 from backends.simulation.things import SimHost
 from backends.vsphere.simulator_facts import EVC_MODES, Net, shown
 from backends.vsphere.simulator_hosts import HOST_PROPERTIES, MHZ
+from backends.vsphere.simulator_rules import groups, rules
 from backends.vsphere.simulator_schema import Data, Ref
 from backends.vsphere.simulator_site import (
     DATACENTER,
@@ -95,8 +96,8 @@ CLUSTER_PROPERTIES: Mapping[str, Getter] = {
     "configurationEx.dasConfig": _das,
     "configurationEx.drsVmConfig": _overrides,
     "configurationEx.dasVmConfig": lambda site, zone: [],
-    "configurationEx.rule": lambda site, zone: [],
-    "configurationEx.group": lambda site, zone: [],
+    "configurationEx.rule": rules,
+    "configurationEx.group": groups,
     "configuration.drsConfig": _drs,
     "configuration.dasConfig": _das,
     "summary.currentEVCModeKey": lambda site, zone: site.plans[zone].evc or None,

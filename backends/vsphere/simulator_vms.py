@@ -114,6 +114,11 @@ def _snapshot(site: Site, vm: SimVM) -> Data | None:
     return Data("VirtualMachineSnapshotInfo", currentSnapshot=current, rootSnapshotList=tree)
 
 
+def _current_snapshot(site: Site, vm: SimVM) -> Ref | None:
+    info = _snapshot(site, vm)
+    return info.fields["currentSnapshot"] if info is not None else None
+
+
 def _managed_by(site: Site, vm: SimVM) -> Data | None:
     if not site.trait(vm).agent:
         return None
@@ -264,6 +269,7 @@ VM_PROPERTIES: Mapping[str, Getter] = {
     "datastore": lambda site, vm: [site.store_ref(one) for one in vm.datastores],
     "network": _networks,
     "snapshot": _snapshot,
+    "snapshot.currentSnapshot": _current_snapshot,
     "recentTask": lambda site, vm: site.tasks_of(site.vm_ref(vm.id)),
     "guestHeartbeatStatus": _SUMMARY["quickStats.guestHeartbeatStatus"],
     "storage.perDatastoreUsage": _usage,
