@@ -5,7 +5,7 @@ Both the notify hooks and the console's bell ask here, so they ring for the same
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from enum import StrEnum
 
 from evac.jobs import Order, OrderState
@@ -14,6 +14,9 @@ from evac.window.nouns import HostRun, LedgerEntry, StepState, Window, WindowSta
 
 SETTLES = 60.0
 """Seconds that a job must be unknown before it is news: after a crash every call on the wire is, until it is looked for."""
+
+QUIET = 300.0
+"""Seconds between two pieces of news about the same step: one that flaps must not page somebody each second."""
 
 NAMED = 3
 
@@ -45,6 +48,28 @@ class News(Noun, frozen=True, kw_only=True):
     """It holds until somebody does something, however old it is; the others are old news after a while."""
     after: float = 0.0
     """Seconds it must have been seen before it is told."""
+
+
+class Ripening:
+    """Which news is to be told now: what lasts long enough, and not twice in a short time about the same step."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, float] = {}
+        """News.key → stamp since which it has been seen."""
+        self._about: dict[str, float] = {}
+        """News.about → when it was told last."""
+
+    def ripe(self, found: Iterable[News], told: Container[str], stamp: float) -> list[News]:
+        """Those of `found`, all there is at `stamp` (seconds on a steady clock), that are to be told and are not in `told`."""
+        found = tuple(found)
+        self._seen = {one.key: self._seen.get(one.key, stamp) for one in found}
+        ready = [one for one in found if one.key not in told and self._may(one, stamp)]
+        self._about |= {one.about: stamp for one in ready}
+        return ready
+
+    def _may(self, one: News, stamp: float) -> bool:
+        lasted = stamp - self._seen[one.key] >= one.after
+        return lasted and stamp - self._about.get(one.about, float("-inf")) >= QUIET
 
 
 def news(

@@ -24,7 +24,7 @@ from evac.harmless import harmless
 from evac.jobs import Event
 from evac.journal import Journal
 from evac.model import Problem
-from evac.news import News, What, news
+from evac.news import News, Ripening, What, news
 from evac.notify_rules import NotifyRules
 from evac.notify_ways import SENDERS, Notice
 
@@ -38,9 +38,6 @@ LOOK = 1.0
 
 FIRST_PAUSE, LONGEST_PAUSE = 5.0, 300.0
 """Seconds before the second attempt; each further one waits twice as long, up to the other."""
-
-QUIET = 300.0
-"""Seconds between two notices about the same step: one that flaps must not page somebody each second."""
 
 MOST = 200
 """Notices that wait at a time; a queue that grows beyond it is no longer of use to anybody."""
@@ -91,10 +88,7 @@ class Notifier:
         self._kept = Kept(origin=secrets.token_hex(4))
         self._first = True
         """Nothing was ever told: what holds already is no news."""
-        self._seen: dict[str, float] = {}
-        """News.key → boot-clock stamp since which it has been seen."""
-        self._about: dict[str, float] = {}
-        """News.about → when it was told last."""
+        self._ripening = Ripening()
         self._sending: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._failing: dict[str, str] = {}
         """Way → why its last attempt failed."""
@@ -158,14 +152,12 @@ class Notifier:
         table = self._fleet.table
         now = news(table("windows").values(), table("orders").values(), table("ledger").values())
         keys = {one.key for one in now}
-        self._seen = {one.key: self._seen.get(one.key, stamp) for one in now}
         told = {key: when for key, when in self._kept.told.items() if key in keys}
         first, self._first = self._first, False
         if first:
             told = {one.key: at for one in now if not one.lasting}
-        fresh = [one for one in now if one.key not in told and self._ripe(one, stamp)]
+        fresh = self._ripening.ripe(now, told, stamp)
         told |= {one.key: at for one in fresh}
-        self._about |= {one.about: stamp for one in fresh}
         wanted = [one for one in fresh if self._wanted(one, at)]
         if told == self._kept.told and not wanted and not first:
             return
@@ -173,10 +165,6 @@ class Notifier:
         self._kept = replace(self._kept, told=told, waiting=(*self._kept.waiting, *waiting)[-MOST:])
         # Also where the disk is full: that is when somebody must hear of it.
         await self._save()
-
-    def _ripe(self, one: News, stamp: float) -> bool:
-        lasted = stamp - self._seen[one.key] >= one.after
-        return lasted and stamp - self._about.get(one.about, float("-inf")) >= QUIET
 
     def _wanted(self, one: News, at: float) -> bool:
         """What was asked for, and is no old news: after days without an engine nobody wants all drains of those days."""

@@ -38,6 +38,7 @@ from tui.look import Look, Span
 from tui.paint import Painter
 from tui.panes import CEPH, PANES, PING, WINDOW
 from tui.ramps import Depth, depth_of
+from tui.ringing import Ringer
 from tui.screens.main import MainScreen
 from tui.screens.small import TooSmall, fits
 from tui.slices import PAUSE, sliced
@@ -78,6 +79,7 @@ class Console(App[int], inherit_bindings=False):
         monotonic: Callable[[], float] = time.monotonic,
         deaf: float = GUARD,
         complaint: str = "",
+        bell: bool = True,
         depth: Depth | None = None,
     ) -> None:
         super().__init__(ansi_color=True)
@@ -98,15 +100,14 @@ class Console(App[int], inherit_bindings=False):
         self.doing, self.ceph = Doing(self), CephDoing(self)
         self.placing, self.across, self.pinging = PlacingDoing(self), AcrossDoing(self), PingDoing(self)
         self.planning, self.windowing = PlanDoing(self), WindowDoing(self)
-        self.monotonic = monotonic
-        self.deaf = deaf
+        self.monotonic, self.deaf = monotonic, deaf
         self.copies_dir = (state_dir or Path.home()) / "copies"
         self._state_dir = state_dir
         self._last_seen = away.load(away.file_of(state_dir)) if state_dir else None
         self._said_away = self._pane_chosen = False
         self._stuck: frozenset[str] = frozenset()
         self._notice_until = 0.0
-        self._complaint = complaint
+        self._complaint, self._ringer = complaint, Ringer(enabled=bell)
         self._following: asyncio.Task[None] | None = None
 
     # --- life ------------------------------------------------------------------------------------
@@ -237,6 +238,8 @@ class Console(App[int], inherit_bindings=False):
             self.exit(0)
             return
         self._look_for_stuck()
+        if self._ringer.rings(self.store, self.monotonic()):
+            self.write_terminal("\a")
         self.turns.sweep()
         self.turns.rest()
         if self.main.is_attached and self.main.is_current:

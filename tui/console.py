@@ -91,7 +91,8 @@ def run_console(
     from tui.source import EngineSource  # noqa: PLC0415
 
     source = EngineSource(where, read_only=read_only, demo=demo)
-    console = Console(source, look=look, state_dir=where.state, complaint=complaint)
+    bell = chosen.get("bell") is not False
+    console = Console(source, look=look, state_dir=where.state, complaint=complaint, bell=bell)
     return run_app(console, mouse=mouse)
 
 

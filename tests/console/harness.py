@@ -108,11 +108,12 @@ async def running(
     look: Look | None = None,
     state_dir: Path | None = None,
     store: Store | None = None,
+    bell: bool = True,
 ) -> AsyncIterator[Driver]:
     """A console that has the fleet's first snapshot on the screen."""
     feed = source if isinstance(source, FleetSource) else FleetSource(source or some_fleet())
     clock = Clock()
-    console = Console(feed, look=look or Look(), state_dir=state_dir, monotonic=clock, store=store)
+    console = Console(feed, look=look or Look(), state_dir=state_dir, monotonic=clock, store=store, bell=bell)
     async with console.run_test(size=size) as pilot:
         driver = Driver(console, pilot, feed, clock)
         await driver.settled()

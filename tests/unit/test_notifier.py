@@ -15,8 +15,8 @@ from msgspec.structs import replace
 from evac.fleet import Fleet
 from evac.jobs import Order, OrderState
 from evac.journal import Journal
-from evac.news import SETTLES
-from evac.notifier import QUIET, Notifier
+from evac.news import QUIET, SETTLES
+from evac.notifier import Notifier
 from evac.notify_rules import NotifyRules
 from evac.notify_ways import SENDERS, Notice
 from evac.window.nouns import StepState, WindowState
