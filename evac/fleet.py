@@ -17,7 +17,7 @@ import msgspec
 
 from evac.api import TABLES, Delta
 from evac.jobs import Event, Job, Order, QueueState
-from evac.model import VM, ClusterState, Host, Inventory, Migration, Noun
+from evac.model import VM, ClusterState, Host, HostState, Inventory, Migration, Noun
 from evac.placing import Affinity, Datastore
 from evac.probe import Probe
 from evac.storage import OSD, Pool, Storage
@@ -76,8 +76,17 @@ class Fleet:
         return self._rows["clusters"].get(name)
 
     def host(self, cluster: str, host: str) -> Host | None:
-        """One host by its native id."""
-        return self._rows["hosts"].get(f"{cluster}/{host}")
+        """One host by its native id; of a storage cluster, which has no rows of hosts, what its map says of one."""
+        found = self._rows["hosts"].get(f"{cluster}/{host}")
+        storage: Storage | None = self._rows["storages"].get(cluster)
+        if found is not None or storage is None:
+            return found
+        up = [osd.up for osd in self._rows["osds"].values() if (osd.cluster, osd.host) == (cluster, host)]
+        if not up:
+            return None
+        state = HostState.UP if any(up) else HostState.DOWN
+        flags = storage.node_flags.get(host, ())
+        return Host(cluster=cluster, id=host, name=host, state=state, flags=tuple(sorted(flags)))
 
     def vm(self, cluster: str, vm: str) -> VM | None:
         """One VM by its native id."""

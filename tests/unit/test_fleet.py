@@ -9,11 +9,13 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from msgspec.structs import replace
 
 from evac import fleet as fleet_module
 from evac.api import TABLES, Delta
 from evac.fleet import Fleet
-from evac.model import VM, ClusterState, Host, Inventory, Noun
+from evac.model import VM, ClusterState, Host, HostState, Inventory, Noun
+from evac.storage import OSD, Storage
 
 CLUSTERS = ("north", "south")
 vm_ids = st.sampled_from([f"v{n}" for n in range(6)])
@@ -180,3 +182,21 @@ def test_a_slow_clusters_poll_does_not_bring_back_what_was_seen_since_however_fa
     seen = fleet.vm("north", "v1")
     assert seen is not None
     assert seen.host == "h2"
+
+
+def test_a_storage_clusters_host_is_told_from_its_map_with_its_flags() -> None:
+    """Ceph has no rows of hosts: whoever asks whether noout is set for one would be told that there is none."""
+    fleet = Fleet()
+    osds = [
+        OSD(cluster="ceph", id=number, name=f"osd.{number}", host="n1", up=number == 1) for number in (0, 1)
+    ]
+    fleet.publish(storages=(Storage(cluster="ceph", node_flags={"n1": ("noout",)}),), osds=osds)
+    host = fleet.host("ceph", "n1")
+    assert host is not None
+    assert (host.state, host.flags) == (HostState.UP, ("noout",))
+    fleet.publish(storages=(Storage(cluster="ceph"),), osds=[replace(osd, up=False) for osd in osds])
+    host = fleet.host("ceph", "n1")
+    assert host is not None
+    assert (host.state, host.flags) == (HostState.DOWN, ())
+    assert fleet.host("ceph", "n2") is None
+    assert fleet.host("north", "n1") is None
