@@ -22,6 +22,7 @@ from evac.limits import holds_place
 from evac.model import TaskRecord
 from evac.progress import Tracker
 from evac.store import ORDERS_LOADED
+from evac.streaks import Streaks
 from evac.window.ledger import NOTHING, Change, Ledger
 
 
@@ -98,6 +99,7 @@ class Board:
         self.journal, self.fleet, self.wall = journal, fleet, wall
         self.jobs: dict[str, Job] = {}
         self.ledger = Ledger(fleet, self.jobs, wall=wall, now=now)
+        self.streaks = Streaks(fleet, now)
         self.orders: dict[str, Order] = {}
         self.waiting: dict[str, Job] = {}
         self.checking: dict[str, Job] = {}
@@ -187,6 +189,7 @@ class Board:
         old = self.jobs[job.id]
         if job.state is not old.state and job.state.ended:
             job = replace(job, ended=self.wall())
+            self.streaks.ended(job)
             self.forget(job.id)
         if trail is not None:
             self._trails[job.id] = trail
@@ -227,6 +230,7 @@ class Board:
         self._trim()
         if order.state is old.state:
             return self.journal.save(orders=[(order, "")])
+        self.streaks.forget(order.id)
         body = {"order": order.id, "title": order.title, "state": order.state, "reason": order.reason}
         if order.left:
             body["left"] = ", ".join(order.left)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import chain
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -54,7 +55,7 @@ class Gates:
         waits: dict[str, str] = {}
         stop: _Stop | None = None
         for job in self._board.lines[line].values():
-            stop = self._stop(job, window)
+            stop = self._stop(job, window, chosen)
             if stop is not None:
                 break
             if self._now() < self._board.notes(job.id).not_before:
@@ -71,11 +72,13 @@ class Gates:
             self._tell_line(line, stop, {job.id for job in chosen})
         return chosen
 
-    def _stop(self, job: Job, window: Window) -> _Stop | None:
+    def _stop(self, job: Job, window: Window, chosen: list[Job]) -> _Stop | None:
         held, next_step = self._gate(job)
         if held:
             return _Stop(JobState.HELD, held, next_step)
-        waits = self._first(job) or window.why_not(job)
+        board = self._board
+        under_way = chain(board.checking.values(), board.flying.values(), chosen)
+        waits = self._first(job) or board.streaks.why_alone(job, under_way) or window.why_not(job)
         return _Stop(JobState.QUEUED, waits, "") if waits else None
 
     def _tell_line(self, line: Line, stop: _Stop, chosen: set[str]) -> None:
@@ -107,7 +110,13 @@ class Gates:
         if order is not None and order.window and (held := self.held_window(order.window)):
             return held, f"Resume {order.window}."
         far = job.action.to_cluster if isinstance(job.action, MoveAcross) else job.action.cluster
-        return self._cluster(job.action.cluster) or self._cluster(far) or self._host_failed(job) or ("", "")
+        return (
+            self._cluster(job.action.cluster)
+            or self._cluster(far)
+            or self._host_failed(job)
+            or self._board.streaks.why_held(job)
+            or ("", "")
+        )
 
     def _cluster(self, name: str) -> tuple[str, str] | None:
         cluster = self._board.fleet.cluster(name)
