@@ -51,6 +51,10 @@ SECTIONS = {
         "stop": "acting_vms",
         "restore": "restoring",
     },
+    "Maintenance windows": {
+        "approve": "windowing",
+        "window": "windowing",
+    },
     "Set up": {
         "demo": "demo",
         "import": "importing",

@@ -20,6 +20,7 @@ from evac.window.nouns import HostFacts, HostRun, KnownPlan, Step, StepKind, Ste
 from evac.window.plan import HostName, Policy, WindowPlan, WindowPlanRequest
 from evac.window.windows import Windows
 from tests.unit.rig import ADMIN, Rig, world
+from tests.unit.window_storage import StorageBackend
 from tests.virtualtime import now, wall
 
 BERT = Actor(uid=7, user="bert", role="admin", via="test")
@@ -102,10 +103,22 @@ class Machines:
 class WindowRig(Rig):
     """Use `async with WindowRig(path, {"sim": world}) as rig`."""
 
-    def __init__(self, path: Path, worlds: dict[str, World], *, approvals: int = 0, **more: Any) -> None:
+    def __init__(
+        self,
+        path: Path,
+        worlds: dict[str, World],
+        *,
+        approvals: int = 0,
+        storage: Sequence[StorageBackend] = (),
+        **more: Any,
+    ) -> None:
         super().__init__(path, worlds, **more)
         self.machines = Machines(worlds)
         self.approvals = approvals
+        clusters: dict[str, Any] = {backend.name: backend for backend in storage}
+        self.direct.update(clusters)
+        self.backends.update(clusters)
+        self.worlds = {**worlds, **{name: backend.ceph.world for name, backend in clusters.items()}}
 
     async def prepare(self) -> None:
         # A killed process loses nothing that it has handed to the kernel: only a power failure needs the fsync.

@@ -22,6 +22,7 @@ class Code(IntEnum):
     INCOMPLETE = 4
     UNKNOWN = 5
     UNREACHABLE = 6
+    NEEDS_YOU = 7
     INTERRUPTED = 130
 
 
@@ -33,6 +34,7 @@ MEANING = {
     Code.INCOMPLETE: "incomplete: some of it failed, was left or could not be read",
     Code.UNKNOWN: "outcome unknown: sent to the cluster, and what became of it cannot be told",
     Code.UNREACHABLE: "the engine or the cluster did not answer",
+    Code.NEEDS_YOU: "a maintenance window waits for a person",
     Code.INTERRUPTED: "ctrl-c; an order that was given goes on in the engine",
 }
 """For --help and docs/cli.md."""
