@@ -300,7 +300,10 @@ def done_command(ctx: click.Context, /, window: str, host: str, step: str | None
 @show.as_json
 @click.pass_context
 def retry_command(ctx: click.Context, /, window: str, host: str, step: str | None, **rest: Any) -> None:
-    """Do a step again, and all that came after it; nothing before a restart is done again after it."""
+    """Do a step again, and all that came after it.
+
+    Nothing that lies before a restart is done again after it.
+    """
     _decided(ctx, "retry", window, host, step, **rest)
 
 
@@ -311,7 +314,10 @@ def retry_command(ctx: click.Context, /, window: str, host: str, step: str | Non
 @show.as_json
 @click.pass_context
 def leave_command(ctx: click.Context, /, window: str, host: str, **rest: Any) -> None:
-    """Leave a host out: put back what was switched for it and the VMs that left it, and do no more to it."""
+    """Leave a host out, and put back what was switched for it.
+
+    The VMs that left it for the window come back; nothing more is done to it, and the window goes on with the next.
+    """
     _decided(ctx, "leave", window, host, None, **rest)
 
 
