@@ -45,13 +45,18 @@ def way_of(vm: VM) -> Way:
 
 
 def promising(world: RuleContext, vm: VM, targets: Sequence[str]) -> list[str]:
-    """The targets that none of evac's rules rules out, the one with the most room first: what is worth asking about."""
+    """What is worth asking about: targets that no rule of evac's rules out for good. The likely ones first, by their room."""
     way = way_of(vm)
-    own = judge_vm(world, vm, way)
-    if vm.stays or any(check.outlook is Outlook.FAIL for check in own):
+    if vm.stays or _hopeless(judge_vm(world, vm, way)):
         return []
-    fit = [one for one in targets if outlook_of(judge_target(world, vm, one, way), one) is not Outlook.FAIL]
-    return by_room(world, fit)
+    judged = {one: judge_target(world, vm, one, way) for one in targets}
+    asked = [one for one in by_room(world, targets) if not _hopeless(judged[one])]
+    return sorted(asked, key=lambda one: outlook_of(judged[one], one) is Outlook.FAIL)
+
+
+def _hopeless(checks: Iterable[MoveCheck]) -> bool:
+    """A platform's answer would change nothing."""
+    return any(check.outlook is Outlook.FAIL and check.rule not in YIELDS for check in checks)
 
 
 def by_room(world: RuleContext, targets: Iterable[str]) -> list[str]:
@@ -157,6 +162,21 @@ def _typical(cells: Sequence[Cell]) -> Cell:
     telling = [cell for cell in cells if cell.rule != "host"] or list(cells)
     rule, _ = Counter(cell.rule for cell in telling).most_common(1)[0]
     return next(cell for cell in telling if cell.rule == rule)
+
+
+def explained(rows: Sequence[MatrixRow]) -> list[MatrixRow]:
+    """Who can go nowhere is told what it has against the targets that are good for others: that is its own trouble."""
+    good = Counter(
+        cell.target for one in rows for cell in one.cells if cell.outlook in (Outlook.OK, Outlook.RISK)
+    )
+    return [_blamed(one, good) for one in rows]
+
+
+def _blamed(one: MatrixRow, good: Mapping[str, int]) -> MatrixRow:
+    if one.outlook is not Outlook.FAIL or not any(good[cell.target] for cell in one.cells):
+        return one
+    found = max(one.cells, key=lambda cell: good[cell.target])
+    return replace(one, rule=found.rule, why=found.why, fix=found.fix)
 
 
 def with_plan(rows: Iterable[MatrixRow], plan: PlannedHost | None) -> list[MatrixRow]:

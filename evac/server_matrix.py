@@ -108,7 +108,7 @@ class MatrixRoutes:
             rows.append(matrix.row(world, vm, targets, heard.get(vm.id, matrix.NOTHING)))
             await asyncio.sleep(0)  # a matrix is no reason to keep others waiting
         plan, why = self._plan(world, host)
-        rows = matrix.with_plan(rows, plan)
+        rows = matrix.with_plan(matrix.explained(rows), plan)
         return Matrix(
             cluster=world.cluster.name,
             host=host,

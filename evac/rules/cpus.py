@@ -240,12 +240,14 @@ _BY_NAME_TSX = frozenset(
 def told(model: str, features: tuple[str, ...]) -> frozenset[str]:
     """What a host's CPU can do, of what evac's table knows of. Empty: not told.
 
-    libvirt's capabilities name a model and what the host has beyond it; Nova and /proc/cpuinfo name everything.
+    libvirt's capabilities name a model and what the host has beyond it; Nova and /proc/cpuinfo name everything. Then what
+    is missing from the list is switched off, but for what no firmware can switch off.
     """
     named = frozenset(normal(one) for one in features)
     known = generation(model)
-    everything = named if known is None or "sse2" in named else named | known.features
-    return everything & FEATURES
+    if known is None:
+        return named & FEATURES
+    return (named | (known.features & _FIXED if "sse2" in named else known.features)) & FEATURES
 
 
 def normal(feature: str) -> str:
@@ -253,6 +255,9 @@ def normal(feature: str) -> str:
     word = re.sub(r"[._\-]", "", feature.strip().lower())
     return _OTHER_WORDS.get(word, word)
 
+
+_FIXED = frozenset(_V2.split()) | {"rdtscp"}
+"""Part of every processor of a generation, whatever its firmware says."""
 
 FEATURES: frozenset[str] = frozenset(_TSX.split()).union(*(one.features for one in GENERATIONS.values()))
 """All that the table knows of."""

@@ -72,6 +72,15 @@ def test_a_vm_that_can_go_nowhere_says_what_most_targets_have_against_it() -> No
     assert row(seen, seen.vms["v0"], ["b", "d", "e"]).rule == "cpu"
 
 
+def test_a_vm_that_can_go_nowhere_is_told_what_stands_against_the_targets_that_are_good_for_others() -> None:
+    far = [host(name, cpu_vendor="AMD", cpu_model="EPYC") for name in "def"]
+    seen = world([host("a"), host("b"), *far], [vm(devices=("gpu",)), vm("v1")])
+    rows = [row(seen, one, ["d", "e", "f", "b"]) for one in seen.vms.values()]
+    assert [one.rule for one in matrix.explained(rows)] == ["device", ""]
+    alone = row(seen, vm("v2", cpu="EPYC-Milan"), ["b"])
+    assert matrix.explained([alone]) == [alone]
+
+
 def test_how_a_vm_goes_follows_from_what_it_is() -> None:
     stopped, container = vm(state=VMState.STOPPED), vm(container=True, state=VMState.RUNNING)
     assert (matrix.way_of(vm()), matrix.way_of(stopped)) == (Way.LIVE, Way.COLD)
@@ -119,8 +128,11 @@ def test_a_will_fail_of_the_platform_is_never_weighed_away(
 
 def test_only_what_our_rules_do_not_rule_out_is_worth_asking_about() -> None:
     hosts = [host("a"), host("b", memory_used=8 * GIB), host("d"), host("e", maintenance=True)]
+    hosts.append(host("f", cpu_vendor="AMD", cpu_model="EPYC", memory_used=0))
     seen = world(hosts, [vm(), vm("v1", locked=True), vm("v2", stays="a template")])
-    assert promising(seen, seen.vms["v0"], ["d", "e", "b"]) == ["b", "d"]
+    assert promising(seen, seen.vms["v0"], ["d", "e", "b", "f"]) == ["b", "d", "f"], (
+        "the platform may know better"
+    )
     assert promising(seen, seen.vms["v1"], ["d", "b"]) == promising(seen, seen.vms["v2"], ["d"]) == []
     assert by_room(world([host("x", memory=None), host("y")], []), ["x", "y"]) == ["y", "x"]
 

@@ -158,6 +158,15 @@ def test_features_that_hosts_tell_count_more_than_the_names_of_their_cpus() -> N
     assert "cpu" not in said(seen, "a", one="v1")
 
 
+def test_a_whole_list_of_features_says_what_is_switched_off_and_need_not_name_what_cannot_be() -> None:
+    assert "avx512f" not in cpus.told("Skylake-Server", ("sse2", "avx", "avx2"))
+    assert {"lahflm", "popcnt"} <= cpus.told("Skylake-Server", ("sse2", "avx", "avx2"))
+    assert "avx512f" in cpus.told("Skylake-Server", ("md-clear",)), (
+        "libvirt names what is there beyond the model"
+    )
+    assert cpus.told("Pentium of 2041", ("SSE4.1", "made-up")) == {"sse41"}
+
+
 def test_a_baseline_of_the_cluster_lets_guests_go_back_to_older_hosts() -> None:
     held = world(
         [
