@@ -48,8 +48,7 @@ class Reporter:
         row, jobs = found
         audit = await self._audit(row.created, row.ended if row.state is not OrderState.OPEN else None)
         ids = {job.id for job in jobs}
-        entries = self._fleet.table("ledger").values()
-        ledger = [one for one in entries if isinstance(one, LedgerEntry) and one.job in ids]
+        ledger = [entry for entry in await self._journal.ledger(row.window) if entry.job in ids]
         return order_report(row, jobs, self._frame(zone, ledger, audit))
 
     def _ids(self, window: Window) -> list[str]:
