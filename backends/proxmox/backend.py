@@ -24,11 +24,12 @@ from backends.proxmox.memory import Memory
 from backends.proxmox.options import Options
 from backends.proxmox.preflight import Preflight
 from backends.proxmox.reading import Reader
+from backends.proxmox.switches import Switches
 from evac.across import Credential, Crossing, Destination
 from evac.backend import Receipt, Settings
 from evac.errors import Forbidden, ReadOnly
 from evac.lanes import Lane
-from evac.model import Capability, Finding, Host, Inventory, MoveCheck, Problem, Sighting, TaskRecord
+from evac.model import Capability, Finding, Host, Inventory, MoveCheck, Problem, Sighting, Switch, TaskRecord
 from evac.window.nouns import HostFacts
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ ABLE = (
     "stop",
     "enter_maintenance",
     "leave_maintenance",
+    "turn_switch",
 )
 
 UNABLE = {
@@ -84,14 +86,8 @@ class ProxmoxBackend:
         self._knowledge = Knowledge(
             self.client, self._reader, self._memory, self._facts, agents=options.guest_agent
         )
-        self._poll = Poll(
-            self.client,
-            self._reader,
-            self._polls,
-            self._memory,
-            marks=self._marks,
-            knowledge=self._knowledge,
-        )
+        marks, known = self._marks, self._knowledge
+        self._poll = Poll(self.client, self._reader, self._polls, self._memory, marks=marks, knowledge=known)
         self._chains = Chains(self.client, self._reader)
         self._looks = Looks(self.client, self._reader, self._memory, self._knowledge, self._chains)
         self._preflight = Preflight(self.client, self._reader, self._looks, self._knowledge, self._memory)
@@ -106,6 +102,7 @@ class ProxmoxBackend:
         )
         self._arrivals = Arrivals(settings, self.client, self._reader)
         self._departures = Departures(settings, self.client, self._looks)
+        self._switches = Switches(self.client)
         self._one_poll = asyncio.Lock()
         self._forbidden: dict[str, tuple[float, str]] = {}
 
@@ -164,6 +161,10 @@ class ProxmoxBackend:
         """With every node whose API answers evac, and a number that is free."""
         return await self._sights.run(self._arrivals.destination)
 
+    async def switches(self) -> Sequence[Switch]:
+        """Backup jobs, and HA's automatic rebalancing where the cluster's options name it."""
+        return await self._sights.run(self._switches.all)
+
     # --- changing -----------------------------------------------------------------------------------------------
 
     async def live_migrate(self, vm: str, to: str) -> Receipt:
@@ -202,6 +203,10 @@ class ProxmoxBackend:
         if row is not None:
             await self._commands().unlock(row.node, row.vmid)
         return Receipt()
+
+    async def turn(self, switch: str, was: str, to: str) -> Receipt:
+        """PUT /cluster/backup/ID, or the property crs of /cluster/options with all its other parts as they are."""
+        return await self._changing("turn_switch", lambda: self._switches.turn(switch, was, to))
 
     async def enter_maintenance(self, host: str, reason: str) -> Receipt:
         """Evac's own mark; with `ssh`, also ha-manager's node maintenance, by which HA moves its guests away."""

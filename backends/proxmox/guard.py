@@ -18,6 +18,8 @@ LOGIN = "/access/ticket"
 _NODE = r"/nodes/[A-Za-z0-9-]+"
 _GUEST = rf"{_NODE}/(?:qemu|lxc)/\d+"
 _UPID = r"UPID(?::|%3A)[^/?#]+"
+BACKUP_JOB = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
+"""Id of a backup job as Proxmox VE makes them; one of another form is not turned."""
 
 READS = tuple(
     re.compile(pattern, re.ASCII)
@@ -25,7 +27,7 @@ READS = tuple(
         r"/version",
         r"/access/(?:permissions|ticket)",
         r"/access/users/[^/]+/token/[^/]+",
-        r"/cluster/(?:resources|tasks|status|options|nextid)",
+        r"/cluster/(?:resources|tasks|status|options|nextid|backup)",
         r"/cluster/ha/(?:status/manager_status|resources|rules)",
         rf"{_NODE}/(?:status|version|tasks|time)",
         rf"{_NODE}/tasks/{_UPID}/(?:log|status)",
@@ -61,10 +63,19 @@ CHANGES: Mapping[tuple[str, str], frozenset[str]] = {
     ("POST", rf"{_NODE}/lxc/\d+/move_volume"): frozenset({"volume", "storage", "delete", "bwlimit"}),
     ("POST", r"/cluster/ha/resources/(?:vm|ct)(?::|%3A)\d+/(?:migrate|relocate)"): frozenset({"node"}),
     ("DELETE", rf"{_NODE}/tasks/{_UPID}"): frozenset(),
+    ("PUT", rf"/cluster/backup/{BACKUP_JOB}"): frozenset({"enabled"}),
+    ("PUT", r"/cluster/options"): frozenset({"crs"}),
 }
 """(method, whole path) → fields of the form that may be sent with it."""
 
 _CHANGES = tuple((method, re.compile(path, re.ASCII), fields) for (method, path), fields in CHANGES.items())
+
+_PART = r"ha(?:-[a-z-]+)?=[\w.]+"
+_VALUES: Mapping[str, re.Pattern[str]] = {
+    "enabled": re.compile(r"[01]", re.ASCII),
+    "crs": re.compile(rf"(?:{_PART},)*ha-auto-rebalance=[01](?:,{_PART})*", re.ASCII),
+}
+"""Fields of which only such values are sent: a backup job's switch, and the scheduler's options with the balancer's."""
 
 _CONFIG = re.compile(rf"{_GUEST}/config", re.ASCII)
 UNLOCK = {"delete": "lock", "skiplock": "1"}
@@ -87,9 +98,15 @@ def judge(method: str, path: str, body: bytes | str | None) -> Verdict:
     if method == "PUT" and _CONFIG.fullmatch(below) and fields == UNLOCK:
         return Verdict.CHANGES
     for verb, pattern, allowed in _CHANGES:
-        if method == verb and pattern.fullmatch(below) and fields.keys() <= allowed:
+        if method == verb and pattern.fullmatch(below) and fields.keys() <= allowed and _sane(method, fields):
             return Verdict.CHANGES
     return Verdict.FOREIGN
+
+
+def _sane(method: str, fields: Mapping[str, str]) -> bool:
+    if method == "PUT" and not fields:
+        return False
+    return all(_VALUES[name].fullmatch(value) for name, value in fields.items() if name in _VALUES)
 
 
 def _fields(body: bytes | str | None) -> dict[str, str] | None:

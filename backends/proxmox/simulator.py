@@ -37,6 +37,7 @@ from backends.proxmox.simulator_nodes import Nodes
 from backends.proxmox.simulator_power import Power
 from backends.proxmox.simulator_remote import NETWORK, Remote, Served
 from backends.proxmox.simulator_site import Guest, Mix, Pace, Site
+from backends.proxmox.simulator_switches import Scheduled
 from backends.proxmox.simulator_tasks import Tasks
 from backends.proxmox.simulator_wire import Answer, Ask, Route, Wrong, find, parameters
 from backends.simulation.faults import CALL_FAULTS, Fault, Kind
@@ -106,6 +107,7 @@ class PveSimulator:
             Remote(self.site, guests, self.tasks),
             self.tasks,
             HighAvailability(self.site, self.manager),
+            Scheduled(self.site),
         )
         return [route for room in rooms for route in room.routes()]
 

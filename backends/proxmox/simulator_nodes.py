@@ -43,7 +43,6 @@ class Nodes:
             Route("GET", "/version", "version", lambda _: Answer(self._version())),
             Route("GET", "/cluster/status", "cluster_status", self._status),
             Route("GET", "/cluster/resources", "resources", self._resources, ("type:vm|storage|node|sdn",)),
-            Route("GET", "/cluster/options", "options", self._options),
             Route("GET", "/cluster/nextid", "nextid", self._next, ("vmid:int",)),
             Route("GET", "/cluster/replication", "replication", lambda _: Answer([])),
             Route("GET", "/nodes", "nodes", lambda ask: Answer([self.row(one) for one in self._seen(ask)])),
@@ -69,10 +68,6 @@ class Nodes:
 
     def _version(self) -> dict[str, str]:
         return {"version": VERSION, "release": VERSION.rpartition(".")[0], "repoid": "1f28a3cbd5d1a5a3"}
-
-    def _options(self, ask: Ask) -> Answer:
-        ask.want("/", "Sys.Audit")
-        return Answer({"keyboard": "en-us", "allowed-tags": []})
 
     def _seen(self, ask: Ask) -> list[SimHost]:
         return [

@@ -16,7 +16,7 @@ from backends.proxmox.simulator_site import Mix, Pace
 from backends.simulation import deeds
 from backends.simulation.demo_fleet import Generation, Plan, build, one_big
 from backends.simulation.demo_stage import Stage, logins, toml
-from backends.simulation.things import GIB, SimRule
+from backends.simulation.things import GIB, SimRule, SimSwitch
 from evac.model import AffinityKind
 
 PLAN = Plan(
@@ -120,6 +120,8 @@ def _trouble(simulator: PveSimulator) -> None:
     for guest in (card, busy):
         world.touch(guest.vm)
     _ties(simulator)
+    nightly = SimSwitch("backup/nightly", "", "backup", "enabled", "disabled")
+    world.switches[nightly.id] = nightly
     world.later(DIES, lambda: deeds.kill(world, DEAD))
     world.later(REPAIRED, lambda: deeds.revive(world, DEAD))
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from backends.simulation import deeds
 from backends.simulation.clocks import fast
 from backends.simulation.direct import DirectBackend
-from backends.simulation.things import Timing
+from backends.simulation.things import SimSwitch, Timing
 from backends.simulation.world import World
 from evac.backend import Call
 
@@ -144,6 +144,7 @@ class DirectCluster(WorldCluster):
 
     def __init__(self) -> None:
         super().__init__()
+        self.world.switches["drs"] = SimSwitch("drs", "DRS of c1", "balancer", "full", "manual", "moves VMs")
         placing = self.world.placing
         stores = [placing.add("fast"), placing.add("slow"), placing.add("scratch", "cmp01")]
         for vm in self.world.vms:

@@ -373,6 +373,37 @@ class ContractSuite(PlacingSuite, HostsSuite):
         if "force_down" not in cluster.cannot:
             await backend.force_down(seen.target, False)
 
+    # --- switches -----------------------------------------------------------------------------------------------
+
+    async def test_a_switch_is_turned_only_from_the_value_it_has_and_back(
+        self, cluster: Cluster, backend: Any
+    ) -> None:
+        if "turn_switch" in cluster.cannot:
+            assert not isinstance(backend, contract.HasSwitches)
+            return
+        for switch in await backend.switches():
+            assert switch.kind in {"balancer", "ha", "backup"}
+            assert switch.name
+            assert switch.why or switch.value == switch.calm
+            if switch.value == switch.calm:
+                continue
+            with pytest.raises(Refused):
+                await backend.turn(switch.id, switch.calm, switch.value)
+            assert await self._value(backend, switch.id) == switch.value
+            for was, to in ((switch.value, switch.calm), (switch.calm, switch.value)):
+                await backend.turn(switch.id, was, to)
+                await cluster.until(
+                    lambda: self._value(backend, switch.id),  # noqa: B023 - awaited in this round
+                    lambda value: value == to,  # noqa: B023 - as above
+                    f"{switch.name} to be {to}",
+                )
+        assert any(switch.value != switch.calm for switch in await backend.switches())
+        with pytest.raises((NotFound, Refused)):
+            await backend.turn("no-such-switch", "on", "off")
+
+    async def _value(self, backend: Any, switch: str) -> Any:
+        return next(one.value for one in await backend.switches() if one.id == switch)
+
     # --- guards -------------------------------------------------------------------------------------------------
 
     async def test_read_only_stops_every_changing_method_before_the_wire(

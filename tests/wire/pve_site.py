@@ -40,6 +40,10 @@ class Site(FakePve):  # type: ignore[misc]  # fakepve has no types
         """What the next migrations fail with."""
         self.forms: list[tuple[str, str, dict[str, Any]]] = []
         self.manager: dict[str, Any] = {}
+        self.backups: dict[str, dict[str, Any]] = {}
+        """Backup jobs by id."""
+        self.options: dict[str, Any] = {"keyboard": "en-us"}
+        """The cluster's; crs is an object, as Proxmox VE hands it out whatever its schema says."""
         self.workers: dict[str, asyncio.Task[Any]] = {}
         self.before: Callable[[web.Request], web.Response | None] = lambda _: None
         """Answers a request itself, where it wants to."""
@@ -65,6 +69,10 @@ class Site(FakePve):  # type: ignore[misc]  # fakepve has no types
         for prefix in formats:
             router.add_get(f"{prefix}/cluster/tasks", self._cluster_tasks)
             router.add_get(f"{prefix}/cluster/ha/status/manager_status", self._manager)
+            router.add_get(f"{prefix}/cluster/backup", self._backups)
+            router.add_put(f"{prefix}/cluster/backup/{{id}}", self._turn_backup)
+            router.add_get(f"{prefix}/cluster/options", self._options)
+            router.add_put(f"{prefix}/cluster/options", self._set_options)
             guest = f"{prefix}/nodes/{{node}}/qemu/{{vmid}}"
             router.add_get(f"{guest}/migrate", self._may_migrate)
             router.add_post(f"{guest}/migrate", self._migrate)
@@ -78,6 +86,28 @@ class Site(FakePve):  # type: ignore[misc]  # fakepve has no types
     async def _manager(self, request: web.Request) -> Any:
         self.require(request[USER], "/", "Sys.Audit")
         return ok({"manager_status": {"node_status": {}}, **self.manager})
+
+    async def _backups(self, request: web.Request) -> Any:
+        self.require(request[USER], "/", "Sys.Audit")
+        return ok(list(self.backups.values()))
+
+    async def _turn_backup(self, request: web.Request) -> Any:
+        self.require(request[USER], "/", "Sys.Modify")
+        form = self._verify(request, await params(request))
+        job = self.backups[request.match_info["id"]]
+        job.update({key: value for key, value in form.items() if key != "id"})
+        return ok()
+
+    async def _options(self, request: web.Request) -> Any:
+        self.require(request[USER], "/", "Sys.Audit")
+        return ok(self.options)
+
+    async def _set_options(self, request: web.Request) -> Any:
+        self.require(request[USER], "/", "Sys.Modify")
+        form = self._verify(request, await params(request))
+        pairs = (part.split("=") for part in form["crs"].split(","))
+        self.options["crs"] = dict(pairs)
+        return ok()
 
     async def _may_migrate(self, request: web.Request) -> Any:
         vm = self._vm(request, "VM.Migrate")

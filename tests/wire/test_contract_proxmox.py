@@ -13,6 +13,7 @@ pytest.register_assert_rewrite("tests.contract.suite")
 from backends.proxmox import PLUGIN  # noqa: E402 - after the suite's asserts are registered
 from backends.proxmox.options import Options  # noqa: E402
 from backends.proxmox.simulator import PveSimulator  # noqa: E402
+from backends.simulation.things import SimSwitch  # noqa: E402
 from evac.backend import Call, ConfirmsMoves, Settings  # noqa: E402
 from evac.errors import Refused  # noqa: E402
 from evac.model import HostState, Phase, VMState  # noqa: E402
@@ -24,15 +25,18 @@ from tests.contract.suite import ContractSuite, Seen  # noqa: E402
 class SimulatedPve(WorldCluster):
     """The same world as the direct backend's, behind Proxmox VE's REST wire."""
 
-    cannot = frozenset(
-        {"confirm_move", "revert_move", "evacuate", "force_complete", "force_down", "answer", "turn_switch"}
-    )
+    cannot = frozenset({"confirm_move", "revert_move", "evacuate", "force_complete", "force_down", "answer"})
 
     tells_of_hosts = True
 
     def __init__(self, state: Path) -> None:
         super().__init__()
         self.simulator = PveSimulator(self.world)
+        for switch in (
+            SimSwitch("backup/nightly", "", "backup", "enabled", "disabled"),
+            SimSwitch("crs/auto-rebalance", "", "balancer", "on", "off"),
+        ):
+            self.world.switches[switch.id] = switch
         self.state = state
 
     def build(self, *, read_only: bool = False, record: Record = None) -> Any:

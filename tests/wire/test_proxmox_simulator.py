@@ -138,7 +138,7 @@ async def test_every_list_is_as_the_schema_has_it(site: Site, api: Any) -> None:
 
 def test_every_route_and_every_parameter_it_takes_is_in_the_schema() -> None:
     known = schema.load()
-    example = {"node": "pve1", "vmid": "100", "upid": "UPID:x", "sid": "vm:100"}
+    example = {"node": "pve1", "vmid": "100", "upid": "UPID:x", "sid": "vm:100", "id": "nightly"}
     for route in Site().simulator._routes:
         match = known.match(re.sub(r"\{(\w+)\}", lambda name: example[name[1]], route.path))
         assert match is not None, route.path
