@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from evac.fleet import Fleet
+from evac.model import ClusterState
 from evac.planning.floor import Floor, Slot, floor_of
 from evac.window.plan import HostName, Policy, Refill
 
@@ -32,7 +33,8 @@ class Course:
     def floor(self, cluster: str) -> Floor:
         """A cluster as it is by now."""
         if cluster not in self._floors:
-            self._floors[cluster] = floor_of(self._fleet, cluster, keep_free=self._policy.keep_free)
+            state = self._fleet.cluster(cluster) or ClusterState(name=cluster, kind="")
+            self._floors[cluster] = floor_of(self._fleet, state, keep_free=self._policy.keep_free)
         return self._floors[cluster]
 
     def _bring_back(self, at: int) -> None:

@@ -9,10 +9,10 @@ from evac.fleet import Fleet
 from evac.model import VM, Host, HostState, Migration
 from evac.planner import moving_on
 from evac.planning.course import Course
-from evac.planning.floor import Floor, Slot, Unit
+from evac.planning.floor import Floor, Slot, Unit, way_of
 from evac.planning.hashing import plan_hash
 from evac.planning.packing import fits
-from evac.planning.reasons import AGAIN, closed, way_of, why_not_there
+from evac.planning.reasons import AGAIN, closed, why_not_there
 from evac.staying import sort_out
 from evac.window.plan import (
     Difference,

@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
+from operator import attrgetter
+from typing import cast
 
 from evac.fleet import Fleet
-from evac.model import VM, Affinity, AffinityKind, Host, HostState
+from evac.model import VM, Affinity, AffinityKind, ClusterState, Host, HostState, Outlook, VMState
+from evac.preflight import rank
+from evac.rules import RuleContext, Said, context_of
+from evac.rules.context import Case
+from evac.rules.judging import OF_TARGET
+from evac.rules.platforms import traits
+from evac.staying import needs_stop
+from evac.window.plan import Way
+
+FORBIDDEN = rank(Outlook.FAIL)
+
+_OWN = frozenset({"host", "memory", "vcpus", "affinity", "zone"})
+"""Rules about targets that the floor itself keeps to, as what they look at changes with each move of a plan."""
+
+_TARGET_RULES = tuple((name, rule) for name, rule in OF_TARGET if name not in _OWN)
 
 
 class Slot:
@@ -27,50 +43,61 @@ class Slot:
 class Unit:
     """VMs that go to one target: a single one, or those that a strict rule keeps together."""
 
-    __slots__ = ("bound", "need", "vms", "zones")
+    __slots__ = ("bound", "need", "ranks", "vms", "zones")
 
-    def __init__(self, vms: tuple[VM, ...], *, bound: bool) -> None:
+    def __init__(
+        self, vms: tuple[VM, ...], *, need: int, bound: bool, ranks: dict[str, int] | None = None
+    ) -> None:
         self.vms = vms
-        self.need = sum(vm.memory or 0 for vm in vms)
-        """Bytes. What does not run counts as well: some platforms keep its memory reserved (Nova), and it will run."""
+        self.need = need
+        """Bytes."""
         self.zones = {vm.zone for vm in vms if vm.zone}
         self.bound = bound
         """True: a rule names one of them."""
+        self.ranks: dict[str, int] = {} if ranks is None else ranks
+        """Host.id → what the other rules say, as `evac.preflight.rank`; filled as it is asked for."""
 
 
 class Floor:
     """See the module's docstring. `where` holds every VM of the cluster, as the plan will have it."""
 
-    def __init__(
-        self,
-        cluster: str,
-        hosts: Iterable[Host],
-        vms: Iterable[VM],
-        affinities: Iterable[Affinity],
-        *,
-        keep_free: float,
-    ) -> None:
-        self.cluster = cluster
-        self.hosts = {host.id: host for host in hosts}
-        self.vms = {vm.id: vm for vm in vms}
-        self.where = {vm.id: vm.host for vm in self.vms.values()}
+    def __init__(self, world: RuleContext) -> None:
+        """`world` is changed with it: the rules see what the plan has done so far."""
+        self.world = world
+        self.hosts = world.hosts
+        self.vms = world.vms
+        self.where = cast("dict[str, str]", world.where)
+        self.used = cast("dict[str, int]", world.used)
+        self._vcpus = cast("dict[str, int]", world.vcpus)
+        self.rules = world.affinities
         self.on: dict[str, set[str]] = {}
         for vm in self.vms.values():
             self.on.setdefault(vm.host, set()).add(vm.id)
-        self.used = {host.id: host.memory_used for host in self.hosts.values()}
         self.limit = {
-            host.id: None if host.memory is None else int(host.memory * (1 - keep_free))
+            host.id: None if host.memory is None else int(host.memory * (1 - world.keep_free))
             for host in self.hosts.values()
         }
-        self.rules: dict[str, list[Affinity]] = {}
-        for rule in affinities:
-            for vm_id in rule.vms:
-                self.rules.setdefault(vm_id, []).append(rule)
+        self._cold_counts = traits(world.cluster.kind).cold_counts
+        self._said: dict[tuple[object, ...], tuple[Said, ...]] = {}
+        self._ranks: dict[tuple[object, ...], dict[str, int]] = {}
+
+    def size(self, vm: VM) -> int:
+        """Bytes that it takes of a host: none where it does not run and the platform reserves nothing for it."""
+        if vm.state is VMState.STOPPED and not self._cold_counts:
+            return 0
+        return vm.memory or 0
+
+    def crowding(self, host: Host) -> float:
+        """Virtual CPUs per core; 0: not told."""
+        return self._vcpus.get(host.id, 0) / host.vcpus if host.vcpus else 0.0
 
     def move(self, vm: str, to: str) -> None:
         """A VM is on another host from here on."""
-        size = self.vms[vm].memory or 0
+        guest = self.vms[vm]
+        size, cores = self.size(guest), guest.vcpus or 0
         self._fill(self.where[vm], -size)
+        self._vcpus[self.where[vm]] = self._vcpus.get(self.where[vm], 0) - cores
+        self._vcpus[to] = self._vcpus.get(to, 0) + cores
         self.on.get(self.where[vm], set()).discard(vm)
         self.where[vm] = to
         self.on.setdefault(to, set()).add(vm)
@@ -92,9 +119,9 @@ class Floor:
         for host in self.hosts.values():
             if host.id == source or host.id in never or not is_open(host):
                 continue
-            known = self.limit[host.id] is not None and self.used[host.id] is not None
-            limit = self.limit[host.id] if known else None
-            found.append(Slot(host, limit, self.used[host.id], avoid=host.id in avoid))
+            used = self.used.get(host.id)
+            limit = None if used is None else self.limit[host.id]
+            found.append(Slot(host, limit, used, avoid=host.id in avoid))
         return sorted(found, key=lambda slot: slot.id)
 
     # --- rules -----------------------------------------------------------------------------------
@@ -103,9 +130,32 @@ class Floor:
         """Whether no strict rule and no zone keeps the unit off a host. Room is another matter."""
         if unit.zones and slot.zone and unit.zones != {slot.zone}:
             return False
-        if not unit.bound:
-            return True
-        return not any(rule.strict for rule in self.broken(unit, slot.id))
+        ranks = unit.ranks
+        if (ranks[slot.id] if slot.id in ranks else self.rank(unit, slot.host)) >= FORBIDDEN:
+            return False
+        return not unit.bound or not any(rule.strict for rule in self.broken(unit, slot.id))
+
+    def rank(self, unit: Unit, host: Host) -> int:
+        """What the rules about CPUs, versions, disks and images say of a host, the worst of the unit; 0: nothing."""
+        if host.id not in unit.ranks:
+            unit.ranks[host.id] = max(self._rank(vm, host) for vm in unit.vms)
+        return unit.ranks[host.id]
+
+    def _rank(self, vm: VM, host: Host) -> int:
+        if vm.vcpus and host.vcpus and vm.vcpus > host.vcpus:
+            return FORBIDDEN
+        said = self.against(vm, host, self.where[vm.id])
+        return max((rank(one.outlook) for one in said), default=0)
+
+    def against(self, vm: VM, host: Host, source: str) -> tuple[Said, ...]:
+        """What these rules have against a VM that goes from `source` to a host. VMs that are alike to them are judged once."""
+        key = (host.id, _alike(vm, source))
+        found = self._said.get(key)
+        if found is None:
+            case = Case(self.world, vm, self.hosts.get(source), way_of(vm))
+            found = tuple(said for _, rule in _TARGET_RULES for said in rule(case, host))
+            self._said[key] = found
+        return found
 
     def broken(self, unit: Unit, host: str) -> list[Affinity]:
         """The rules that would be broken with the unit on that host, and all others where the plan has them."""
@@ -132,6 +182,10 @@ class Floor:
                 others = (self.where.get(vm, "") for vm in rule.vms if vm not in own)
                 return any(place not in ("", host, still) for place in others)
 
+    def _table(self, vm: VM) -> dict[str, int]:
+        """One for all VMs that are alike."""
+        return self._ranks.setdefault(_alike(vm, self.where[vm.id]), {})
+
     def units(self, vms: Sequence[VM]) -> list[Unit]:
         """The VMs, those that a strict rule keeps together as one; the largest first."""
         leader = {vm.id: vm.id for vm in vms}
@@ -151,7 +205,13 @@ class Floor:
         for vm in vms:
             groups.setdefault(root(vm.id), []).append(vm)
         made = [
-            Unit(tuple(group), bound=any(vm.id in self.rules for vm in group)) for group in groups.values()
+            Unit(
+                tuple(group),
+                need=sum(map(self.size, group)),
+                bound=any(vm.id in self.rules for vm in group),
+                ranks=self._table(group[0]) if len(group) == 1 else None,
+            )
+            for group in groups.values()
         ]
         return sorted(made, key=lambda unit: (-unit.need, unit.vms[0].name, unit.vms[0].id))
 
@@ -161,12 +221,25 @@ def is_open(host: Host) -> bool:
     return host.state is HostState.UP and not host.maintenance and not host.forced_down
 
 
-def floor_of(fleet: Fleet, cluster: str, *, keep_free: float) -> Floor:
+def _alike(vm: VM, source: str) -> tuple[object, ...]:
+    """The same for all VMs that the rules about targets cannot tell apart."""
+    return (source, way_of(vm), *_looked_at(vm))
+
+
+LOOKED_AT = ("cpu", "container", "datastores", "media", "vcpus", "local_disk", "devices", "snapshots")
+"""What the rules about targets look at of a VM, besides its state and where it is."""
+
+
+_looked_at = attrgetter(*LOOKED_AT)
+
+
+def way_of(vm: VM) -> Way:
+    """How it goes, as it is now."""
+    if not needs_stop(vm):
+        return Way.LIVE
+    return Way.COLD if vm.state is VMState.STOPPED else Way.RESTART
+
+
+def floor_of(fleet: Fleet, cluster: ClusterState, *, keep_free: float) -> Floor:
     """One cluster as it is now."""
-    return Floor(
-        cluster,
-        (host for host in fleet.table("hosts").values() if host.cluster == cluster),
-        (vm for vm in fleet.table("vms").values() if vm.cluster == cluster),
-        (rule for rule in fleet.table("affinities").values() if rule.cluster == cluster),
-        keep_free=keep_free,
-    )
+    return Floor(context_of(fleet, cluster, keep_free=keep_free))

@@ -7,6 +7,7 @@ taken. No way ever fills a host beyond its limit or breaks a strict rule; soft r
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 from evac.planning.floor import Floor, Slot, Unit
@@ -20,8 +21,8 @@ MOST_UNITS = 300
 Places = dict[str, Slot]
 """VM.id → where it goes."""
 
-Preference = Callable[[Unit, Slot, int], tuple[float, ...]]
-"""The smaller the better; the number is of soft rules broken."""
+Preference = Callable[[int, Slot, int], float]
+"""By need, host, and number of what stands against it (soft rules, doubts): the smaller the better."""
 
 
 def pack(floor: Floor, units: Sequence[Unit], slots: Sequence[Slot], *, looks: int = LOOKS) -> Places:
@@ -40,7 +41,7 @@ def pack(floor: Floor, units: Sequence[Unit], slots: Sequence[Slot], *, looks: i
             best = found
     for vm, slot in best.items():
         floor.move(vm, slot.id)
-        slot.free -= floor.vms[vm].memory or 0
+        slot.free -= floor.size(floor.vms[vm])
     return best
 
 
@@ -49,18 +50,23 @@ def tightly(floor: Floor, units: Sequence[Unit], slots: Sequence[Slot]) -> Place
     return _greedy(floor, units, slots, _tight)
 
 
-def _spread(unit: Unit, slot: Slot, broken: int) -> tuple[float, ...]:
+def _spread(need: int, slot: Slot, broken: int) -> float:
     if slot.limit is None:
-        return broken, slot.avoid, 1, 0.0
-    return broken, slot.avoid, 0, (unit.need - slot.free) / max(1, slot.limit)
+        return 1e3 * broken + 1e2 * slot.avoid + 10
+    return 1e3 * broken + 1e2 * slot.avoid + (need - slot.free) / (slot.limit or 1)
 
 
-def _tight(unit: Unit, slot: Slot, broken: int) -> tuple[float, ...]:
-    return broken, slot.avoid, slot.limit is None, slot.free - unit.need
+def _tight(need: int, slot: Slot, broken: int) -> float:
+    return 1e3 * broken + 1e2 * slot.avoid + _left(need, slot)
 
 
-def _tightest(unit: Unit, slot: Slot, _: int) -> tuple[float, ...]:
-    return slot.limit is None, slot.free - unit.need
+def _tightest(need: int, slot: Slot, _: int) -> float:
+    return _left(need, slot)
+
+
+def _left(need: int, slot: Slot) -> float:
+    """Below 10: a host has less than an exabyte."""
+    return 10.0 if slot.limit is None else (slot.free - need) * 1e-17
 
 
 def _greedy(floor: Floor, units: Sequence[Unit], slots: Sequence[Slot], way: Preference) -> Places:
@@ -68,23 +74,28 @@ def _greedy(floor: Floor, units: Sequence[Unit], slots: Sequence[Slot], way: Pre
     places: Places = {}
     taken: list[tuple[Unit, Slot, str]] = []
     for unit in units:
-        best: tuple[float, ...] | None = None
-        chosen: Slot | None = None
-        for slot in slots:
-            if not fits(floor, unit, slot):
-                continue
-            source = floor.where[unit.vms[0].id]
-            broken = floor.strain(unit, slot.id, source) if unit.bound else 0
-            worth = way(unit, slot, broken)
-            if best is None or worth < best:
-                best, chosen = worth, slot
+        source = floor.where[unit.vms[0].id]
+        chosen = _best(floor, unit, slots, way, source)
         if chosen is not None:
-            taken.append((unit, chosen, floor.where[unit.vms[0].id]))
+            taken.append((unit, chosen, source))
             put(floor, unit, chosen)
             places.update((vm.id, chosen) for vm in unit.vms)
     for unit, slot, source in reversed(taken):
         take_back(floor, unit, slot, source)
     return places
+
+
+def _best(floor: Floor, unit: Unit, slots: Sequence[Slot], way: Preference, source: str) -> Slot | None:
+    need, bound, ranks = unit.need, unit.bound, unit.ranks
+    best, chosen = math.inf, None
+    for slot in slots:
+        if (slot.free < need and slot.limit is not None) or not floor.allows(unit, slot):
+            continue
+        broken = floor.strain(unit, slot.id, source) if bound else 0
+        worth = way(need, slot, broken + ranks[slot.id])
+        if worth < best:
+            best, chosen = worth, slot
+    return chosen
 
 
 def fits(floor: Floor, unit: Unit, slot: Slot) -> bool:

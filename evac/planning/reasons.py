@@ -1,22 +1,13 @@
-"""How a VM goes, and why one found no place, in one line with what to do about it. Pure."""
+"""Why a VM found no place, in one line with what to do about it. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from evac.model import VM, HostState, VMState
-from evac.planning.floor import Floor, Slot, Unit
-from evac.staying import needs_stop
-from evac.window.plan import Way
+from evac.model import HostState, Outlook
+from evac.planning.floor import FORBIDDEN, Floor, Slot, Unit
 
 AGAIN = "Plan again."
-
-
-def way_of(vm: VM) -> Way:
-    """As it is now."""
-    if not needs_stop(vm):
-        return Way.LIVE
-    return Way.COLD if vm.state is VMState.STOPPED else Way.RESTART
 
 
 def why_nowhere(floor: Floor, unit: Unit, slots: Sequence[Slot]) -> tuple[str, str]:
@@ -46,7 +37,12 @@ def _against_rules(floor: Floor, unit: Unit, slots: Sequence[Slot]) -> tuple[str
             f"no other open host is in its zone {', '.join(sorted(unit.zones))}",
             "Bring a host of that zone up, or decide what becomes of it.",
         )
+    if all(floor.rank(unit, slot.host) >= FORBIDDEN for slot in slots):
+        why, fix = forbidden(floor, unit, slots[0])
+        return f"no other open host will do; of {slots[0].host.name}: {why}", fix
     rules = {rule.name or rule.id for slot in slots for rule in floor.broken(unit, slot.id) if rule.strict}
+    if not rules:
+        return "every other open host is ruled out, each for another reason", "See them: evac preflight."
     names = ", ".join(f'"{name}"' for name in sorted(rules)[:3])
     return (
         f"every other open host would break the rule{'s' * (len(rules) > 1)} {names}",
@@ -62,10 +58,25 @@ def _gib(size: int) -> str:
     return f"{size / 2**30:.3g}"
 
 
+def forbidden(floor: Floor, unit: Unit, slot: Slot) -> tuple[str, str]:
+    """What the rules about CPUs, versions, disks and images have against a host."""
+    said = [
+        one
+        for vm in unit.vms
+        for one in floor.against(vm, slot.host, floor.where[vm.id])
+        if one.outlook is Outlook.FAIL
+    ]
+    if said:
+        return said[0].why, said[0].fix or AGAIN
+    return f"it has more virtual CPUs than {slot.host.name} has cores", "Choose a larger host."
+
+
 def why_not_there(floor: Floor, unit: Unit, slot: Slot) -> tuple[str, str]:
     """The same of one host that is open."""
     if unit.zones and slot.zone and unit.zones != {slot.zone}:
         return f"{slot.host.name} is in zone {slot.zone}, not {', '.join(sorted(unit.zones))}", AGAIN
+    if floor.rank(unit, slot.host) >= FORBIDDEN:
+        return forbidden(floor, unit, slot)
     rules = [rule.name or rule.id for rule in floor.broken(unit, slot.id) if rule.strict]
     if rules:
         return f'on {slot.host.name} it would break the rule "{rules[0]}"', "Lift the rule, or plan again."

@@ -70,7 +70,7 @@ class _Board:
         self.cluster: ClusterState = find_cluster(fleet, name)
         if self.cluster.fresh_stamp is None:
             raise _refused(f"{name} has not answered yet.", "`evac problems` says what is wrong with it.")
-        self.floor: Floor = floor_of(fleet, name, keep_free=keep_free)
+        self.floor: Floor = floor_of(fleet, self.cluster, keep_free=keep_free)
         self.slots = {slot.id: slot for slot in self.floor.slots("", never=(), avoid=())}
         self.moves: list[Move] = []
         self._free: dict[str, list[Move]] = {}
@@ -94,11 +94,11 @@ class _Board:
     def _take(self, move: Move, slot: Slot) -> None:
         self.moves.append(replace(move, to=slot.id))
         self._free[move.host].remove(move)
-        slot.free -= self.floor.vms[move.vm].memory or 0
+        slot.free -= self.floor.size(self.floor.vms[move.vm])
         self.floor.move(move.vm, slot.id)
 
     def _filled(self, host: str) -> float:
-        return (self.floor.used[host] or 0) / max(1, self.floor.hosts[host].memory or 0)
+        return self.floor.used.get(host, 0) / max(1, self.floor.hosts[host].memory or 0)
 
     # --- spread ----------------------------------------------------------------------------------
 
@@ -129,9 +129,10 @@ class _Board:
         sizes = (full.host.memory or 1, empty.host.memory or 1)
         for move in self._free[full.id]:
             vm = self.floor.vms[move.vm]
-            change = (vm.memory or 0) / sizes[0] + (vm.memory or 0) / sizes[1]
+            size = self.floor.size(vm)
+            change = size / sizes[0] + size / sizes[1]
             left = abs(gap - change)
-            fuller = self._filled(empty.id) + (vm.memory or 0) / sizes[1] >= self._filled(full.id)
+            fuller = self._filled(empty.id) + size / sizes[1] >= self._filled(full.id)
             if not change or fuller or left >= gap - EVEN / 2 or (best and left >= best[0]):
                 continue
             if fits(self.floor, self._unit(vm), empty) and not self.floor.broken(self._unit(vm), empty.id):
@@ -139,7 +140,7 @@ class _Board:
         return best[1] if best else None
 
     def _unit(self, vm: VM) -> Unit:
-        return Unit((vm,), bound=vm.id in self.floor.rules)
+        return Unit((vm,), need=self.floor.size(vm), bound=vm.id in self.floor.rules)
 
     # --- consolidate -----------------------------------------------------------------------------
 
@@ -147,7 +148,10 @@ class _Board:
         """Host after host, that with the least to move first, is emptied if all of its VMs find a place on others."""
         used = sorted(
             (slot for slot in self.slots.values() if self.floor.on.get(slot.id)),
-            key=lambda slot: (sum(self.floor.vms[vm].memory or 0 for vm in self.floor.on[slot.id]), slot.id),
+            key=lambda slot: (
+                sum(self.floor.size(self.floor.vms[vm]) for vm in self.floor.on[slot.id]),
+                slot.id,
+            ),
         )
         emptied: list[str] = []
         targets: set[str] = set()

@@ -15,14 +15,15 @@ from evac.api import Stay
 from evac.claims import claims_on
 from evac.fleet import Fleet
 from evac.limits import LimitRules
-from evac.model import VM, ClusterState, Host, HostState, Problem
+from evac.model import VM, ClusterState, Host, HostState, MoveCheck, Outlook, Problem
 from evac.planner import UNAFFECTED, PlanRefused, find, moving_on
 from evac.planning.course import Course
 from evac.planning.estimating import with_estimates
-from evac.planning.floor import Floor, Slot, Unit
+from evac.planning.floor import Floor, Slot, Unit, way_of
 from evac.planning.history import NO_HISTORY, History
+from evac.planning.outlooks import group_kept_back, outlook, wherever
 from evac.planning.packing import Places, pack
-from evac.planning.reasons import way_of, why_nowhere
+from evac.planning.reasons import why_nowhere
 from evac.staying import sort_out
 from evac.storage import OSD
 from evac.window.plan import (
@@ -119,16 +120,11 @@ class _Window:
         there = floor.on_host(host.id)
         claims = claims_on(self._fleet, host, there)
         going, staying, restarts = sort_out(claims.left(there), moving_on(self._fleet, host), cluster, to="")
-        order = [floor.vms[move.vm] for move in going]
-        units = floor.units(order)
-        places = pack(floor, units, slots)
+        general = wherever(floor, [floor.vms[move.vm] for move in going])
+        order = [floor.vms[move.vm] for move in going if not _bars(general[move.vm])]
+        places, stays = _place(floor, order, slots)
         self._course.left(list(places))
         gone = [vm for vm in order if vm.id in places]
-        stays = [
-            *_without_place(floor, units, slots, places),
-            *(_stay(stay, harmless=bool(floor.vms[stay.vm].stays)) for stay in staying),
-            *(_claimed(vm) for vm in there if vm.id in claims.vms),
-        ]
         cold = [move for move in going if isinstance(move, ColdMigrate) and move.vm in places]
         anew = [floor.vms[vm].name for vm in restarts if vm in places]
         planned = PlannedHost(
@@ -137,8 +133,13 @@ class _Window:
             name=host.name,
             uuid=host.uuid,
             storage=_storage(self._fleet, host),
-            moves=tuple(_move(vm, places[vm.id]) for vm in gone),
-            stays=tuple(stays),
+            moves=tuple(_move(floor, vm, places[vm.id], host.id, general[vm.id]) for vm in gone),
+            stays=(
+                *stays,
+                *(_barred(floor.vms[vm], check) for vm, check in general.items() if check and _bars(check)),
+                *(_stay(stay, harmless=bool(floor.vms[stay.vm].stays)) for stay in staying),
+                *(_claimed(vm) for vm in there if vm.id in claims.vms),
+            ),
             warnings=(
                 *_about(self._fleet, cluster, host),
                 *claims.words,
@@ -150,7 +151,27 @@ class _Window:
         return with_estimates(planned, floor.vms, self._history, self._rules, refill=self._refill)
 
 
-def _move(vm: VM, slot: Slot) -> PlannedMove:
+def _place(floor: Floor, vms: Sequence[VM], slots: Sequence[Slot]) -> tuple[Places, list[PlannedStay]]:
+    """Where each goes, entered on the floor; and those for which there is no place."""
+    units, stays = [], []
+    for unit in floor.units(vms):
+        held = group_kept_back(floor, unit)
+        stays += held
+        units += [] if held else [unit]
+    places = pack(floor, units, slots)
+    return places, [*_without_place(floor, units, slots, places), *stays]
+
+
+def _bars(check: MoveCheck | None) -> bool:
+    return check is not None and check.outlook is Outlook.FAIL
+
+
+def _barred(vm: VM, check: MoveCheck) -> PlannedStay:
+    return PlannedStay(vm=vm.id, name=vm.name, why=check.why, fix=check.fix)
+
+
+def _move(floor: Floor, vm: VM, slot: Slot, source: str, general: MoveCheck | None) -> PlannedMove:
+    said = outlook(floor, vm, slot, source, general)
     return PlannedMove(
         vm=vm.id,
         name=vm.name,
@@ -158,6 +179,8 @@ def _move(vm: VM, slot: Slot) -> PlannedMove:
         to=slot.id,
         to_name=slot.host.name if slot.host.name != slot.id else "",
         memory=vm.memory or 0,
+        outlook=said.outlook,
+        why=said.why,
     )
 
 

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from evac.model import VM, AffinityKind, Host, HostState, VMState
+from evac.model import VM, AffinityKind, ClusterState, Host, HostState, Outlook, VMState
 from evac.planner import PlanRefused
 from evac.planning import plan_hash
+from evac.planning.floor import _TARGET_RULES, LOOKED_AT, floor_of
+from evac.rules.context import Case
 from evac.storage import OSD
 from evac.window.plan import Policy, Refill, StorageHost, Way
 from tests.unit.planning_rig import GIB, NOW, asked, fleet, goes, host, plan, rule, stays, vm
@@ -207,3 +209,51 @@ def test_a_whole_number_is_the_same_as_its_float() -> None:
     made = plan(fleet(host("a"), host("b")), "a", starts=1.0)
     assert plan_hash(replace(made, starts=1)) == plan_hash(made)
     assert asked("a").title == ""
+
+
+def test_what_the_rules_forbid_everywhere_stays_and_what_they_doubt_is_told() -> None:
+    state = ClusterState(name="c", kind="openstack", fresh_stamp=100.0)
+    gpu, twin = vm("gpu", devices=("0000:3b:00.0",)), vm("twin", machine_id="abc")
+    made = plan(
+        fleet(host("a"), host("b"), gpu, twin, vm("other", on="b", machine_id="abc"), state=state), "a"
+    )
+    assert "devices of its host are handed to it" in stays(made)["gpu"]
+    (move,) = made.hosts[0].moves
+    assert move.outlook is not Outlook.OK
+    assert move.why
+
+
+def test_a_host_that_the_rules_doubt_is_taken_only_when_there_is_no_better_one() -> None:
+    intel: dict[str, Any] = {"cpu_vendor": "Intel", "cpu_model": "Haswell"}
+    amd: dict[str, Any] = {"cpu_vendor": "AMD", "cpu_model": "EPYC"}
+    there: list[Host | VM] = [host("a", **intel), host("b", gib=512, **amd), vm("x", cpu="Haswell")]
+    made = plan(fleet(*there, host("d", gib=8, **intel)), "a")
+    assert goes(made) == {"x": "d"}
+    made = plan(fleet(*there), "a")
+    assert "no other open host will do; of b: it runs on Intel" in stays(made)["x"]
+
+
+def test_nova_lets_no_member_of_a_group_go_alone_so_all_are_listed() -> None:
+    state = ClusterState(name="c", kind="openstack", fresh_stamp=100.0)
+    group = rule(AffinityKind.TOGETHER, "x", "y")
+    made = plan(fleet(host("a"), host("b"), vm("x"), vm("y"), group, state=state), "a")
+    assert goes(made) == {}
+    assert "Nova moves no member of such a group" in stays(made)["x"]
+
+
+def test_vms_that_are_alike_to_the_rules_are_judged_alike() -> None:
+    """The planner judges one VM for all that look the same to the rules; a rule that looks at more must be in its list."""
+    world = floor_of(fleet(host("a"), host("b")), ClusterState(name="c", kind="proxmox"), keep_free=0.1).world
+    looked_at: set[str] = set()
+
+    class Watched:
+        def __getattribute__(self, name: str) -> Any:
+            looked_at.add(name)
+            return getattr(vm("x"), name)
+
+    watched: Any = Watched()
+    for _, check in _TARGET_RULES:
+        for way in Way:
+            list(check(Case(world, watched, world.hosts["a"], way), world.hosts["b"]))
+    # The source is in the key by its id; the VM's own zone only stands in for it where there is none.
+    assert looked_at <= {*LOOKED_AT, "host", "state", "id", "zone"}
