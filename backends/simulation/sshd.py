@@ -73,7 +73,7 @@ class Logins:
     async def serve(self, folder: Path, name: str) -> AsyncIterator[Doors]:
         """Listen; the client's key and the known_hosts file are written into `folder`, with that name before them."""
         client = asyncssh.generate_private_key("ssh-ed25519")
-        identity, known = folder / f"{name}-shell.key", folder / f"{name}-shell.known_hosts"
+        identity, known = folder / f"{name}-hosts.key", folder / f"{name}-hosts.known_hosts"
         identity.touch(0o600)
         client.write_private_key(identity)
         allowed = asyncssh.import_authorized_keys(client.export_public_key().decode())

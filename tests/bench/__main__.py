@@ -28,6 +28,7 @@ BENCHES: dict[str, tuple[list[str], list[str]]] = {
         ["--platform", "vsphere", "--runs", "1", "--vms", "20"],
     ),
     "torture": (["--kills", "200"], ["--kills", "10"]),
+    "window": (["--kills", "300"], ["--kills", "10"]),
     "ping": ([], ["--quick"]),
     "pgs_stall": ([], ["100000", "2000", "30"]),
     "ceph_poll": ([], ["1000", "20"]),
