@@ -96,18 +96,18 @@ def admit(action: Action, ground: Ground) -> Obstacle | None:
     )
 
 
-def has_left(action: Action, ground: Ground, empties: str) -> str:
+def has_left(action: Action, ground: Ground, empties: str, *, of_window: bool = False) -> str:
     """What a drain says of a VM that has left the host without it: HA, a scheduler or somebody moved it. "" when it has not.
 
-    `empties`: the order's host, as cluster/host. Only for moves that leave the target to the platform.
+    `empties`: the order's host, as cluster/host. A move that names its target is given up like that in a window only: there
+    the host is to be empty (or the VM to be home), and where the others went is told.
     """
     vm = ground.vm
-    if (
-        not isinstance(action, Move)
-        or action.to
-        or empties != f"{action.cluster}/{action.host}"
-        or vm is None
-    ):
+    if not isinstance(action, Move) or vm is None:
+        return ""
+    drained = empties == f"{action.cluster}/{action.host}" and (of_window or not action.to)
+    home = of_window and vm.host == action.to
+    if not (drained or home):
         return ""
     same = (vm.id, vm.name) == (action.vm, action.name)
     settled = not vm.task and vm.state in {VMState.RUNNING, VMState.STOPPED, VMState.PAUSED}

@@ -118,7 +118,8 @@ class Runner:
             obstacle = admit_there(job.action, ground)
         if obstacle is not None:
             order = self._board.orders.get(job.order)
-            left = has_left(job.action, ground, order.empties if order is not None else "")
+            empties, of_window = (order.empties, bool(order.window)) if order is not None else ("", False)
+            left = has_left(job.action, ground, empties, of_window=of_window)
             if left:
                 self._board.put(replace(job, state=JobState.DONE, reason=left, next_step=""))
             else:

@@ -48,7 +48,8 @@ def judge_ended(jobs: Sequence[Job], head: str, host: str) -> Told:
     if not short:
         return done(head)
     first = short[0]
-    why = f"{head}; {len(short)} not: {listed(_name(job) for job in short)}: {first.reason or first.state.value}"
+    names = listed(_name(job) for job in short)
+    why = f"{head}; {len(short)} not: {names}: {first.reason or first.state.value}"
     retry = f"Retry the step for what is still to be moved, move it by hand, or skip the step and say why ({host})."
     return needs(why, first.next_step or retry)
 

@@ -132,8 +132,10 @@ class HostRun(Noun, frozen=True, kw_only=True):
     steps: tuple[Step, ...]
     before: HostFacts | None = None
     after: HostFacts | None = None
+    going: tuple[str, ...] = ()
+    """VM.id of those that preflight found on it, to be moved."""
     moved: tuple[str, ...] = ()
-    """VM.id of those that left it for the window, to come back."""
+    """VM.id of those that left it for the window, to come back, whoever moved them (a platform's HA may)."""
     stopped: tuple[str, ...] = ()
     """VM.id of those that the window shut down."""
     left_out: str = ""

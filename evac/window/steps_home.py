@@ -135,7 +135,8 @@ async def refill(at: At) -> Told:
     left = await at.jobs_of(StepKind.DRAIN)
     if any(not job.state.ended for job in left):
         return running("moves off it are still under way")
-    moved = tuple(dict.fromkeys((*at.run.moved, *_gone_from(left, at.planned.host))))
+    gone = [vm for vm in at.run.going if _elsewhere(at, vm)]
+    moved = tuple(dict.fromkeys((*at.run.moved, *_gone_from(left, at.planned.host), *gone)))
     if moved != at.run.moved:
         await at.note(moved=moved)
     if at.policy.refill is not Refill.RESTORE:
@@ -147,7 +148,14 @@ async def refill(at: At) -> Told:
             return done("all are back" if moved else "none had left it")
         given = await at.order(away, f"refill {at.planned.name}")
     told = judge_moves(*given, at.planned.name)
-    return _refilled(at) if told.state.over else told
+    # The platform's own HA may have been faster than our order.
+    back = given[0].ended is not None and not any(_elsewhere(at, vm) for vm in at.run.moved)
+    return _refilled(at) if told.state.over or back else told
+
+
+def _elsewhere(at: At, vm: str) -> bool:
+    found = at.tools.fleet.vm(at.planned.cluster, vm)
+    return found is not None and found.host not in (at.planned.host, "")
 
 
 async def _away(at: At) -> list[LiveMigrate | ColdMigrate]:

@@ -18,7 +18,7 @@ from evac.planner import PlanRefused
 from evac.storage import StopAnswer, StopVerdict
 from evac.window.at import At
 from evac.window.guests import PATIENCE, counted, guests_on, in_the_way
-from evac.window.judging import judge_moves, judge_order
+from evac.window.judging import judge_ended, judge_moves, judge_order
 from evac.window.moving import Moving, listed, moves_now
 from evac.window.nouns import HostFacts, StepKind
 from evac.window.plan import Fate, StorageHost
@@ -65,6 +65,9 @@ async def preflight(at: At) -> Told:
         return needs(
             f"{len(now.undecided)} cannot be moved, and nothing is decided: {names}: {first.why}", step
         )
+    going = tuple(move.vm for move in now.moves)
+    if going != at.run.going:
+        await at.note(going=going)
     return done(
         "; ".join((f"{len(now.moves)} to move, {len(now.stays)} stay", *(now.words or ("as planned",))))
     )
@@ -115,17 +118,19 @@ async def drain(at: At) -> Told:
 
 
 def _drained(at: At, order: Order, jobs: Sequence[Job]) -> Told:
-    told = judge_moves(order, jobs, at.planned.name)
     if not order.ended:
-        return told
+        return judge_moves(order, jobs, at.planned.name)
     here = {vm.id for vm in at.vms()}
     short = [job for job in jobs if job.state is not JobState.DONE]
-    if short and not any(isinstance(job.action, VMAction) and job.action.vm in here for job in short):
-        # Somebody else moved, or deleted, what we could not.
-        return done(f"{len(jobs)} are off it, {len(short)} of them not by evac")
     if not short:
         return done(f"{len(jobs)} of {len(jobs)} moved")
-    return told
+    stuck = [job for job in short if isinstance(job.action, VMAction) and job.action.vm in here]
+    if stuck:
+        head = f"{len(jobs) - len(stuck)} of {len(jobs)} are off it"
+        return judge_ended(stuck, head, at.planned.name)
+    # Somebody else moved, or deleted, what we could not; or the guest felt more of the move than it should.
+    names = listed(job.action.name for job in short if isinstance(job.action, VMAction))
+    return done(f"{len(jobs)} are off it, {len(short)} of them not as ordered: {names}: {short[0].reason}")
 
 
 async def _confirm(at: At, jobs: Sequence[Job]) -> Told | None:

@@ -30,11 +30,13 @@ OUT = 90.0
 """Seconds that a simulated host is away when it restarts."""
 
 
-def rack(hosts: int = 3, vms: int = 4, *, on: Sequence[str] = ("h0", "h1"), **details: Any) -> World:
+def rack(
+    hosts: int = 3, vms: int = 4, *, on: Sequence[str] = ("h0", "h1"), letter: str = "h", **details: Any
+) -> World:
     """A world of `hosts`, with `vms` guests on each of `on`."""
     made = world()
     for number in range(hosts):
-        made.add_host(f"h{number}")
+        made.add_host(f"{letter}{number}")
     for host in on:
         for number in range(vms):
             made.add_vm(f"{host}-vm{number}", host, **details)

@@ -15,14 +15,14 @@ from evac.storage import OSD, PGState, StopAnswer, StopVerdict, Storage
 from tests.virtualtime import wall
 
 
-def ceph_on(world: World, *, osds: int = 2) -> CephWorld:
+def ceph_on(world: World, *, osds: int = 2, pgs: int = 32) -> CephWorld:
     """One replicated pool over all its hosts."""
     ceph = CephWorld(world, seed=3, timing=CephTiming())
     for name in world.hosts:
         for _ in range(osds):
             ceph.add_osd(name, "r0", size=TIB)
     ceph.add_rule("copies")
-    ceph.add_pool("one", "copies", size=3, min_size=2, pg_num=32, objects=3200)
+    ceph.add_pool("one", "copies", size=3, min_size=2, pg_num=pgs, objects=pgs * 100)
     return ceph
 
 
