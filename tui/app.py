@@ -25,6 +25,7 @@ from tui import away
 from tui.allowed import WINDOW_ACTIONS, allowed, unable, withheld
 from tui.board import Board, Context
 from tui.commandline import completions, run_command
+from tui.dialogs.ask import Ask
 from tui.dialogs.reader import Reader
 from tui.doing import Doing
 from tui.doing_across import AcrossDoing
@@ -350,7 +351,7 @@ class Console(App[int], inherit_bindings=False):
         )
         if guarded is not None and guarded(event):
             return
-        if isinstance(event, events.Key) and self._typed_ahead(event):
+        if isinstance(event, events.Key) and (self._typed_ahead(event) or self._moved_on(event)):
             return
         await super().on_event(event)
 
@@ -361,6 +362,10 @@ class Console(App[int], inherit_bindings=False):
             return False
         prompt.type(event.character or "")
         return True
+
+    def _moved_on(self, event: events.Key) -> bool:
+        """Tab in a dialog moves at once, not when its turn comes: what is typed after it belongs to the next field."""
+        return isinstance(self.screen, Ask) and not event.is_forwarded and self.screen.moves(event.key)
 
     async def action_quit(self) -> None:
         """Leave; the engine goes on."""

@@ -197,3 +197,14 @@ async def test_a_filter_typed_at_once_is_a_filter_and_no_keys_of_the_table() -> 
         run.tap("colon", *"queue", "enter")
         await until(lambda: run.console.board.pane.name == "queue", "the command was not taken as typed")
         assert not source.changed_anything
+
+
+async def test_what_is_typed_after_tab_goes_into_the_next_field_however_fast_it_is_typed() -> None:
+    async with running(FleetSource(some_fleet())) as run:
+        await run.press("space", "space", "w")
+        ask = await run.dialog()
+        ask._inputs["title"].focus()
+        await run.pilot.pause()
+        run.tap(*"Patch", "tab", *"CHG1", "enter", *"0130", "shift+tab", *"2", "down", "down", *"04")
+        await until(lambda: ask.typed["ends"] == "04", f"typed: {ask.typed}")
+        assert (ask.typed["title"], ask.typed["ticket"], ask.typed["starts"]) == ("Patch", "CHG12", "0130")

@@ -28,8 +28,6 @@ class Ask(Guarded[Answers | None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,n", "cancel", "cancel", show=False),
         Binding("y", "yes", "yes", show=False),
-        Binding("tab,down", "app.focus_next", "next field", show=False),
-        Binding("shift+tab,up", "app.focus_previous", "previous field", show=False),
         Binding("left", "app.focus_previous", "previous", show=False),
         Binding("right", "app.focus_next", "next", show=False),
         Binding("pagedown,ctrl+d", "scroll(8)", "further down", show=False),
@@ -123,11 +121,6 @@ class Ask(Guarded[Answers | None]):
         event.stop()
         self._check()
 
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Enter in a field goes on to the next, it does not press OK."""
-        event.stop()
-        self.focus_next()
-
     def on_choice_pressed(self, event: Choice.Pressed) -> None:
         """Enter on a button."""
         event.stop()
@@ -150,6 +143,16 @@ class Ask(Guarded[Answers | None]):
             target.insert_text_at_cursor(event.character or "")
             event.stop()
             event.prevent_default()
+
+    def moves(self, key: str) -> bool:
+        """Go to the next field or button, or the one before, if that is what the key does. Asked as soon as it is read."""
+        if key in ("tab", "down") or (key == "enter" and isinstance(self.focused, Input)):
+            self.focus_next()
+        elif key in ("shift+tab", "up"):
+            self.focus_previous()
+        else:
+            return False
+        return True
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002  # Textual's signature
         """Where something must be typed, y and n are letters."""
