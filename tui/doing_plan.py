@@ -18,7 +18,7 @@ from tui.board import Context
 from tui.dialogs.ask import Ask
 from tui.dialogs.plan import Key, PlanScreen
 from tui.look import Span
-from tui.plan_rows import stay_key
+from tui.plan_rows import from_matrix, stay_key
 from tui.sheet import Answers, Field, Sheet
 from tui.source import Refused
 from tui.text import clean
@@ -101,11 +101,33 @@ class PlanDoing:
         )
         screen.keys = self._keys(screen)
         self._push(screen, lambda _: None)
+        self._judge(screen, quick=True)
         return screen
+
+    def _judge(self, screen: PlanScreen, *, quick: bool) -> None:
+        """Each VM on its planned target: by evac's rules at once (`quick`), by the platform's own checker when asked."""
+        plan, source = screen.plan, self.console.source
+
+        async def judged() -> None:
+            for host in plan.hosts:
+                if not quick:
+                    screen.say(f"asking {clean(host.cluster)} about the VMs of {clean(host.name)} ...")
+                keep = plan.policy.keep_free
+                try:
+                    matrix = await source.matrix(host.cluster, host.host, keep_free=keep, quick=quick)
+                except Refused as refused:
+                    screen.say(clean(f"Not judged: {refused.problem.happened}"))
+                    return
+                screen.judge(from_matrix(plan, matrix))
+            if not quick:
+                screen.say("")
+
+        self.console.ask_engine(judged)
 
     def _keys(self, screen: PlanScreen) -> list[Key]:
         return [
             Key(key="f", words="fate", do=lambda: self._decide(screen), why_not=lambda: _no_stay(screen)),
+            Key(key="p", words="preflight", do=lambda: self._judge(screen, quick=False)),
             Key(key="c", words="compare", do=lambda: self._compare(screen)),
             Key(key="w", words="write", do=lambda: self._write(screen)),
             self._sheet_key(

@@ -58,6 +58,8 @@ def _known(plan: WindowPlan, known: KnownPlan | None, context: Context) -> Line:
     given = len(known.approvals)
     of = f" ({given} of {needed})" if needed else ""
     glyph, tone = ("good", "good") if given >= needed else ("warn", "warn")
+    if not given and not needed:
+        glyph, tone = "info", "dim"
     words = clean(approvals(known), look.ascii_only)
     return (
         *shown,
@@ -78,19 +80,20 @@ def _times(plan: WindowPlan, context: Context) -> Line:
     ]
     dot = f" {look.glyph('dot')} "
     if plan.starts is not None:
-        line.append(Span(f"{dot}opens {_clock(plan.starts)}"))
+        line.append(Span(f"{dot}opens {_clock(plan.starts, now)}"))
     if plan.ends is None:
         return (*line, Span(f"{dot}no end was set", "dim"))
-    line.append(Span(f"{dot}over by {_clock(plan.ends)}"))
+    line.append(Span(f"{dot}over by {_clock(plan.ends, now)}"))
     if told.last_start is not None and known:
         words = "fits" if told.safe else "DOES NOT FIT"
-        line.append(Span(f"{dot}last safe start {_clock(told.last_start)} "))
+        line.append(Span(f"{dot}last safe start {_clock(told.last_start, now)} "))
         line.append(
             Span(f"{look.glyph('good' if told.safe else 'bad')} {words}", "good" if told.safe else "bad")
         )
     return tuple(line)
 
 
-def _clock(at: float) -> str:
-    """With the day: a plan is often made the day before."""
-    return cells.clock_time(at, date=True)[5:16] + "Z"
+def _clock(at: float, now: float) -> str:
+    """With the day where it is not within the next twelve hours: a plan is often made the day before."""
+    words = cells.clock_time(at, date=True)[5:16] + "Z"
+    return words[6:] if abs(at - now) < 12 * 3600 else words

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from msgspec import Struct
 
+from evac.api import Matrix
 from evac.model import Outlook
 from evac.planning import fate_of
 from evac.window.plan import (
     Difference,
+    DifferenceKind,
     Fate,
     PlanDiff,
     PlannedHost,
@@ -51,28 +53,66 @@ class PlanRow(Struct, frozen=True, kw_only=True):
     """"3/117": the place of the host and the VM.id of one that cannot move, and about which a person decides."""
 
 
-def rows(plan: WindowPlan, diff: PlanDiff | None, context: Context) -> list[PlanRow]:
+class Verdict(Struct, frozen=True, kw_only=True):
+    """What is expected of one planned move."""
+
+    outlook: Outlook
+    why: str = ""
+    fix: str = ""
+
+
+Judged = Mapping[str, Verdict]
+"""`judged_key` → what the rules, or the platform's own checker, said of the VM on its planned target."""
+
+
+def judged_key(host: PlannedHost, move: PlannedMove) -> str:
+    """Of a move on its planned target."""
+    return f"{host.key}/{move.vm}/{move.to}"
+
+
+def verdict(host: PlannedHost, move: PlannedMove, judged: Judged) -> Verdict:
+    """As judged since; else as the plan has it."""
+    return judged.get(judged_key(host, move)) or Verdict(outlook=move.outlook, why=move.why)
+
+
+def from_matrix(plan: WindowPlan, matrix: Matrix) -> dict[str, Verdict]:
+    """What a matrix of one host says of the plan's moves."""
+    found: dict[str, Verdict] = {}
+    cells_of = {row.vm: {cell.target: cell for cell in row.cells} for row in matrix.rows}
+    for host in plan.hosts:
+        for move in host.moves if (host.cluster, host.host) == (matrix.cluster, matrix.host) else ():
+            cell = cells_of.get(move.vm, {}).get(move.to)
+            if cell is not None:
+                by = f" ({cell.by})" if cell.by else ""
+                why = f"{cell.why}{by}" if cell.why else ""
+                found[judged_key(host, move)] = Verdict(outlook=cell.outlook, why=why, fix=cell.fix)
+    return found
+
+
+def rows(plan: WindowPlan, diff: PlanDiff | None, judged: Judged, context: Context) -> list[PlanRow]:
     """Blockers first, whichever host they are of."""
-    found: list[PlanRow] = []
     differences = diff.differences if diff is not None else ()
-    blocking = [one for one in differences if one.blocks and one.kind.value != "undecided"]
-    found += _section("Against it as things are now", [_difference(one, plan, context) for one in blocking])
+    blocking = [one for one in differences if one.blocks and one.kind is not DifferenceKind.UNDECIDED]
+    found = _section("Against it as things are now", [_difference(one, plan, context) for one in blocking])
     stays = [
         (at, host, stay) for at, host in enumerate(plan.hosts) for stay in host.stays if not stay.harmless
     ]
-    open_ = [each for each in stays if not fate_of(plan, each[2])]
-    decided = [each for each in stays if fate_of(plan, each[2])]
-    found += _section("To be decided (f)", [_stay(plan, *each, context) for each in open_], "bad")
+    open_ = [_stay(plan, *each, context) for each in stays if not fate_of(plan, each[2])]
+    decided = [_stay(plan, *each, context) for each in stays if fate_of(plan, each[2])]
+    found += _section("To be decided (f)", open_, "bad")
     for outlook, words in ((Outlook.FAIL, "Will fail"), (Outlook.RISK, "Risky")):
-        moves = [(host, move) for host in plan.hosts for move in host.moves if move.outlook is outlook]
-        found += _section(words, [_move(*each, context, from_host=True) for each in moves], "warn")
-    found += _section(
-        "Do not move (f changes what becomes of them)", [_stay(plan, *each, context) for each in decided]
-    )
-    others = [one for one in differences if not one.blocks]
-    found += _section("Otherwise than planned", [_difference(one, plan, context) for one in others], "warn")
+        moves = [
+            _move(host, move, judged, context, from_host=True)
+            for host in plan.hosts
+            for move in host.moves
+            if verdict(host, move, judged).outlook is outlook
+        ]
+        found += _section(words, moves, "warn")
+    found += _section("Do not move (f changes what becomes of them)", decided)
+    others = [_difference(one, plan, context) for one in differences if not one.blocks]
+    found += _section("Otherwise than planned", others, "warn")
     for at, host in enumerate(plan.hosts):
-        found += _host(at, host, plan, context)
+        found += _host(at, host, plan, judged, context)
     return [*found, *_targets(plan, context)]
 
 
@@ -127,28 +167,29 @@ def _stay(plan: WindowPlan, at: int, host: PlannedHost, stay: PlannedStay, conte
     )
 
 
-def _move(host: PlannedHost, move: PlannedMove, context: Context, *, from_host: bool = False) -> PlanRow:
+def _move(
+    host: PlannedHost, move: PlannedMove, judged: Judged, context: Context, *, from_host: bool = False
+) -> PlanRow:
     look = context.look
     to = clean(move.to_name or context.store.host_name(host.cluster, move.to), look.ascii_only)
     lead = f" {clean(host.name, look.ascii_only)}" if from_host else ""
     time = f"  {minutes(move.p50, move.p90)}{' guess' if move.guess else ''}" if move.p90 else ""
-    tone = "warn" if move.way is not Way.LIVE else "plain"
+    told = verdict(host, move, judged)
+    unknown = told.outlook is Outlook.UNKNOWN and not told.why
     return PlanRow(
         line=(
             Span("   "),
             Span(fit(clean(move.name, look.ascii_only), NAME, ascii_only=look.ascii_only)),
-            Span(f"{lead} {look.glyph('arrow')} {to or 'the platform chooses'}"),
-            Span(f"  {_WAYS[move.way]}", tone),
-            Span(f"  {cells.short_size(move.memory)}{time}  ", "dim"),
-            outlook_span(move.outlook, context)
-            if move.outlook is not Outlook.UNKNOWN
-            else Span("not checked", "dim"),
+            Span(f"{lead} {look.glyph('arrow')} {to or 'the platform chooses'}  "),
+            *(() if unknown else (outlook_span(told.outlook, context), Span("  "))),
+            Span(_WAYS[move.way], "warn" if move.way is not Way.LIVE else "plain"),
+            Span(f"  {cells.short_size(move.memory)}{time}", "dim"),
         ),
-        about=_why(move.why, "", context),
+        about=_why(told.why, told.fix, context),
     )
 
 
-def _host(at: int, host: PlannedHost, plan: WindowPlan, context: Context) -> list[PlanRow]:
+def _host(at: int, host: PlannedHost, plan: WindowPlan, judged: Judged, context: Context) -> list[PlanRow]:
     look = context.look
     name = clean(host.name, look.ascii_only)
     time = (
@@ -164,7 +205,7 @@ def _host(at: int, host: PlannedHost, plan: WindowPlan, context: Context) -> lis
     basis = ((Span(f"time: {clean(host.basis, look.ascii_only)}", "dim"),),) if host.basis else ()
     found = [PlanRow(line=(Span(head, "title"), Span(rest)), about=(*about, *basis))]
     found += [PlanRow(line=(Span("   "), *line)) for line in about]
-    found += [_move(host, move, context) for move in host.moves]
+    found += [_move(host, move, judged, context) for move in host.moves]
     harmless = [stay for stay in host.stays if stay.harmless]
     found += [
         PlanRow(

@@ -18,6 +18,7 @@ from evac.api import (
     DrainPlan,
     EvacuatePlanRequest,
     Hello,
+    Matrix,
     OrderReply,
     OrderRequest,
     PlanRequest,
@@ -81,6 +82,10 @@ class Source(Protocol):
 
     async def diff_plan(self, plan: WindowPlan) -> PlanDiff:
         """What is otherwise now than a plan has it."""
+        ...
+
+    async def matrix(self, cluster: str, host: str, *, keep_free: float, quick: bool) -> Matrix:
+        """Every VM of a host and every target, judged; `quick`: the platform's own checker is not asked."""
         ...
 
     async def read_plan(self, sealed: str) -> WindowPlan:
@@ -253,6 +258,11 @@ class EngineSource:
         """See the protocol."""
         diff: PlanDiff = await self._call("diff_plan", plan)
         return diff
+
+    async def matrix(self, cluster: str, host: str, *, keep_free: float, quick: bool) -> Matrix:
+        """See the protocol."""
+        found: Matrix = await self._call("matrix", cluster, host=host, keep_free=keep_free, quick=quick)
+        return found
 
     async def read_plan(self, sealed: str) -> WindowPlan:
         """See the protocol."""

@@ -101,7 +101,8 @@ def minutes(p50: float, p90: float) -> str:
     low, high = max(1, round(p50 / 60)), max(2, round(p90 / 60))
     if high < 100:
         return f"{low}-{high} m"
-    return f"{low // 60} h {low % 60:02d}-{high // 60} h {high % 60:02d}"
+    first = f"{low // 60} h {low % 60:02d}" if low >= 60 else f"{low} m"
+    return f"{first}-{high // 60} h {high % 60:02d}"
 
 
 # --- the block over the table --------------------------------------------------------------------

@@ -15,6 +15,7 @@ from evac.api import (
     DrainPlan,
     EvacuatePlanRequest,
     Hello,
+    Matrix,
     OrderReply,
     OrderRequest,
     PlanRequest,
@@ -23,7 +24,7 @@ from evac.api import (
 )
 from evac.fleet import Fleet
 from evac.jobs import Actor, Job, Order
-from evac.model import VM, Capability, ClusterState, Host, HostState, Problem, VMState
+from evac.model import VM, Capability, ClusterState, Host, HostState, Outlook, Problem, VMState
 from evac.planner import PlanRefused
 from evac.planning import diff_plan, plan_hash, plan_window
 from evac.storage import PG, StopVerdict
@@ -81,6 +82,8 @@ class FleetSource:
         """VM.id → the answer; one that is not there yet is waited for."""
         self.secrets: list[str] = []
         self.preflighted = asyncio.Condition()
+        self.matrices: dict[str, Matrix] = {}
+        """Host.id → what the rules say of its VMs."""
         self.bodies: dict[str, WindowPlan] = {}
         """Hash → a plan that is kept."""
         self.lost: asyncio.Queue[News] = asyncio.Queue()
@@ -167,6 +170,13 @@ class FleetSource:
     async def diff_plan(self, plan: WindowPlan) -> PlanDiff:
         self._check()
         return diff_plan(plan, self.fleet, now=clock.wall())
+
+    async def matrix(self, cluster: str, host: str, *, keep_free: float, quick: bool) -> Matrix:
+        self.calls.append(("matrix", f"{cluster}/{host} {'quick' if quick else 'asked'}"))
+        nothing = Matrix(
+            cluster=cluster, host=host, rows=(), targets=(), outlook=Outlook.OK, keep_free=keep_free, at=0.0
+        )
+        return self.matrices.get(host, nothing)
 
     async def read_plan(self, sealed: str) -> WindowPlan:
         self.calls.append(("read plan", sealed))
@@ -293,7 +303,7 @@ class FleetSource:
     def changed_anything(self) -> bool:
         """Whether an intent reached the engine."""
         return bool(self.orders) or any(
-            call[0] not in {"poll", "groups", "may_stop", "preflight", "report", "read plan"}
+            call[0] not in {"poll", "groups", "may_stop", "preflight", "report", "read plan", "matrix"}
             for call in self.calls
         )
 

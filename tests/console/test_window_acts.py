@@ -347,7 +347,7 @@ async def test_a_change_after_the_approval_is_another_plan() -> None:
         await driver.dialog()
         await driver.press("y")
         await until(lambda: footer(screen)["register"] != "", "the console never saw the plan")
-        await driver.press("j", "f")
+        await driver.press("f")
         await driver.pilot.pause()
         assert "not registered" in driver.text()
         assert footer(screen)["register"] == ""

@@ -8,9 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from evac.model import VMState
+from evac.api import Cell, Matrix, MatrixRow
+from evac.model import VM, Outlook, VMState
 from evac.planning import load_plan, plan_hash
-from evac.window.plan import Fate, Policy, Refill, WindowPlan
+from evac.window.plan import Fate, HostName, Policy, Refill, Way, WindowPlan, WindowPlanRequest
 from tests.console.fleetsource import GIB, FleetSource, hello, some_fleet
 from tests.console.harness import Driver, running, until
 from tests.console.test_window import LOOKS
@@ -60,7 +61,7 @@ async def test_marked_hosts_are_planned_in_the_order_that_is_typed_and_nothing_i
         assert (screen.plan.title, screen.plan.ticket) == ("Kernel patch", "CHG-1")
         assert screen.plan.policy == Policy(approvals=1, kernel="new")
         text = run.text()
-        for words in ("2 hosts, 15 move", "not registered", "1 of 2  cmp-02", "web-0008", "not checked"):
+        for words in ("2 hosts, 15 move", "not registered", "1 of 2  cmp-02", "web-0008"):
             assert words in text or await below(run, words), words
         assert not source.changed_anything
 
@@ -116,8 +117,6 @@ async def test_what_has_to_be_decided_comes_first_with_why_and_f_decides_it() ->
         assert "▲ 2 TO BE DECIDED" in text
         assert "To be decided (f): 2" in text.splitlines()[4]
         first = screen.plan.hosts[0].stays[0]
-        await run.press("j")
-        await run.pilot.pause()
         assert f"why: {first.why}" in run.text()
         before = plan_hash(screen.plan)
         for fate, words in (
@@ -137,6 +136,43 @@ async def test_what_has_to_be_decided_comes_first_with_why_and_f_decides_it() ->
         await until(
             lambda: screen.diff is not None and len(screen.diff.differences) == 1, "was not compared again"
         )
+
+
+def judged(host: str, vm: VM, target: str, outlook: Outlook, by: str = "") -> Matrix:
+    """One VM on one target, as the engine judges it."""
+    cell = Cell(target=target, outlook=outlook, by=by, why="its CPU lacks avx512", fix="choose a newer host")
+    row = MatrixRow(vm=vm.id, name=vm.name, host=host, way=Way.LIVE, outlook=outlook, cells=(cell,))
+    return Matrix(cluster="prod", host=host, rows=(row,), targets=(), outlook=outlook, keep_free=0.1, at=0.0)
+
+
+async def test_a_move_that_will_fail_is_above_all_hosts_with_why_and_fix() -> None:
+    """What the rules say of the VM on its planned target; p has the platform's own checker asked."""
+    source = FleetSource(some_fleet())
+    async with running(source) as run:
+        request = WindowPlanRequest(hosts=(HostName(cluster="prod", host="cmp-01"),))
+        move = (await source.plan_window(request)).hosts[0].moves[0]
+        vm = run.fleet.table("vms")[f"prod/{move.vm}"]
+        source.matrices["cmp-01"] = judged("cmp-01", vm, move.to, Outlook.FAIL, by="vCenter")
+        await planned(run, "j", "k")
+        await until(lambda: ("matrix", "prod/cmp-01 quick") in source.calls, "the rules were not asked")
+        await run.press("p", "j")
+        await until(lambda: ("matrix", "prod/cmp-01 asked") in source.calls, "the checker was not asked")
+        await run.pilot.pause()
+        text = run.text()
+        assert "Will fail: 1" in text.splitlines()[4]
+        assert f"{vm.name}" in text.splitlines()[5]
+        assert "WILL FAIL" in text.splitlines()[5]
+        assert "why: its CPU lacks avx512 (vCenter)" in text
+        assert "fix: choose a newer host" in text
+
+
+async def test_keys_of_a_plan_are_done_in_the_order_in_which_they_were_typed() -> None:
+    """Down, then f: the VM below is decided, and not the one the cursor was on."""
+    async with running(pinned_fleet()) as run:
+        screen = await planned(run, "j", "k")
+        run.tap("j", "f")
+        await until(lambda: any(stay.fate for stay in screen.plan.hosts[0].stays), "nothing was decided")
+        assert [stay.fate for stay in screen.plan.hosts[0].stays] == [Fate.UNDECIDED, Fate.LEAVE]
 
 
 async def test_f_on_a_vm_that_moves_says_what_to_do() -> None:
@@ -160,7 +196,7 @@ async def test_keys_typed_ahead_do_not_reach_a_plan_that_has_not_been_seen() -> 
     async with running(pinned_fleet()) as run:
         screen = await planned(run, "j", "k")
         run.clock.now -= 1.0
-        await run.press("j", "f", "escape")
+        await run.press("f", "escape")
         assert run.console.screen is screen
         assert screen.plan.hosts[0].stays[0].fate is Fate.UNDECIDED
 

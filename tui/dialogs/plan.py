@@ -16,7 +16,7 @@ from tui.board import Context
 from tui.dialogs.guarded import Guarded
 from tui.look import Line, Span
 from tui.plan_head import head
-from tui.plan_rows import PlanRow, rows
+from tui.plan_rows import Judged, PlanRow, Verdict, rows
 from tui.widgets.lines import Lines, Palette, folded
 from tui.widgets.rows import Rows
 
@@ -48,6 +48,7 @@ class PlanScreen(Guarded[None]):
         Binding("g,home", "move(-100000)", "top", show=False),
         Binding("G,end", "move(100000)", "bottom", show=False),
         Binding("y", "copy", "copy all of it", show=False),
+        *(Binding(key, f"do('{key}')", "do something with the plan", show=False) for key in "fpcwRab"),
     ]
 
     def __init__(
@@ -65,6 +66,7 @@ class PlanScreen(Guarded[None]):
         self.palette = palette
         self.plan, self.diff = plan, diff
         self.keys: Sequence[Key] = ()
+        self.judged: dict[str, Verdict] = {}
         self._seen_by = context
         self._copy = copy
         self._rows: list[PlanRow] = []
@@ -87,6 +89,7 @@ class PlanScreen(Guarded[None]):
         super().on_mount()
         self.set_interval(1.0, self.renew)
         self.show_plan(self.plan, self.diff)
+        self.go_to(next((row.stay for row in self._rows if row.stay), ""))
 
     def on_resize(self, event: events.Resize) -> None:  # noqa: ARG002  # Textual's signature
         """What is known of a row is folded to the width."""
@@ -96,7 +99,15 @@ class PlanScreen(Guarded[None]):
         """Another version of it; the cursor stays on its line."""
         self.plan, self.diff = plan, diff
         self._said = ""
-        self._rows = rows(plan, diff, self._seen_by())
+        self._fill()
+
+    def judge(self, told: Judged) -> None:
+        """More is known of its moves."""
+        self.judged |= told
+        self._fill()
+
+    def _fill(self) -> None:
+        self._rows = rows(self.plan, self.diff, self.judged, self._seen_by())
         self.list.show([row.line for row in self._rows], self.list.at)
         self.renew()
 
@@ -140,13 +151,11 @@ class PlanScreen(Guarded[None]):
             ]
         return tuple(line)
 
-    def on_key(self, event: events.Key) -> None:
-        """One of the keys that do something with the plan."""
-        key = next((key for key in self.keys if key.key == event.key), None)
+    def action_do(self, name: str) -> None:
+        """One of the keys that do something with the plan. By a binding, as moving is: what was typed first comes first."""
+        key = next((key for key in self.keys if key.key == name), None)
         if key is None:
             return
-        event.stop()
-        event.prevent_default()
         why = key.why_not()
         if why:
             self.say(f"{key.words}: {why}")
