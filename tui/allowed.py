@@ -12,6 +12,8 @@ WINDOW_ACTIONS = (
     "step_done",
     "retry_step",
     "leave_out",
+    "restore_entry",
+    "settle_entry",
 )
 """Decisions about a window. Who may not take them sees them dim, with the reason: who looks on a window knows what it could do."""
 

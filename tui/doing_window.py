@@ -6,8 +6,8 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from evac.window.nouns import Window
-from tui import intents_window
+from evac.window.nouns import LedgerEntry, Window
+from tui import intents_ledger, intents_window
 from tui.board import Context
 from tui.commands.private_file import write_private
 from tui.sheet import Sheet
@@ -38,13 +38,13 @@ class WindowDoing:
 
     def why_not(self, action: str) -> str:
         """Why a key does nothing on the row under the cursor; "" when it does."""
-        return intents_window.why_not(action, self.console.board.current())
+        return _why_not(action, self.console.board.current())
 
     def decide(self, action: str) -> None:
         """Open the dialog of a key, or say why there is none."""
         console = self.console
         row = console.board.current()
-        why = intents_window.why_not(action, row)
+        why = _why_not(action, row)
         if console.board.marks:
             console.say("One at a time: esc clears the marks.", "warn")
         elif why:
@@ -76,8 +76,16 @@ class WindowDoing:
         console.ask_engine(written)
 
 
+def _why_not(action: str, row: Row | None) -> str:
+    if action in intents_ledger.SHEETS:
+        return intents_ledger.why_not(action, row)
+    return intents_window.why_not(action, row)
+
+
 def _sheet(action: str, row: Row | None, context: Context) -> Sheet:
     """Of an action that fits the row."""
+    if isinstance(row, LedgerEntry):
+        return intents_ledger.SHEETS[action](row, context)
     if isinstance(row, HostRow) and row.run.step is not None and action in intents_window.STEP_SHEETS:
         return intents_window.STEP_SHEETS[action](row, row.run.step, context)
     if isinstance(row, HostRow) and action == "leave_out":

@@ -26,7 +26,7 @@ from evac.api import (
 )
 from evac.model import Problem
 from evac.storage import PG, StopVerdict
-from evac.window.nouns import HostRun, KnownPlan, StepKind, Window
+from evac.window.nouns import HostRun, KnownPlan, LedgerEntry, StepKind, Window
 from evac.window.plan import PlanDiff, WindowPlan, WindowPlanRequest
 
 if TYPE_CHECKING:
@@ -114,6 +114,14 @@ class Source(Protocol):
 
     async def leave_out(self, window: str, run: HostRun, why: str) -> Window:
         """Do no more to a host than put back what was switched for it."""
+        ...
+
+    async def restore_entry(self, entry: str) -> OrderReply:
+        """Put back what is still switched, by its id."""
+        ...
+
+    async def settle_entry(self, entry: str, why: str) -> LedgerEntry:
+        """Say that it is taken care of; nothing is changed on its cluster."""
         ...
 
     async def report(self, subject: str, form: str) -> str:
@@ -298,6 +306,16 @@ class EngineSource:
         """See the protocol."""
         changed: Window = await self._call("leave_out", window, run, why)
         return changed
+
+    async def restore_entry(self, entry: str) -> OrderReply:
+        """See the protocol."""
+        reply: OrderReply = await self._call("restore", entry)
+        return reply
+
+    async def settle_entry(self, entry: str, why: str) -> LedgerEntry:
+        """See the protocol."""
+        settled: LedgerEntry = await self._call("settle", entry, why)
+        return settled
 
     async def report(self, subject: str, form: str) -> str:
         """See the protocol."""

@@ -28,7 +28,7 @@ from evac.model import VM, Capability, ClusterState, Host, HostState, Outlook, P
 from evac.planner import PlanRefused
 from evac.planning import diff_plan, plan_hash, plan_window
 from evac.storage import PG, StopVerdict
-from evac.window.nouns import Approval, HostRun, KnownPlan, Step, StepKind, Window
+from evac.window.nouns import Approval, HostRun, KnownPlan, LedgerEntry, Step, StepKind, Window
 from evac.window.plan import PlanDiff, WindowPlan, WindowPlanRequest
 from tui.source import Attached, Lost, News, Refused
 
@@ -237,6 +237,18 @@ class FleetSource:
         self._check()
         self.calls.append(("leave out", f"{window}/{run.key} {why}"))
         found: Window = self.fleet.table("windows")[window]
+        return found
+
+    async def restore_entry(self, entry: str) -> OrderReply:
+        self._check()
+        self.calls.append(("restore", entry))
+        order = Order(id="O77", title=f"put {entry} back", by=ADMIN, created=clock.wall(), jobs=1)
+        return OrderReply(order=order, jobs=())
+
+    async def settle_entry(self, entry: str, why: str) -> LedgerEntry:
+        self._check()
+        self.calls.append(("settle", f"{entry} {why}"))
+        found: LedgerEntry = self.fleet.table("ledger")[entry]
         return found
 
     async def report(self, subject: str, form: str) -> str:

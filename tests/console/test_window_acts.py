@@ -19,6 +19,7 @@ from tests.console.test_identity import storm
 from tests.console.test_window import at
 from tests.console.test_window_plan import pinned_fleet, planned
 from tests.console.windowfleet import a_plan, a_window, run, steps, window_fleet
+from tui import intents_ledger
 from tui.allowed import WINDOW_ACTIONS
 from tui.dialogs.ask import Ask
 from tui.dialogs.plan import PlanScreen
@@ -68,8 +69,14 @@ KEYS: dict[str, tuple[str, dict[str, str], tuple[str, str]]] = {
     "r": ("retry_step", {}, ("retry", f"{HOST}/hook")),
     "K": ("skip_step", {"why": WHY}, ("skip", f"{HOST}/hook {WHY}")),
     "L": ("leave_out", {"why": WHY, "name": "cmp-02"}, ("leave out", f"{HOST} {WHY}")),
+    "u": ("restore_entry", {"name": "cmp-02"}, ("restore", "L7")),
+    "t": ("settle_entry", {"why": WHY, "id": "L7"}, ("settle", f"L7 {WHY}")),
 }
 """Key → its action, what is typed, what arrives at the engine."""
+
+
+ROWS = {"u": "L7", "t": "L7"}
+"""Key → its row, where that is not the host."""
 
 
 def stopped() -> FleetSource:
@@ -78,7 +85,7 @@ def stopped() -> FleetSource:
 
 
 def fresh(key: str) -> FleetSource:
-    return stopped() if key == "R" else FleetSource(window_fleet()) if key == "S" else waiting()
+    return stopped() if key == "R" else FleetSource(window_fleet()) if key in "Sut" else waiting()
 
 
 def test_every_decision_about_a_window_has_its_key_here() -> None:
@@ -90,13 +97,17 @@ async def test_a_key_asks_names_window_cluster_host_and_step_and_hands_in_exactl
     action, typed, arrives = KEYS[key]
     source = fresh(key)
     async with running(source, store=at()) as driver:
-        await on(driver)
+        await on(driver, ROWS.get(key, HOST))
         await driver.press(key)
         ask = await driver.dialog()
         assert ask.focused is ask._cancel
         text = driver.text()
         assert "W3" in text
-        assert "Kernel patch" in text
+        if action in intents_ledger.SHEETS:
+            for words in ("maintenance of cmp-02", "prod [PROD]", "Was enabled", "by ada"):
+                assert words in text
+        else:
+            assert "Kernel patch" in text
         if action in ("skip_step", "step_done", "retry_step", "leave_out"):
             for words in ("cmp-02", "prod [PROD]", "hook", "because"):
                 assert words in text
@@ -108,7 +119,7 @@ async def test_a_key_asks_names_window_cluster_host_and_step_and_hands_in_exactl
 async def test_enter_typed_ahead_does_nothing_and_escape_hands_nothing_in(key: str) -> None:
     source = fresh(key)
     async with running(source, store=at()) as driver:
-        await on(driver)
+        await on(driver, ROWS.get(key, HOST))
         driver.tap(key, "enter", "y", "enter")
         await until(lambda: isinstance(driver.console.screen, Ask), "no dialog")
         await driver.pilot.pause()
@@ -129,7 +140,7 @@ async def test_who_may_only_look_sees_the_keys_dim_with_the_reason_and_they_do_n
     source = fresh(key)
     source.greeting = greeting
     async with running(source, store=at(), size=(160, 40)) as driver:
-        await on(driver)
+        await on(driver, ROWS.get(key, HOST))
         entries = {shown: why for shown, _, why in driver.console.main.footer_keys()}
         assert entries[key] == "this console is read-only"
         await driver.press(key)
@@ -210,6 +221,7 @@ async def test_whether_a_drain_is_done_is_not_said_by_a_person() -> None:
         ("r", HOST, "there is nothing to try again"),
         ("K", "W3/prod/cmp-01", "cmp-01 is through"),
         ("S", "L7", "put the cursor on a window"),
+        ("u", HOST, "put the cursor on something that is still switched"),
     ],
 )
 async def test_a_key_that_does_not_fit_the_row_says_why(key: str, row: str, words: str) -> None:

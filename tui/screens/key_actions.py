@@ -121,6 +121,14 @@ class KeyActions:
         """Do a step again."""
         self.console.windowing.decide("retry_step")
 
+    def action_restore_entry(self) -> None:
+        """Put back what is still switched."""
+        self.console.windowing.decide("restore_entry")
+
+    def action_settle_entry(self) -> None:
+        """Say that it is taken care of."""
+        self.console.windowing.decide("settle_entry")
+
     def action_leave_out(self) -> None:
         """Do no more to a host."""
         self.console.windowing.decide("leave_out")

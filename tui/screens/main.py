@@ -83,6 +83,8 @@ class MainScreen(KeyActions, Screen[None], inherit_bindings=False):
         _binding("K", "skip_step", "skip", show=True),
         _binding("L", "leave_out", "leave out", show=True),
         _binding("E", "end_window", "end", show=True),
+        _binding("u", "restore_entry", "put back", show=True),
+        _binding("t", "settle_entry", "settle", show=True),
         _binding("P", "pause", "pause/resume the queue", show=True),
         _binding("ctrl+r", "poll", "look at this cluster now"),
         _binding("A", "audit", "audit record", show=True),
