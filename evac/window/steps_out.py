@@ -124,7 +124,11 @@ def _drained(at: At, order: Order, jobs: Sequence[Job]) -> Told:
     short = [job for job in jobs if job.state is not JobState.DONE]
     if not short:
         return done(f"{len(jobs)} of {len(jobs)} moved")
-    stuck = [job for job in short if isinstance(job.action, VMAction) and job.action.vm in here]
+    # An engine that has just started has read nothing yet: a host that looks empty is none.
+    known = at.polled(at.planned.cluster, at.since)
+    stuck = [
+        job for job in short if isinstance(job.action, VMAction) and (job.action.vm in here or not known)
+    ]
     if stuck:
         head = f"{len(jobs) - len(stuck)} of {len(jobs)} are off it"
         return judge_ended(stuck, head, at.planned.name)

@@ -78,7 +78,6 @@ class Person:
         self.did: Counter[str] = Counter()
         self.runs: Counter[str] = Counter()
         """Host → times its command was to be run: once a window, and once more for each retry."""
-        self.retried: set[tuple[str, str]] = set()
         self._since: dict[object, float] = {}
         self._verbose = verbose
         self._began = time.monotonic()
@@ -137,10 +136,10 @@ class Person:
         if step.state is not StepState.NEEDS_YOU or step.kind in (StepKind.BACK, StepKind.READY):
             return
         if self._long((key, step.reason), 5.0):
-            self._do(f"retries {step.kind.value} of {run.name}: {step.reason}", "retried")
-            self.retried.add((run.key, step.kind.value))
-            self.runs[run.host] += step.kind is StepKind.HOOK
-            await client.decide(window.id, run, step.kind, "retry", "looked at it")
+            kind = StepKind.DRAIN if step.kind in (StepKind.EMPTY, StepKind.SAFE) else step.kind
+            self._do(f"retries {kind.value} of {run.name}: {step.kind.value}: {step.reason}", "retried")
+            self.runs[run.host] += kind is StepKind.HOOK
+            await client.decide(window.id, run, kind, "retry", "looked at it")
 
     async def _force(self, client: EngineClient, window: Window) -> None:
         """The VM that never converges."""

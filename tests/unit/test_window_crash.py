@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from backends.simulation.faults import Fault, Kind
 from backends.simulation.things import SimSwitch
 from backends.simulation.world import World
 from evac import audit
@@ -174,5 +176,31 @@ def test_a_host_that_waits_for_a_person_waits_after_a_crash_as_well(tmp_path: Pa
         await rig.through()
         assert [*busy, rig.windows.busy] == [True, False]
         await rig.end()
+
+    run(main)
+
+
+def test_a_drain_that_failed_is_not_done_because_an_engine_has_read_nothing_yet(tmp_path: Path) -> None:
+    async def main() -> None:
+        sim = rack(vms=1)
+        before = homes(sim)
+        sim.faults.order(Fault(kind=Kind.FAILS, on="live_migrate", times=math.inf))
+        rig = WindowRig(tmp_path, {"sim": sim})
+        await rig.begin()
+        await rig.window("h0")
+        await rig.stands("h0", StepKind.DRAIN, StepState.NEEDS_YOU)
+        await rig.crash()
+        sim.faults.order(Fault(kind=Kind.STATUS, on="inventory", times=math.inf))
+        await rig.begin()
+        await asyncio.sleep(30)
+        assert rig.fleet.cluster("sim") is None
+        assert rig.step("h0", StepKind.DRAIN).state is StepState.NEEDS_YOU, rig.story()
+        assert rig.step("h0", StepKind.EMPTY).state is StepState.WAITING
+        sim.faults.clear()
+        await rig.until(lambda: rig.fleet.cluster("sim"), "it is read")
+        await rig.windows.steps.retry("W1", "sim/h0", StepKind.DRAIN, "", ADMIN)
+        await rig.through()
+        await rig.end()
+        at_home(sim, before)
 
     run(main)
