@@ -16,6 +16,7 @@ from evac.backend import Backend
 from evac.errors import BackendError
 from evac.looking import switches_of
 from evac.model import ClusterState
+from evac.window.crush import seen_host
 from evac.window.debts import host_stands, switch_stands, vm_stands
 from evac.window.nouns import LedgerEntry
 
@@ -87,7 +88,7 @@ class LedgerWatch:
         for entry in self._board.ledger.owed(state.name):
             did = entry.did
             if isinstance(did, HostAction):
-                stand = host_stands(entry.what, fleet.host(did.cluster, did.host))
+                stand = host_stands(entry.what, seen_host(fleet, did.cluster, did.host))
             elif isinstance(did, VMAction):
                 stand = vm_stands(fleet.vm(did.cluster, did.vm))
             else:

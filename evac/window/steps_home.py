@@ -19,6 +19,7 @@ from evac.model import VM, VMState
 from evac.staying import largest_first, needs_stop
 from evac.storage import Storage
 from evac.window.at import At
+from evac.window.crush import seen_host
 from evac.window.judging import judge_moves, judge_order
 from evac.window.moving import listed
 from evac.window.nouns import StepKind
@@ -61,7 +62,7 @@ async def _unset(at: At, action: SetNoout) -> Told:
     at.fresh(cluster)
     if not at.polled(cluster, at.since):
         return running(f"{cluster} is being read anew")
-    host = at.tools.fleet.host(cluster, action.host)
+    host = seen_host(at.tools.fleet, cluster, action.host)
     if host is not None and "noout" not in host.flags and _settled(at, StepKind.NOOUT):
         return done(f"noout was taken back on {cluster} already")
     unclean = dirty(at.tools.fleet.table("storages").get(cluster))

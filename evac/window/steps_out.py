@@ -17,6 +17,7 @@ from evac.model import Finding, HostState, VMState
 from evac.planner import PlanRefused
 from evac.storage import StopAnswer, StopVerdict
 from evac.window.at import At
+from evac.window.crush import seen_host
 from evac.window.guests import PATIENCE, counted, guests_on, in_the_way
 from evac.window.judging import judge_ended, judge_moves, judge_order
 from evac.window.moving import Moving, listed, moves_now
@@ -269,7 +270,7 @@ async def _set_noout(at: At, where: StorageHost) -> Told:
     given = await at.given(where.cluster)
     if given is None:
         at.fresh(where.cluster)
-        host = at.tools.fleet.host(where.cluster, where.host)
+        host = seen_host(at.tools.fleet, where.cluster, where.host)
         if host is None:
             return needs(f"{where.cluster} knows no host {where.host} now", "Retry the step when it does.")
         if "noout" in host.flags:
@@ -323,7 +324,7 @@ async def _still_stoppable(at: At, where: StorageHost) -> str:
     verdict = await _may_stop(at, where)
     if verdict.answer is not StopAnswer.SAFE:
         raise Halt(held(f"not safe any more: {_why_not(verdict)}", _fix(verdict), again=LATER))
-    host = at.tools.fleet.host(where.cluster, where.host)
+    host = seen_host(at.tools.fleet, where.cluster, where.host)
     flagged = host is not None and "noout" in host.flags
     wanted = at.policy.noout and not at.other(StepKind.NOOUT).skipped_by
     if wanted and not flagged:

@@ -38,8 +38,8 @@ class StorageBackend:
         counted = sums(self.ceph)
         pgs = tuple(PGState(state=state, count=count) for state, count in sorted(counted.states.items()))
         return Inventory(
-            hosts=tuple(filter(None, [self._host(name) for name in self.ceph.world.hosts])),
-            storage=Storage(cluster=self.name, pg_states=pgs, pgs=counted.pgs),
+            # As of a real Ceph: its CRUSH hosts are no rows of the inventory, only places of OSDs.
+            storage=Storage(cluster=self.name, pg_states=pgs, pgs=counted.pgs, node_flags=self._flags()),
             osds=tuple(
                 OSD(
                     cluster=self.name,
@@ -52,6 +52,9 @@ class StorageBackend:
                 for osd in self.ceph.osds.values()
             ),
         )
+
+    def _flags(self) -> dict[str, tuple[str, ...]]:
+        return {name: tuple(sorted(flags)) for name, flags in self.ceph.node_flags.items() if flags}
 
     def _host(self, name: str) -> Host | None:
         if name not in self.ceph.world.hosts:
