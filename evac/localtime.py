@@ -26,14 +26,19 @@ class Zone(Struct, frozen=True):
 
 UTC_ZONE = Zone("UTC", UTC)
 
+UTC_NAMES = frozenset(
+    {"UTC", "UCT", "Zulu", "Universal"} | {"Etc/UTC", "Etc/UCT", "Etc/Zulu", "Etc/Universal"}
+)
+"""All names that the time zone database has for it; a report that said both would say everything twice."""
+
 
 def zone_of(name: str) -> Zone:
-    """A zone of the database by its name ("Europe/Berlin"), or "UTC".
+    """A zone of the database by its name ("Europe/Berlin").
 
     Raises:
         ValueError: there is none of that name on this machine.
     """
-    if name == "UTC":
+    if name in UTC_NAMES:
         return UTC_ZONE
     try:
         return Zone(name, ZoneInfo(name))

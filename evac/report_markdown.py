@@ -14,7 +14,7 @@ from evac.report_blocks import Alarm, Block, Code, Facts, Heading, Para, blocks
 from evac.report_nouns import Report
 from evac.report_words import Table
 
-PADDED = 44
+PADDED = 60
 """Cells up to which a column is padded: one name of 200 characters must not widen every row."""
 
 _MARKS = re.compile(r"[\\`*\[\]|~$]|(?<![^\W_])_|_(?![^\W_])")
