@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
-from backends.vsphere import crossing, faults, mapping, moves, sdk
+from backends.vsphere import crossing, faults, mapping, moves, sdk, switches
 from backends.vsphere.arrival import Arrivals
 from backends.vsphere.keeping import Reasons
 from backends.vsphere.moves import Moves
@@ -24,7 +24,7 @@ from backends.vsphere.soap import Fault, Garbage, Row
 from evac.across import Credential, Crossing
 from evac.backend import Receipt
 from evac.errors import BackendError, BadAnswer, NotFound, Refused, Uncertain, Unreachable
-from evac.model import MigrationKind, Problem
+from evac.model import MigrationKind, Problem, Switch
 
 T = TypeVar("T")
 
@@ -238,6 +238,29 @@ class Actor:
         )
         self._reasons.keep(host, "")
         return Receipt(task=self._task(answer, what))
+
+    # --- switches -----------------------------------------------------------------------------------------------
+
+    def turn(self, switch: str, was: str, to: str) -> Receipt:
+        """ReconfigureComputeResource_Task with the automation level of DRS alone: what is unset stays as it is."""
+        what = f"turning {switch} from {was} to {to}"
+        self._session.wire.refuse_if_read_only(what)
+
+        def work(live: Live) -> list[Switch]:
+            return switches.read(live, self._reader, self.cluster)
+
+        found = self._before(lambda: self._session.read(work, what), what)
+        if switch not in {one.id for one in found}:
+            raise NotFound(self._problem(f"vSphere knows no switch {switch}", "It may be off altogether."))
+        if why := switches.why_not(found, switch, was, to):
+            raise Refused(self._problem(why, "Look at it again and confirm anew."))
+
+        def call(live: Live) -> Any:
+            drs = sdk.vim.cluster.DrsConfigInfo(defaultVmBehavior=to)
+            group = sdk.vim.ClusterComputeResource(switch.removesuffix(switches.DRS), live.stub)
+            return group.ReconfigureComputeResource_Task(sdk.vim.cluster.ConfigSpecEx(drsConfig=drs), True)
+
+        return Receipt(task=self._task(self._send(call, what), what))
 
     # --- sending ------------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 from msgspec.structs import replace
 
 from backends import closing
-from backends.vsphere import hostfacts
+from backends.vsphere import hostfacts, switches
 from backends.vsphere.acting import Actor
 from backends.vsphere.arrival import Arrivals
 from backends.vsphere.checks import Checker
@@ -24,13 +24,13 @@ from backends.vsphere.options import Options
 from backends.vsphere.placing import Places
 from backends.vsphere.reading import Reader
 from backends.vsphere.receiving import destination
-from backends.vsphere.session import Session
+from backends.vsphere.session import Live, Session
 from backends.vsphere.tagging import Tags
 from evac.across import Credential, Crossing, Destination
 from evac.backend import Receipt, Settings
 from evac.errors import BackendError, BadAnswer, Forbidden, Refused, Unreachable
 from evac.lanes import Lane
-from evac.model import Capability, Finding, Host, Inventory, MoveCheck, Problem, Sighting, TaskRecord
+from evac.model import Capability, Finding, Host, Inventory, MoveCheck, Problem, Sighting, Switch, TaskRecord
 from evac.window.nouns import HostFacts
 
 T = TypeVar("T")
@@ -53,9 +53,12 @@ ABLE = (
     "answer",
     "enter_maintenance",
     "leave_maintenance",
+    "turn_switch",
 )
-NEEDS_VCENTER = frozenset({"live_migrate", "cold_migrate", "move_storage", "move_across", "abort"})
-ALONE = "an ESXi host that stands alone moves nothing: vMotion and storage vMotion are vCenter's"
+NEEDS_VCENTER = frozenset(
+    {"live_migrate", "cold_migrate", "move_storage", "move_across", "abort", "turn_switch"}
+)
+ALONE = "an ESXi host that stands alone moves nothing: vMotion, storage vMotion and DRS are vCenter's"
 
 LACKING: Mapping[str, str] = {
     "confirm_move": "a cold migration of vSphere's is over when its task is: there is nothing to confirm",
@@ -138,6 +141,14 @@ class VSphereBackend:
             for check in await self._named(self._looks, lambda: self._checker(vm, ids))
         ]
 
+    async def switches(self) -> Sequence[Switch]:
+        """DRS and HA of each cluster, where they are on."""
+
+        def work(live: Live) -> list[Switch]:
+            return switches.read(live, self.reader, self.name)
+
+        return await self._looks.run(lambda: self.session.read(work, "the clusters' DRS and HA"))
+
     # --- changing -----------------------------------------------------------------------------------------------
 
     async def live_migrate(self, vm: str, to: str) -> Receipt:
@@ -198,6 +209,10 @@ class VSphereBackend:
         return await self._change(
             "leave_maintenance", lambda: self._actor.leave_maintenance(self._names.id_of(host)), host
         )
+
+    async def turn(self, switch: str, was: str, to: str) -> Receipt:
+        """ReconfigureComputeResource_Task, which sets the automation level of DRS and nothing else."""
+        return await self._change("turn_switch", lambda: self._actor.turn(switch, was, to))
 
     async def _change(self, kind: str, work: Callable[[], Receipt], host: str = "") -> Receipt:
         """Remembers which kinds of action the account may not do, for `capabilities`. `host`: the one it names."""

@@ -47,9 +47,17 @@ CHANGES = frozenset(
         "EnterMaintenanceMode_Task",
         "ExitMaintenanceMode_Task",
         "CancelTask",
+        "ReconfigureComputeResource_Task",
     }
 )
 """The changing calls evac makes."""
+
+_RECONFIGURE = re.compile(
+    rb"<ReconfigureComputeResource_Task [^>]*><_this [^>]*>[\w.:-]+</_this><spec [^>]*\"ClusterConfigSpecEx\"[^>]*>"
+    rb"<drsConfig(?: [^>]*)?><defaultVmBehavior>(?:manual|partiallyAutomated|fullyAutomated)</defaultVmBehavior>"
+    rb"</drsConfig></spec><modify[^>]*>true</modify></ReconfigureComputeResource_Task>"
+)
+"""A cluster's config holds its rules, HA and more: only the automation level of DRS is ever sent."""
 
 _ID = r"[\w:.%-]+"
 _TAGGING = rf"/api/cis/tagging(?:/tag|/tag/{_ID}|/category/{_ID})"
@@ -89,6 +97,14 @@ def method_of(message: bytes) -> str:
 def may_rest(method: str, path: str) -> bool:
     """Whether a REST call, path and query as they would go over the wire, is one that reads tags."""
     return any(method == verb and pattern.fullmatch(path) for verb, pattern in REST)
+
+
+def judge_message(message: bytes) -> Verdict:
+    """What may be done with a message: by its method, and of one method by all that it says."""
+    method = method_of(message)
+    if method == "ReconfigureComputeResource_Task" and _RECONFIGURE.search(message) is None:
+        return Verdict.FOREIGN
+    return judge(method)
 
 
 def judge(method: str) -> Verdict:

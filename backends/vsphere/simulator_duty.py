@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import partial
 
 from backends.simulation import deeds, scheduler
+from backends.simulation.faults import Kind
 from backends.simulation.things import Denied, SimHost, SimVM
 from backends.vsphere.simulator_checks import Wish
 from backends.vsphere.simulator_facts import power_state
@@ -40,7 +41,25 @@ class Duty:
         return {
             "EnterMaintenanceMode_Task": self._enter,
             "ExitMaintenanceMode_Task": self._exit,
+            "ReconfigureComputeResource_Task": self._reconfigure,
         }
+
+    # --- clusters --------------------------------------------------------------------------------
+
+    def _reconfigure(self, ask: Ask) -> Ref:
+        """Of a cluster's config only the automation level of DRS is known here; what is unset stays."""
+        ask.want(ask.this, "Host.Inventory.EditCluster")
+        zone = self._site.zone(ask.this)
+        if not zone or ask.this.type != "ClusterComputeResource":
+            raise gone(ask.this)
+        task = self._tasks.start(ask.this, "ComputeResource.reconfigureEx", ask.login.account.name)
+        drs = ask.args["spec"].get("drsConfig")
+        level = drs.get("defaultVmBehavior") if drs is not None else None
+        strikes = self._objects.world.strike("turn_switch")
+        if level and not (strikes is not None and strikes.kind is Kind.NEVER_STARTS):
+            self._site.plans[zone].level = level
+        self._tasks.succeed(task)
+        return task.ref
 
     # --- maintenance mode ------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ from msgspec import Struct
 
 from backends import tls
 from backends.vsphere import pin, words
-from backends.vsphere.guard import Verdict, judge, may_rest, method_of
+from backends.vsphere.guard import Verdict, judge_message, may_rest, method_of
 from backends.vsphere.options import Options
 from evac.backend import Call, Settings
 from evac.clock import stamp, wall
@@ -202,7 +202,7 @@ class Wire:
 
     def _judged(self, message: bytes, *, wanted: Verdict | None = None) -> Verdict:
         method = method_of(message)
-        verdict = judge(method)
+        verdict = judge_message(message)
         if verdict is Verdict.READS or (
             verdict is Verdict.CHANGES and not self._settings.read_only and not wanted
         ):

@@ -63,6 +63,10 @@ class Cluster(ABC):
     async def revive(self, host: str) -> None:
         """The host's power is back, and its agent starts."""
 
+    async def restless(self) -> None:
+        """One switch at least is not calm; only where `turn_switch` is not in `cannot`."""
+        return
+
     async def ask(self, vm: str) -> None:
         """The platform asks something about the VM; only where `answer` is not in `cannot`."""
         raise NotImplementedError

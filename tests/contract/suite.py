@@ -381,6 +381,7 @@ class ContractSuite(PlacingSuite, HostsSuite):
         if "turn_switch" in cluster.cannot:
             assert not isinstance(backend, contract.HasSwitches)
             return
+        await cluster.restless()
         for switch in await backend.switches():
             assert switch.kind in {"balancer", "ha", "backup"}
             assert switch.name

@@ -375,3 +375,21 @@ async def test_tags_of_vms_are_read_by_rest_as_older_vcenters_have_it(site: VCSi
         assert answer.problems == ()
     finally:
         await made.close()
+
+
+async def test_where_no_level_of_drs_is_told_there_is_nothing_to_turn(backend: Any, site: VCSim) -> None:
+    """vcsim has DRS on at no level. It takes the call that evac would send, and changes nothing by it."""
+    assert list(await backend.switches()) == []
+    level = vim.cluster.ConfigSpecEx(
+        drsConfig=vim.cluster.DrsConfigInfo(defaultVmBehavior="partiallyAutomated")
+    )
+    with plain(site) as client:
+        kinds = [vim.ClusterComputeResource]
+        view = client.content.viewManager.CreateContainerView(client.content.rootFolder, kinds, True)
+        groups = list(view.view)
+        assert groups
+        for group in groups:
+            with pytest.raises(NotFound):
+                await backend.turn(f"{group._moId}/drs", "fullyAutomated", "partiallyAutomated")
+            WaitForTask(group.ReconfigureComputeResource_Task(level, True))
+            assert group.configurationEx.drsConfig.enabled

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from backends.vsphere import guard, messages, sdk
-from backends.vsphere.guard import CHANGES, READS, Verdict, judge, may_rest, method_of
+from backends.vsphere.guard import CHANGES, READS, Verdict, judge, judge_message, may_rest, method_of
 
 
 def sent(call: Any) -> bytes:
@@ -31,6 +31,35 @@ def test_the_method_is_read_from_the_message_that_pyvmomi_makes() -> None:
     assert judge("PowerOffVM_Task") is Verdict.FOREIGN
     message = sent(lambda stub: vim.VirtualMachine("vm-1", stub).RelocateVM_Task(vim.vm.RelocateSpec()))
     assert judge(method_of(message)) is Verdict.CHANGES
+
+
+def reconfigured(modify: bool = True, **spec: Any) -> bytes:
+    config = sdk.vim.cluster.ConfigSpecEx(**spec)
+    cluster = "domain-c8"
+    return sent(
+        lambda stub: sdk.vim.ClusterComputeResource(cluster, stub).ReconfigureComputeResource_Task(
+            config, modify
+        )
+    )
+
+
+def test_of_a_clusters_config_only_the_level_of_drs_is_sent() -> None:
+    """The same method could delete all rules, or turn HA off."""
+    vim = sdk.vim.cluster
+    level = vim.DrsConfigInfo(defaultVmBehavior="partiallyAutomated")
+    assert judge_message(reconfigured(drsConfig=level)) is Verdict.CHANGES
+    rule = vim.RuleSpec(operation="remove", removeKey=1)
+    for foreign in (
+        reconfigured(modify=False, drsConfig=level),
+        reconfigured(drsConfig=level, rulesSpec=[rule]),
+        reconfigured(drsConfig=level, dasConfig=vim.DasConfigInfo(enabled=False)),
+        reconfigured(drsConfig=vim.DrsConfigInfo(enabled=False)),
+        reconfigured(drsConfig=vim.DrsConfigInfo(enabled=False, defaultVmBehavior="manual")),
+        reconfigured(rulesSpec=[rule]),
+    ):
+        assert judge_message(foreign) is Verdict.FOREIGN
+    other = sent(lambda stub: sdk.vim.VirtualMachine("vm-1", stub).PowerOff())
+    assert judge_message(other) is Verdict.FOREIGN
 
 
 def test_a_property_of_a_managed_object_is_no_way_round_it() -> None:

@@ -29,7 +29,6 @@ class SimulatedVCenter(DirectCluster):
             "reset_state",
             "force_complete",
             "force_down",
-            "turn_switch",
         }
     )
     tells_of_hosts = True
@@ -51,6 +50,9 @@ class SimulatedVCenter(DirectCluster):
 
     async def refused(self, backend: Any, vm: str) -> None:
         await backend.start(f"{vm}-not-there")
+
+    async def restless(self) -> None:
+        self.simulator.site.plans["nova"].level = "fullyAutomated"
 
     async def ask(self, vm: str) -> None:
         found = self.simulator.site.vm(Ref("VirtualMachine", vm))
