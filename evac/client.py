@@ -151,13 +151,19 @@ class EngineClient(WindowCalls):
         targets: Sequence[str] = (),
         keep_free: float | None = None,
         quick: bool = False,
+        fenced: str | None = None,
     ) -> Matrix:
-        """Every VM of a host, or those named, and every target. `quick`: the platform's own checker is not asked."""
+        """Every VM of a host, or those named, and every target. `quick`: the platform's own checker is not asked.
+
+        `fenced`: the host is dead, and this is how somebody knows that it is fenced: would its VMs be rebuilt elsewhere?
+        """
         query = f"cluster={part(cluster)}" + (f"&host={part(host)}" if host else "")
         named = [*(("vm", vm) for vm in vms), *(("target", one) for one in targets)]
         query += "".join(f"&{key}={part(value)}" for key, value in named)
         query += "" if keep_free is None else f"&keep_free={keep_free}"
-        return await self._get(f"matrix?{query}" + ("&quick=1" if quick else ""), Matrix)
+        query += "&quick=1" if quick else ""
+        query += "" if fenced is None else f"&fenced={part(fenced)}"
+        return await self._get(f"matrix?{query}", Matrix)
 
     async def keep_credential(self, user: str, secret: str) -> CredentialReply:
         """Hand a credential over, for a move to another cluster; the engine keeps it in memory for a while."""

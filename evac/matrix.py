@@ -44,10 +44,15 @@ def way_of(vm: VM) -> Way:
     return Way.RESTART if vm.container else Way.LIVE
 
 
+def way_in(world: RuleContext, vm: VM) -> Way:
+    """The same; what is rebuilt from a dead host has been stopped."""
+    return way_of(vm) if world.fenced is None else Way.COLD
+
+
 def promising(world: RuleContext, vm: VM, targets: Sequence[str]) -> list[str]:
     """What is worth asking about: targets that no rule of evac's rules out for good. The likely ones first, by their room."""
-    way = way_of(vm)
-    if vm.stays or _hopeless(judge_vm(world, vm, way)):
+    way = way_in(world, vm)
+    if vm.stays or world.fenced is not None or _hopeless(judge_vm(world, vm, way)):
         return []
     judged = {one: judge_target(world, vm, one, way) for one in targets}
     asked = [one for one in by_room(world, targets) if not _hopeless(judged[one])]
@@ -72,7 +77,7 @@ def free(world: RuleContext, target: str) -> int | None:
 
 def row(world: RuleContext, vm: VM, targets: Sequence[str], heard: Heard = NOTHING) -> MatrixRow:
     """One VM over all targets, these in the given order."""
-    way = way_of(vm)
+    way = way_in(world, vm)
     if vm.stays:
         return MatrixRow(
             vm=vm.id, name=vm.name, host=vm.host, way=way, outlook=Outlook.OK, why=vm.stays, harmless=True

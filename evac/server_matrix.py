@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from aiohttp import web
+from msgspec.structs import replace
 
 from evac import clock, matrix, reply
 from evac.api import Matrix, MatrixRow
@@ -51,13 +52,14 @@ class MatrixRoutes:
         self._asking = Asking(engine, at_once=AT_ONCE)
 
     async def matrix(self, request: web.Request) -> web.StreamResponse:
-        """GET /v1/matrix?cluster=&host=[&vm=..][&target=..][&keep_free=0.1][&quick=1]."""
+        """GET /v1/matrix?cluster=&host=[&vm=..][&target=..][&keep_free=0.1][&quick=1][&fenced=HOW]."""
         name = request.query.get("cluster", "")
         state = self._engine.fleet.cluster(name)
         if state is None:
             raise Refuse("not-found", f"There is no cluster {name[:40]}.", "GET /v1/clusters lists them.")
         keep = _share(request)
-        world = context_of(self._engine.fleet, state, keep_free=keep)
+        fenced = request.query.get("fenced")
+        world = replace(context_of(self._engine.fleet, state, keep_free=keep), fenced=fenced)
         host = request.query.get("host", "")
         vms = self._vms(state, host, request.query.getall("vm", []))
         targets = matrix.by_room(world, self._targets(world, vms, request.query.getall("target", [])))
@@ -117,13 +119,19 @@ class MatrixRoutes:
             outlook=worst(one.outlook for one in rows),
             checker=next((cell.by for one in rows for cell in one.cells if cell.by), ""),
             keep_free=world.keep_free,
-            notes=(*_about(world), *why, *notes, *_quiet(backend, quick=quick), LINKS),
+            notes=(
+                *_about(world),
+                *why,
+                *notes,
+                *_quiet(backend, quick=quick or world.fenced is not None),
+                LINKS,
+            ),
             at=clock.wall(),
         )
 
     def _plan(self, world: RuleContext, host: str) -> tuple[PlannedHost | None, list[str]]:
         """Where the VMs of a host would go, all of them."""
-        if not host:
+        if not host or world.fenced is not None:
             return None, []
         policy = Policy(keep_free=world.keep_free)
         wanted = WindowPlanRequest(hosts=(HostName(cluster=world.cluster.name, host=host),), policy=policy)

@@ -5,7 +5,7 @@ one, is asked besides (`evac.preflight`). What nobody can determine is UNKNOWN, 
 """
 
 from evac.rules.context import RuleContext, context_of
-from evac.rules.judging import judge, judge_evacuation, judge_target, judge_vm
+from evac.rules.judging import judge, judge_target, judge_vm
 from evac.rules.said import Said
 
-__all__ = ["RuleContext", "Said", "context_of", "judge", "judge_evacuation", "judge_target", "judge_vm"]
+__all__ = ["RuleContext", "Said", "context_of", "judge", "judge_target", "judge_vm"]

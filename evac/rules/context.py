@@ -36,6 +36,9 @@ class RuleContext(Struct, frozen=True, kw_only=True):
     """VM.id → the move that is under way."""
     twins: Mapping[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
     """VM.id → in words, what other VMs of the fleet have that should be its alone."""
+    fenced: str | None = None
+    """None: VMs are moved. Else their host is dead and they are rebuilt elsewhere, and this is how somebody knows that it is
+    fenced."""
     keep_free: float = Policy().keep_free
     """Share of a target's memory that should stay free."""
 

@@ -29,6 +29,16 @@ OF_VM: Sequence[tuple[str, VMRule]] = (
 )
 """Name of the rule, as filters and scripts know it, and the rule."""
 
+OF_LOST: Sequence[tuple[str, VMRule]] = (
+    ("source", standing.source_dead),
+    ("ability", standing.ability),
+    ("state", standing.state_lost),
+    ("local disk", belongings.lost_disk),
+    ("device", belongings.devices),
+    ("identity", belongings.twins),
+)
+"""The same for a VM that is rebuilt from a dead host."""
+
 OF_TARGET: Sequence[tuple[str, TargetRule]] = (
     ("host", standing.target_up),
     ("cpu", cpu.cpu),
@@ -49,7 +59,7 @@ SEEN = "rules"
 def judge(world: RuleContext, vm: VM, target: str, way: Way) -> list[MoveCheck]:
     """What evac's own rules expect of moving one VM to one host (Host.id), that way. At least one check names the target.
 
-    `evac.preflight.outlook_of` gives the verdict over it.
+    With `world.fenced` it is rebuilt there: hand in `Way.COLD`. `evac.preflight.outlook_of` gives the verdict over it.
     """
     return [*judge_vm(world, vm, way), *judge_target(world, vm, target, way)]
 
@@ -57,7 +67,8 @@ def judge(world: RuleContext, vm: VM, target: str, way: Way) -> list[MoveCheck]:
 def judge_vm(world: RuleContext, vm: VM, way: Way) -> list[MoveCheck]:
     """What stands against moving it at all; the checks name no target."""
     case = case_of(world, vm, way)
-    return [_check(vm, "", name, said) for name, rule in OF_VM for said in rule(case)]
+    rules = OF_VM if world.fenced is None else OF_LOST
+    return [_check(vm, "", name, said) for name, rule in rules for said in rule(case)]
 
 
 def judge_target(world: RuleContext, vm: VM, target: str, way: Way) -> list[MoveCheck]:
@@ -70,15 +81,6 @@ def judge_target(world: RuleContext, vm: VM, target: str, way: Way) -> list[Move
     case = case_of(world, vm, way)
     found = [_check(vm, target, name, said) for name, rule in OF_TARGET for said in rule(case, host)]
     return found or [MoveCheck(vm=vm.id, target=target, outlook=Outlook.OK, rule=SEEN)]
-
-
-def judge_evacuation(world: RuleContext, vm: VM, target: str, fenced: str) -> list[MoveCheck]:
-    """What evac's rules expect of rebuilding a VM of a dead host on another. `fenced`: who says that it is, and how."""
-    case = case_of(world, vm, Way.COLD)
-    own = [_check(vm, "", "source", said) for said in standing.source_dead(case, fenced)]
-    own += [_check(vm, "", "local disk", said) for said in belongings.lost_disk(case)]
-    found = [check for check in judge_target(world, vm, target, Way.COLD) if check.outlook is not Outlook.OK]
-    return [*own, *(found or [MoveCheck(vm=vm.id, target=target, outlook=Outlook.OK, rule=SEEN)])]
 
 
 def _check(vm: VM, target: str, rule: str, said: Said) -> MoveCheck:

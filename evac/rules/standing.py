@@ -30,6 +30,14 @@ STATES: Mapping[VMState, tuple[str, str]] = {
 }
 
 
+ABILITIES: Mapping[Way, tuple[str, str]] = {
+    Way.LIVE: ("live_migrate", "live-migrate"),
+    Way.COLD: ("cold_migrate", "cold-migrate"),
+    Way.RESTART: ("cold_migrate", "cold-migrate"),
+}
+"""The capability that a way needs, and its name in words."""
+
+
 def state(case: Case) -> Iterator[Said]:
     """Nova moves servers that are active, paused or shut off; the others' platforms are no freer (compute API, "migrate")."""
     if case.vm.state in STATES:
@@ -40,14 +48,23 @@ def state(case: Case) -> Iterator[Said]:
         )
 
 
+def state_lost(case: Case) -> Iterator[Said]:
+    """Nova rebuilds servers that were active, shut off or in error; the memory of others went with the host (compute API)."""
+    if case.vm.state in (VMState.BUILDING, VMState.AWAITING_CONFIRM, VMState.DELETED):
+        yield fail(*STATES[case.vm.state])
+    elif case.vm.state in (VMState.PAUSED, VMState.SUSPENDED):
+        yield fail(
+            f"{case.vm.state.value}: its memory is lost with the host",
+            "Reset-state to error, then evacuate it.",
+        )
+
+
 def ability(case: Case) -> Iterator[Said]:
     """What the platform, its version and our rights allow (`Backend.capabilities`)."""
     cluster = case.world.cluster
     if cluster.read_only:
         return
-    kind, verb = (
-        ("live_migrate", "live-migrate") if case.way is Way.LIVE else ("cold_migrate", "cold-migrate")
-    )
+    kind, verb = ABILITIES[case.way] if case.world.fenced is None else ("evacuate", "evacuate")
     can, why = able(cluster, kind)
     if not can:
         yield fail(f"{cluster.name} cannot {verb}: {why}", "Move it by hand, or shut it down with its host.")
@@ -55,7 +72,7 @@ def ability(case: Case) -> Iterator[Said]:
 
 def locked(case: Case) -> Iterator[Said]:
     """Nova answers 409 for a locked server, Proxmox VE "VM is locked (backup)"."""
-    if case.vm.locked:
+    if case.vm.locked and not case.vm.task:  # a lock that a task holds goes with the task
         yield fail("it is locked in the platform", "Unlock it there.")
 
 
@@ -65,6 +82,8 @@ def busy(case: Case) -> Iterator[Said]:
     if move is not None:
         to = f" to {move.target}" if move.target else ""
         yield fail(f"it is already being moved{to}", "Wait for that move, or abort it.")
+    elif "backup" in case.vm.task:
+        yield fail("a backup of it is running", "Wait until it has ended, or stop the backup.")
     elif case.vm.task:
         yield fail(f"the cluster is busy with it ({case.vm.task})", "Wait until that has ended.")
 
@@ -80,7 +99,7 @@ def source_up(case: Case) -> Iterator[Said]:
         yield unknown(f"whether {host.name} is up is not told", "Look at it on the platform.")
 
 
-def source_dead(case: Case, fenced: str) -> Iterator[Said]:
+def source_dead(case: Case) -> Iterator[Said]:
     """A VM is rebuilt only when its host is down and fenced: two copies destroy its disk (Nova admin guide, "Evacuate instances")."""
     host = case.source
     if host is None:
@@ -89,7 +108,7 @@ def source_dead(case: Case, fenced: str) -> Iterator[Said]:
         yield fail(
             f"{host.name} is {host.state.value}: rebuilding it would run it twice", "Drain it instead."
         )
-    elif not fenced.strip():
+    elif not (case.world.fenced or "").strip():
         yield fail(
             f"nobody stated that {host.name} is fenced", "Power it off, and say how you know (--fenced)."
         )

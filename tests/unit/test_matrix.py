@@ -264,6 +264,21 @@ async def test_a_checker_that_fails_leaves_its_cells_unknown_and_says_why(tmp_pa
         assert "Not asked about vm-00, vm-01: no answer from north" in found.notes
 
 
+async def test_the_vms_of_a_dead_host_are_judged_for_being_rebuilt_once_it_is_fenced(tmp_path: Path) -> None:
+    north = Checking(2)
+    dead = figures("h1", state=HostState.DOWN)
+    north.script = [answer("north", hosts=(dead, figures("h2")), vms=guests(2))]
+    north.able = (*north.able, Capability(action="evacuate", able=True))
+    async with house(tmp_path, north) as here, here.client() as client:
+        await until(lambda: here.engine.fleet.vm("north", "v0"), "the first poll")
+        moved = await client.matrix("north", host="h1")
+        rebuilt = await client.matrix("north", host="h1", fenced="powered off by IPMI")
+        unsure = await client.matrix("north", host="h1", fenced=" ")
+    assert (moved.outlook, rebuilt.outlook, unsure.outlook) == (Outlook.FAIL, Outlook.OK, Outlook.FAIL)
+    assert moved.rows[0].fix == "Fence it and evacuate, or bring it back."
+    assert north.most == 0, "a checker of moves has nothing to say of a rebuild"
+
+
 async def test_a_cluster_that_cannot_move_is_told_in_every_row(tmp_path: Path) -> None:
     north = Checking(1)
     north.able = (Capability(action="live_migrate", able=False, why_not="no right to"),)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from evac.model import (
     VM,
@@ -22,7 +23,7 @@ from evac.model import (
     VMState,
 )
 from evac.preflight import outlook_of, rank
-from evac.rules import RuleContext, capacity, cpus, judge, judge_evacuation
+from evac.rules import RuleContext, capacity, cpus, judge
 from evac.rules.identity import twins
 from evac.window.plan import Way
 
@@ -82,11 +83,18 @@ def test_both_hosts_must_be_up_for_a_move_and_the_source_dead_and_fenced_for_a_r
     assert verdict(down, "b") is verdict(up, "b") is Outlook.FAIL
 
     def rebuilt(seen: RuleContext, fenced: str) -> Outlook:
-        return outlook_of(judge_evacuation(seen, seen.vms["v0"], "b", fenced), "b")
+        return verdict(replace(seen, fenced=fenced), "b", way=Way.COLD)
 
     assert rebuilt(down, "powered off by IPMI") is Outlook.OK
     assert rebuilt(down, " ") is Outlook.FAIL
     assert rebuilt(world([host("a"), host("b")], [vm()]), "powered off") is Outlook.FAIL
+
+
+def test_what_was_paused_or_had_its_disk_on_a_dead_host_has_lost_something() -> None:
+    lost = [vm(state=VMState.PAUSED), vm("v1", local_disk=True), vm("v2", state=VMState.BUILDING)]
+    seen = replace(world([host("a", state=HostState.DOWN), host("b")], lost), fenced="powered off")
+    found = {one.id: verdict(seen, "b", one.id, Way.COLD) for one in lost}
+    assert found == {"v0": Outlook.FAIL, "v1": Outlook.RISK, "v2": Outlook.FAIL}
 
 
 def test_guests_that_a_rule_keeps_apart_do_not_meet() -> None:
@@ -236,7 +244,7 @@ def test_many_virtual_cpus_per_core_are_a_risk_and_more_than_there_are_cores_fai
     seen = world([host("a"), host("b", vcpus=4)], [vm(vcpus=2), vm("v1", vcpus=8)])
     assert "vcpus" not in said(seen, "b")
     assert said(seen, "b", one="v1")["vcpus"] is Outlook.FAIL
-    crowded = RuleContext(**{**{f: getattr(seen, f) for f in seen.__struct_fields__}, "vcpus": {"b": 15}})
+    crowded = replace(seen, vcpus={"b": 15})
     assert said(crowded, "b")["vcpus"] is Outlook.RISK
 
 
@@ -305,7 +313,7 @@ def test_zones_and_aggregates_count_where_the_platform_binds_guests_to_them() ->
         ({"ha": "recovery"}, "proxmox", Way.LIVE, {"ha": Outlook.RISK}),
         ({"ha": "started"}, "proxmox", Way.LIVE, {}),
         ({"locked": True}, "openstack", Way.LIVE, {"locked": Outlook.FAIL}),
-        ({"task": "backup"}, "proxmox", Way.LIVE, {"busy": Outlook.FAIL}),
+        ({"task": "backup", "locked": True}, "proxmox", Way.LIVE, {"busy": Outlook.FAIL}),
     ],
 )
 def test_what_a_guest_has_with_it(

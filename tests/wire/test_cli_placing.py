@@ -11,8 +11,9 @@ import pytest_asyncio
 
 from backends.simulation.clocks import fast
 from backends.simulation.direct import DirectBackend
-from backends.simulation.things import SimVM
+from backends.simulation.things import SimRule, SimVM
 from backends.simulation.world import World
+from evac.model import AffinityKind
 from tests.unit.housing import House, house
 from tests.unit.playing import until
 from tests.wire.cli_site import EVAC, Ran, Site
@@ -127,6 +128,44 @@ async def test_an_address_is_typed_for_a_vm_and_taken_back_by_whoever_may_change
     assert "no typed address" in gone.out
     records = [one for one in await lab.here.engine.audit(0, 500) if one.kind == "probe"]
     assert [one.body["what"] for one in records] == ["typed", "taken back"]
+
+
+async def test_a_host_is_judged_vm_by_vm_and_target_by_target_before_a_window(lab: Bench) -> None:
+    good = await lab.evac("preflight", "--host", "h1")
+    assert good.code == 0, good.out + good.err
+    assert good.out.startswith("h1, cluster lab: 2 VMs (2 OK)\n")
+    assert "JUDGED BY" in good.out
+    assert "simulation, evac" in good.out
+    db, web = lab.vm("db"), lab.vm("web")
+    web.locked = True
+    lab.world.rules["r"] = SimRule("r", "licence", AffinityKind.PINNED, [db.id], ("h1", "old"))
+    for vm in (db, web):
+        lab.world.touch(vm)
+    await until(
+        lambda: lab.here.engine.fleet.vm("lab", web.id).locked and lab.here.engine.fleet.table("affinities"),  # type: ignore[union-attr]
+        "both are polled",
+    )
+    bad = await lab.evac("preflight", "--host", "h1")
+    assert bad.code == 3
+    words = bad.out.splitlines()
+    assert words[2:5] == [
+        "WILL FAIL  web",
+        "           why: it is locked in the platform",
+        "           fix: Unlock it there.",
+    ]
+    assert words[5].startswith("RISK       db → old")
+    body = json.loads((await lab.evac("preflight", "--host", "h1", "--json")).out)
+    assert (body["outlook"], body["exit"]) == ("will fail", 3)
+    rows = {row["name"]: row for row in body["matrix"]["rows"]}
+    cells = {cell["target"]: cell for cell in rows["db"]["cells"]}
+    assert 'rule "licence" pins it to h1, old' in cells["h2"]["why"]
+    assert (cells["old"]["outlook"], cells["old"]["by"]) == ("risk", "simulation")
+    (old,) = (one for one in body["matrix"]["targets"] if one["host"] == "old")
+    assert old["after"] - old["before"] == db.memory
+    assert (await lab.evac("preflight", "--host", "h1", "--to", "old", "--json")).code == 3
+    both = await lab.evac("preflight", "db", "--host", "h1")
+    assert both.code == 2
+    assert "Name VMs, or a host" in both.err
 
 
 async def test_preflight_ends_with_a_code_for_each_outlook(lab: Bench) -> None:

@@ -42,7 +42,9 @@ WORDS = {
 }
 
 
-async def of_host(settings: Any, *, host: str, to: str, cluster: str, quick: bool, as_json: bool) -> int:
+async def of_host(
+    settings: Any, *, host: str, to: str, cluster: str, quick: bool, fenced: str | None, as_json: bool
+) -> int:
     """The exit code."""
     async with engine(settings) as client:
         view = await read_fleet(client, cluster=cluster)
@@ -50,7 +52,7 @@ async def of_host(settings: Any, *, host: str, to: str, cluster: str, quick: boo
         found = find(view.hosts.values(), host, kind="host", cluster=cluster, unread=unread)
         target = find(view.hosts.values(), to, kind="host", cluster=found.cluster).id if to else ""
         answer = await client.matrix(
-            found.cluster, host=found.id, targets=[target] if target else [], quick=quick
+            found.cluster, host=found.id, targets=[target] if target else [], quick=quick, fenced=fenced
         )
         code = ANSWERS[answer.outlook]
         if as_json:

@@ -27,6 +27,9 @@ from tui.commands.session import View, engine, read_fleet, run
     "--quick", is_flag=True, help="With --host: evac's rules alone, the platform's checker is not asked."
 )
 @click.option("--cluster", default="", help="Look for the names in this cluster only.")
+@click.option(
+    "--fenced", default=None, metavar="HOW", help="With --host: it is dead; would its VMs be rebuilt?"
+)
 @show.as_json
 @click.pass_context
 def preflight_command(
@@ -38,6 +41,7 @@ def preflight_command(
     to: str,
     cluster: str,
     quick: bool,
+    fenced: str | None,
     as_json: bool,
 ) -> None:
     """Check whether VMs could move, and why not. Nothing is done.
@@ -50,7 +54,18 @@ def preflight_command(
         raise click.UsageError("Name VMs, or a host with --host.")
     if host:
         ctx.exit(
-            run(partial(of_host, ctx.obj, host=host, to=to, cluster=cluster, quick=quick, as_json=as_json))
+            run(
+                partial(
+                    of_host,
+                    ctx.obj,
+                    host=host,
+                    to=to,
+                    cluster=cluster,
+                    quick=quick,
+                    fenced=fenced,
+                    as_json=as_json,
+                )
+            )
         )
 
     async def task() -> int:
