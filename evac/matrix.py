@@ -12,10 +12,10 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from evac.api import Cell, MatrixRow, TargetRoom
-from evac.model import VM, MoveCheck, Outlook, VMState
+from evac.model import VM, Host, MoveCheck, Outlook, VMState
 from evac.preflight import about, best, outlook_of, rank
 from evac.rules import RuleContext, judge_target, judge_vm
-from evac.window.plan import PlannedHost, Way
+from evac.window.plan import PlannedHost, PlannedMove, PlannedStay, Way
 
 YIELDS = frozenset(
     {"cpu", "version", "storage", "cdrom", "device", "local disk", "snapshot", "affinity", "ha"}
@@ -184,9 +184,9 @@ def _blamed(one: MatrixRow, good: Mapping[str, int]) -> MatrixRow:
     return replace(one, rule=found.rule, why=found.why, fix=found.fix)
 
 
-def with_plan(rows: Iterable[MatrixRow], plan: PlannedHost | None) -> list[MatrixRow]:
+def with_plan(rows: Iterable[MatrixRow], plan: PlannedHost) -> list[MatrixRow]:
     """Who has a target of its own but finds no room once all the others go as well, fails."""
-    left = {} if plan is None else {stay.vm: stay for stay in plan.stays if not stay.harmless}
+    left = {stay.vm: stay for stay in plan.stays if not stay.harmless}
     found = []
     for one in rows:
         stay = left.get(one.vm)
@@ -197,27 +197,52 @@ def with_plan(rows: Iterable[MatrixRow], plan: PlannedHost | None) -> list[Matri
     return sorted(found, key=_blockers_first)
 
 
+def spread(world: RuleContext, rows: Sequence[MatrixRow]) -> PlannedHost:
+    """All VMs of the rows on the targets that are good for each: the largest first, on the one with the most room left.
+
+    For what no window's plan covers: VMs of a dead host, or VMs that were named. Affinities count as they are now.
+    """
+    room = {host.id: _room_left(world, host) for host in world.hosts.values()}
+    moves, stays = [], []
+    for one in sorted(rows, key=lambda row: (-(row.memory or 0), row.name)):
+        good = [cell.target for cell in one.cells if cell.outlook in (Outlook.OK, Outlook.RISK)]
+        fit = [target for target in good if room.get(target, 0) >= (one.memory or 0)]
+        if fit:
+            best_one = max(fit, key=lambda target: room[target])
+            room[best_one] -= one.memory or 0
+            moves.append(
+                PlannedMove(vm=one.vm, name=one.name, way=one.way, to=best_one, memory=one.memory or 0)
+            )
+        elif good:
+            why = "it has targets, but no room is left there once all the others have gone"
+            stays.append(PlannedStay(vm=one.vm, name=one.name, why=why, fix="Free memory there first."))
+    return PlannedHost(cluster=world.cluster.name, host="", name="", moves=tuple(moves), stays=tuple(stays))
+
+
+def _room_left(world: RuleContext, host: Host) -> int:
+    used = world.used.get(host.id)
+    return 0 if used is None or host.memory is None else int(host.memory * (1 - world.keep_free)) - used
+
+
 def _blockers_first(one: MatrixRow) -> tuple[int, str, str]:
     return (1 if one.harmless else -rank(one.outlook), one.name, one.vm)
 
 
 def rooms(
-    world: RuleContext, rows: Sequence[MatrixRow], targets: Sequence[str], plan: PlannedHost | None
+    world: RuleContext, rows: Sequence[MatrixRow], targets: Sequence[str], plan: PlannedHost
 ) -> tuple[TargetRoom, ...]:
     """Each target before, and after all VMs that go have gone where the plan puts them."""
     coming: dict[str, list[int]] = {}
-    for move in plan.moves if plan is not None else ():
+    for move in plan.moves:
         coming.setdefault(move.to, []).append(move.memory)
     cells: Mapping[str, list[Cell]] = {target: [] for target in targets}
     for one in rows:
         for spoken in one.cells:
             cells[spoken.target].append(spoken)
-    return tuple(_room(world, target, cells[target], coming.get(target, ()), plan) for target in targets)
+    return tuple(_room(world, target, cells[target], coming.get(target, ())) for target in targets)
 
 
-def _room(
-    world: RuleContext, target: str, cells: Sequence[Cell], coming: Sequence[int], plan: PlannedHost | None
-) -> TargetRoom:
+def _room(world: RuleContext, target: str, cells: Sequence[Cell], coming: Sequence[int]) -> TargetRoom:
     host, before = world.hosts.get(target), world.used.get(target)
     return TargetRoom(
         host=target,
@@ -225,7 +250,7 @@ def _room(
         outlook=best(one.outlook for one in cells),
         memory=host.memory if host else None,
         before=before,
-        after=None if before is None or plan is None else before + sum(coming),
+        after=None if before is None else before + sum(coming),
         guests=len(coming),
         by_platform=sum(bool(one.by) for one in cells),
     )

@@ -69,8 +69,12 @@ class MatrixRoutes:
                 f"{len(vms)} VMs x {len(targets)} targets are too many.",
                 "Name those you mean.",
             )
-        answer = await self._judged(world, vms, targets, host=host, quick=bool(request.query.get("quick")))
-        return reply.answer(request, answer)
+        rows, checker_notes = await self._rows(world, vms, targets, quick=bool(request.query.get("quick")))
+        whole = host and not {"vm", "target"} & set(request.query)
+        plan, why = self._plan(world, host) if whole else (None, [])
+        answer = _summed(world, rows, targets, plan, host=host)
+        notes = (*_about(world, host), *why, *checker_notes, LINKS)
+        return reply.answer(request, replace(answer, notes=notes))
 
     def _vms(self, state: ClusterState, host: str, wanted: Sequence[str]) -> list[VM]:
         """Those named, else all of the host."""
@@ -97,9 +101,10 @@ class MatrixRoutes:
         own = homes if len(homes) == 1 else set()
         return list(dict.fromkeys(wanted)) or [one for one in world.hosts if one not in own]
 
-    async def _judged(
-        self, world: RuleContext, vms: Sequence[VM], targets: Sequence[str], *, host: str, quick: bool
-    ) -> Matrix:
+    async def _rows(
+        self, world: RuleContext, vms: Sequence[VM], targets: Sequence[str], *, quick: bool
+    ) -> tuple[list[MatrixRow], list[str]]:
+        """One per VM, and what is to be said of the platform's checker."""
         backend = self._engine.backend(world.cluster.name)
         heard: dict[str, Heard] = {}
         notes: list[str] = []
@@ -109,29 +114,11 @@ class MatrixRoutes:
         for vm in vms:
             rows.append(matrix.row(world, vm, targets, heard.get(vm.id, matrix.NOTHING)))
             await asyncio.sleep(0)  # a matrix is no reason to keep others waiting
-        plan, why = self._plan(world, host)
-        rows = matrix.with_plan(matrix.explained(rows), plan)
-        return Matrix(
-            cluster=world.cluster.name,
-            host=host,
-            rows=tuple(rows),
-            targets=matrix.rooms(world, rows, targets, plan),
-            outlook=worst(one.outlook for one in rows),
-            checker=next((cell.by for one in rows for cell in one.cells if cell.by), ""),
-            keep_free=world.keep_free,
-            notes=(
-                *_about(world),
-                *why,
-                *notes,
-                *_quiet(backend, quick=quick or world.fenced is not None),
-                LINKS,
-            ),
-            at=clock.wall(),
-        )
+        return rows, [*notes, *_quiet(backend, quick=quick or world.fenced is not None)]
 
     def _plan(self, world: RuleContext, host: str) -> tuple[PlannedHost | None, list[str]]:
         """Where the VMs of a host would go, all of them."""
-        if not host or world.fenced is not None:
+        if world.fenced is not None:
             return None, []
         policy = Policy(keep_free=world.keep_free)
         wanted = WindowPlanRequest(hosts=(HostName(cluster=world.cluster.name, host=host),), policy=policy)
@@ -193,6 +180,29 @@ class MatrixRoutes:
         return [f"{one.name} is {one.value}: {one.why or 'it may work against the moves'}" for one in on]
 
 
+def _summed(
+    world: RuleContext,
+    rows: Sequence[MatrixRow],
+    targets: Sequence[str],
+    plan: PlannedHost | None,
+    *,
+    host: str,
+) -> Matrix:
+    found = matrix.explained(rows)
+    plan = plan or matrix.spread(world, found)
+    found = matrix.with_plan(found, plan)
+    return Matrix(
+        cluster=world.cluster.name,
+        host=host,
+        rows=tuple(found),
+        targets=matrix.rooms(world, found, targets, plan),
+        outlook=worst(one.outlook for one in found),
+        checker=next((cell.by for one in found for cell in one.cells if cell.by), ""),
+        keep_free=world.keep_free,
+        at=clock.wall(),
+    )
+
+
 def _quiet(backend: Backend | None, *, quick: bool) -> list[str]:
     if quick:
         return ["The platform's own checker was not asked: evac's rules alone."]
@@ -215,7 +225,7 @@ def _with_rest(vm: str, heard: Heard | None, targets: Sequence[str]) -> Heard:
     return Heard((*heard.checks, *unasked(vm, rest, why, "Name this target (--to).")), heard.asked)
 
 
-def _about(world: RuleContext) -> list[str]:
+def _about(world: RuleContext, source: str) -> list[str]:
     cluster = world.cluster
     words = []
     if cluster.fresh_stamp is None:
@@ -224,7 +234,9 @@ def _about(world: RuleContext) -> list[str]:
         words.append(f"The figures are {age:.0f} s old.")
     words += [f"{problem.happened} {problem.unaffected}".strip() for problem in cluster.problems]
     resting = [
-        host.name for host in world.hosts.values() if host.maintenance or host.state is not HostState.UP
+        host.name
+        for host in world.hosts.values()
+        if host.id != source and (host.maintenance or host.state is not HostState.UP)
     ]
     return words + [f"No targets now (down or in maintenance): {listed(sorted(resting))}."] * bool(resting)
 

@@ -156,6 +156,20 @@ def test_who_finds_no_room_once_the_others_go_as_well_fails() -> None:
     assert (there.before, there.after, there.guests) == (16 * GIB, 20 * GIB, 1)
 
 
+def test_vms_that_no_plan_covers_are_spread_by_room_and_who_finds_none_fails() -> None:
+    small = [host("b", memory=16 * GIB, memory_used=2 * GIB), host("d", memory=16 * GIB, memory_used=6 * GIB)]
+    seen = world([host("a"), *small], [vm(f"v{n}", memory=size * GIB) for n, size in enumerate((8, 6, 4, 4))])
+    rows = [row(seen, one, ["b", "d"]) for one in seen.vms.values()]
+    plan = matrix.spread(seen, rows)
+    assert {move.vm: move.to for move in plan.moves} == {"v0": "b", "v1": "d", "v2": "b"}
+    found = {one.vm: one.outlook for one in with_plan(rows, plan)}
+    assert found == {"v3": Outlook.FAIL, "v0": Outlook.OK, "v1": Outlook.OK, "v2": Outlook.OK}
+    assert {one.host: (one.after or 0) // GIB for one in matrix.rooms(seen, rows, ["b", "d"], plan)} == {
+        "b": 14,
+        "d": 12,
+    }
+
+
 # --- the route -----------------------------------------------------------------------------------
 
 

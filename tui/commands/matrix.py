@@ -73,7 +73,7 @@ def tell(answer: Matrix, view: View) -> None:
     show.say()
     show.table(("TARGET", "OUTLOOK", "VMS", "MEMORY", "NOW", "AFTER", "JUDGED BY"), list(targets(answer)))
     for words in answer.notes:
-        show.note(words)
+        show.wrapped(words, err=True)
 
 
 def grouped(rows: Iterable[MatrixRow]) -> list[list[MatrixRow]]:

@@ -33,16 +33,7 @@ from tui.commands.session import View, engine, read_fleet, run
 @show.as_json
 @click.pass_context
 def preflight_command(
-    ctx: click.Context,
-    /,
-    *,
-    vms: tuple[str, ...],
-    host: str,
-    to: str,
-    cluster: str,
-    quick: bool,
-    fenced: str | None,
-    as_json: bool,
+    ctx: click.Context, /, *, vms: tuple[str, ...], host: str, cluster: str, as_json: bool, **how: Any
 ) -> None:
     """Check whether VMs could move, and why not. Nothing is done.
 
@@ -53,36 +44,28 @@ def preflight_command(
     if bool(vms) == bool(host):
         raise click.UsageError("Name VMs, or a host with --host.")
     if host:
-        ctx.exit(
-            run(
-                partial(
-                    of_host,
-                    ctx.obj,
-                    host=host,
-                    to=to,
-                    cluster=cluster,
-                    quick=quick,
-                    fenced=fenced,
-                    as_json=as_json,
-                )
-            )
-        )
-
-    async def task() -> int:
-        async with engine(ctx.obj) as client:
-            view = await read_fleet(client, cluster=cluster)
-            answers = [await check(client, view, row, to) for row in named(view, vms, cluster)]
-            outlook = worst(overall(answer) for answer in answers)
-            code = ANSWERS[outlook]
-            if as_json:
-                body = [{**show.plain(answer), "targets": targets(answer)} for answer in answers]
-                show.print_json({"preflight": body, "outlook": outlook, "exit": int(code)})
-            else:
-                for answer in answers:
-                    tell(answer, view)
-            return int(code)
-
+        task = partial(of_host, ctx.obj, host=host, cluster=cluster, as_json=as_json, **how)
+    elif how["quick"] or how["fenced"] is not None:
+        raise click.UsageError("--quick and --fenced go with --host.")
+    else:
+        task = partial(of_vms, ctx.obj, vms, cluster=cluster, to=how["to"], as_json=as_json)
     ctx.exit(run(task))
+
+
+async def of_vms(settings: Any, vms: tuple[str, ...], *, to: str, cluster: str, as_json: bool) -> int:
+    """The exit code."""
+    async with engine(settings) as client:
+        view = await read_fleet(client, cluster=cluster)
+        answers = [await check(client, view, row, to) for row in named(view, vms, cluster)]
+        outlook = worst(overall(answer) for answer in answers)
+        code = ANSWERS[outlook]
+        if as_json:
+            body = [{**show.plain(answer), "targets": targets(answer)} for answer in answers]
+            show.print_json({"preflight": body, "outlook": outlook, "exit": int(code)})
+        else:
+            for answer in answers:
+                tell(answer, view)
+        return int(code)
 
 
 async def check(client: EngineClient, view: View, vm: Any, to: str) -> Preflight:

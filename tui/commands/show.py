@@ -57,15 +57,15 @@ def say(text: str = "") -> None:
     click.echo(clean(text))
 
 
-def wrapped(text: str, *, indent: int) -> None:
-    """A line on stdout that is continued `indent` cells in where the terminal is too narrow; in a pipe it is one line."""
+def wrapped(text: str, *, indent: int = 0, err: bool = False) -> None:
+    """A line on stdout (or stderr) that is continued `indent` cells in where the terminal is too narrow; in a pipe it is one line."""
     text = clean(text)
-    if sys.stdout.isatty():
+    if (sys.stderr if err else sys.stdout).isatty():
         room = max(40, shutil.get_terminal_size().columns)
         lines = textwrap.wrap(text, room, subsequent_indent=" " * indent, break_on_hyphens=False)
-        click.echo("\n".join(lines))
+        click.echo("\n".join(lines), err=err)
     else:
-        click.echo(text)
+        click.echo(text, err=err)
 
 
 def note(text: str) -> None:
