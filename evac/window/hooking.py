@@ -10,8 +10,11 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from evac.errors import BackendError, Refused
+from evac.errors import AuthFailed, BackendError, Forbidden, NotFound, ReadOnly, Refused
 from evac.window.reach import Reach
+
+CERTAIN = (Refused, AuthFailed, Forbidden, NotFound, ReadOnly)
+"""What is raised when the command certainly did not begin."""
 
 
 @dataclass(slots=True)
@@ -64,7 +67,7 @@ class Hooks:
 
         try:
             hook.status = await self._reach.run(cluster, host, words, timeout=limit, said=said)
-        except Refused as error:
+        except CERTAIN as error:
             hook.refused = error.problem.happened
         except BackendError as error:
             hook.broken = error.problem.happened

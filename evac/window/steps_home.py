@@ -15,7 +15,7 @@ from evac.actions import (
 )
 from evac.fleet import Fleet
 from evac.jobs import Job, JobState
-from evac.model import VM, VMState
+from evac.model import VM, HostState, VMState
 from evac.staying import largest_first, needs_stop
 from evac.storage import Storage
 from evac.window.at import At
@@ -106,6 +106,9 @@ async def _maintenance(at: At) -> Told | None:
             )
         if not host.maintenance and _settled(at, StepKind.FENCE):
             return done("it was taken out of maintenance already")
+        if host.state is not HostState.UP or host.forced_down:
+            word = "declared down by force" if host.forced_down else host.state.value
+            return held(f"it stays in maintenance while it is {word}")
         leave = LeaveMaintenance(cluster=host.cluster, host=host.id, name=host.name, uuid=host.uuid)
         given = await at.order([leave], f"unfence {host.name}", part="maintenance")
     return judge_order(*given, "VMs may be placed on it again")

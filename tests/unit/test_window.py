@@ -16,6 +16,7 @@ from evac.model import VMState
 from evac.window.nouns import StepKind, StepState, WindowState
 from evac.window.plan import Fate, Refill
 from tests.unit.rig import ADMIN, refused
+from tests.unit.test_journal import fill, free
 from tests.unit.window_rig import (
     BERT,
     HOOK,
@@ -434,6 +435,103 @@ def test_what_the_platform_moves_by_itself_is_no_failure_and_comes_back_too(tmp_
             step = await rig.stands("h0", StepKind.DRAIN, StepState.DONE)
             assert step.reason == "3 of 3 moved"
             assert sim.vms[taken.vm].host == elsewhere
+            await rig.through()
+            at_home(sim, before)
+
+    run(main)
+
+
+def test_two_hosts_may_be_out_together_where_the_plan_says_so_and_the_third_waits_for_the_first(
+    tmp_path: Path,
+) -> None:
+    async def main() -> None:
+        sim = rack(hosts=5, vms=1, on=("h0", "h1", "h2"))
+        before = homes(sim)
+        most = 0
+        async with WindowRig(tmp_path, {"sim": sim}) as rig:
+            await rig.window("h0", "h1", "h2", policy=replace(RESTARTS, max_unavailable=2))
+            while rig.the_window().state is WindowState.RUNNING:
+                most = max(most, sum(host.maintenance for host in sim.hosts.values()))
+                if rig.step("h2", StepKind.PREFLIGHT).began is not None:
+                    assert rig.host_run("h0").step is None
+                await asyncio.sleep(0.5)
+            assert most == 2
+            at_home(sim, before)
+
+    run(main)
+
+
+def test_a_command_that_did_not_begin_is_tried_again_only_by_a_person(tmp_path: Path) -> None:
+    async def main() -> None:
+        sim = rack(vms=1)
+        async with WindowRig(tmp_path, {"sim": sim}) as rig:
+            rig.machines.behaves = lambda *_: "refuse"
+            await rig.window("h0")
+            step = await rig.stands("h0", StepKind.HOOK, StepState.NEEDS_YOU)
+            assert "did not begin: h0 does not let us in" in step.reason
+            rig.machines.behaves = lambda *_: "restart"
+            await asyncio.sleep(3600)
+            assert not rig.machines.ran
+            await rig.windows.steps.retry("W1", "sim/h0", StepKind.HOOK, "", ADMIN)
+            await rig.through()
+
+    run(main)
+
+
+def test_a_host_without_a_way_onto_it_is_restarted_by_hand(tmp_path: Path) -> None:
+    async def main() -> None:
+        sim = rack(vms=1)
+        async with WindowRig(tmp_path, {"sim": sim}) as rig:
+            rig.machines.mute.add("h0")
+            await rig.window("h0")
+            step = await rig.stands("h0", StepKind.HOOK, StepState.NEEDS_YOU)
+            assert "the command cannot be run on it: no way onto h0" in step.reason
+            await rig.windows.steps.by_hand("W1", "sim/h0", StepKind.HOOK, "", ADMIN)
+            step = await rig.stands("h0", StepKind.BACK, StepState.NEEDS_YOU)
+            assert "nobody tells anything of the host itself" in step.reason
+            await rig.windows.steps.by_hand("W1", "sim/h0", StepKind.BACK, "seen on its console", ADMIN)
+            await rig.through()
+            assert not rig.machines.ran
+
+    run(main)
+
+
+def test_a_full_disk_holds_a_window_and_nothing_is_begun(tmp_path: Path) -> None:
+    async def main() -> None:
+        sim = rack(vms=1)
+        async with WindowRig(tmp_path, {"sim": sim}) as rig:
+            await rig.window("h0")
+            await rig.stands("h0", StepKind.PREFLIGHT, StepState.RUNNING)
+            await fill(rig.journal)
+            for _ in range(200):
+                rig.journal.record("noise", {"text": "x" * 3000})
+            await rig.until(lambda: rig.fleet.queue.refusing, "the disk is full")
+            await asyncio.sleep(3600)
+            calls = list(rig.direct["sim"].calls)
+            await asyncio.sleep(3600)
+            assert rig.direct["sim"].calls == calls
+            assert not rig.machines.ran
+            await free(rig.journal)
+            await rig.through()
+
+    run(main)
+
+
+def test_a_host_that_is_left_out_while_it_is_away_stays_fenced_until_it_is_up(tmp_path: Path) -> None:
+    async def main() -> None:
+        sim = rack(vms=1)
+        before = homes(sim)
+        async with WindowRig(tmp_path, {"sim": sim}) as rig:
+            await rig.window("h0", policy=by_a_person())
+            await rig.stands("h0", StepKind.HOOK, StepState.NEEDS_YOU)
+            deeds.kill(sim, "h0")
+            await asyncio.sleep(300)
+            await rig.windows.steps.leave_out("W1", "sim/h0", "its DIMM is broken", ADMIN)
+            step = await rig.stands("h0", StepKind.UNFENCE, StepState.HELD)
+            assert "it stays in maintenance while it is down" in step.reason
+            await asyncio.sleep(3600)
+            assert sim.hosts["h0"].maintenance
+            deeds.revive(sim, "h0")
             await rig.through()
             at_home(sim, before)
 
