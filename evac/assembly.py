@@ -97,6 +97,7 @@ class Engine:
             backends=self._backends,
             reach=self.reach,
             approvals=self._config.window.approvals,
+            wake=self.poll,
         )
 
     def _reaching(self) -> Reaching:

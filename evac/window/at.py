@@ -102,11 +102,16 @@ class At:
             raise Halt(held(words, "It goes on when it answers.", again=2.0))
 
     def polled(self, cluster: str, since: float) -> bool:
-        """Whether a poll that began after `since` (boot clock) has come in."""
+        """Whether a poll that began after `since` (boot clock) has come in. If not, one is asked for, once."""
         state = self.tools.fleet.cluster(cluster)
-        if state is None or state.fresh_stamp is None:
-            return False
-        return state.fresh_stamp - (state.took or 0.0) > since
+        if state is not None and state.fresh_stamp is not None:
+            if state.fresh_stamp - (state.took or 0.0) > since:
+                return True
+            woken: set[tuple[str, float]] = self.notes.setdefault("woken", set())
+            if (cluster, since) not in woken:
+                woken.add((cluster, since))
+                self.tools.wake(cluster)
+        return False
 
     # --- changing --------------------------------------------------------------------------------
 

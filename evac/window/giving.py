@@ -32,6 +32,8 @@ class Tools:
     now: Callable[[], float]
     """The boot clock."""
     wall: Callable[[], float]
+    wake: Callable[[str], object]
+    """Has a cluster polled now."""
     hooks: Hooks = field(init=False)
     tokens: dict[str, str] = field(default_factory=dict)
     """Token → Order.id of orders that were given; "" where the queue knows none."""

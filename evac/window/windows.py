@@ -51,13 +51,21 @@ class Windows:
         backends: Mapping[str, Backend],
         reach: Reach,
         approvals: int = 0,
+        wake: Callable[[str], object] = lambda _: None,
         now: Callable[[], float] = clock.stamp,
         wall: Callable[[], float] = clock.wall,
     ) -> None:
-        """`approvals`: of other people, that any plan needs whatever it says itself."""
+        """`approvals`: of other people, that any plan needs whatever it says itself. `wake`: has a cluster polled now."""
         self._book = Book(journal, fleet, wall)
         self._tools = Tools(
-            book=self._book, fleet=fleet, queue=queue, backends=backends, reach=reach, now=now, wall=wall
+            book=self._book,
+            fleet=fleet,
+            queue=queue,
+            backends=backends,
+            reach=reach,
+            now=now,
+            wall=wall,
+            wake=wake,
         )
         self._approvals = approvals
         self._wall = wall

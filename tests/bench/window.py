@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import math
 import random
 import tempfile
 import time
@@ -255,14 +256,20 @@ class Torture:
         self.person = Person(site, verbose=verbose)
         self.misfortune = Misfortune(site, self.person, self.chance)
         self.killed = 0
+        self.until = math.inf
+        """When the killing ends, whatever their number (monotonic)."""
         self.wrong: list[str] = []
         self.windows: list[Window] = []
         self.moves = 0
 
+    @property
+    def killing(self) -> bool:
+        return self.killed < self.kills and time.monotonic() < self.until
+
     async def run(self) -> None:
         await self.rig.start()
         await self.rig.read()
-        while not self.windows or self.killed < self.kills:
+        while not self.windows or self.killing:
             await self._window()
 
     async def _window(self) -> None:
@@ -328,10 +335,10 @@ class Torture:
                     self.misfortune.look(window)
                     await self.person.look(client, window)
             except EngineGone:
-                calm = time.monotonic() if self.killed < self.kills else calm
+                calm = time.monotonic() if self.killing else calm
             except EngineRefusal as refusal:
                 self.person.say(f"refused: {refusal}")
-            if self.killed < self.kills:
+            if self.killing:
                 calm = time.monotonic()
             if time.monotonic() - calm > PATIENCE:
                 raise AssertionError(f"the window does not end: {window.reason}\n{self.rig.words()}")
@@ -346,7 +353,7 @@ class Torture:
                     self.person.say(line[:180])
 
     async def _kill(self) -> None:
-        while self.killed < self.kills:
+        while self.killing:
             long = self.chance.random() < 0.4
             await asyncio.sleep(self.chance.uniform(*LONG) if long else self.chance.expovariate(1 / SHORT))
             self.rig.kill()
@@ -429,7 +436,12 @@ class Torture:
 
 
 async def torture(
-    kills: int, seed: int, *, hosts: Sequence[tuple[str, str]] = HOSTS, verbose: bool = False
+    kills: int,
+    seed: int,
+    *,
+    hosts: Sequence[tuple[str, str]] = HOSTS,
+    minutes: float = 1e9,
+    verbose: bool = False,
 ) -> Torture:
     """All of it; what went wrong is in `wrong`."""
     with tempfile.TemporaryDirectory(prefix="evac-window-") as folder:
@@ -437,6 +449,7 @@ async def torture(
         async with site.serve(Path(folder)) as text:
             rig = Rig(Path(folder) / "rig", text)
             run = Torture(site, rig, kills=kills, seed=seed, hosts=hosts, verbose=verbose)
+            run.until = time.monotonic() + minutes * 60
             try:
                 await run.run()
                 if (chain := await rig.evac_later("audit", "verify")).returncode:
@@ -451,13 +464,14 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--kills", type=int, default=300)
+    parser.add_argument("--minutes", type=float, default=1e9, help="kill for no longer than that")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--verbose", action="store_true", help="tell what happens")
     options = parser.parse_args()
     began = time.monotonic()
-    run = asyncio.run(torture(options.kills, options.seed, verbose=options.verbose))
+    run = asyncio.run(torture(options.kills, options.seed, minutes=options.minutes, verbose=options.verbose))
     table(
-        f"{options.kills} kill -9 of the engine in four-host windows, seed {options.seed}",
+        f"{run.killed} kill -9 of the engine in four-host windows, seed {options.seed}",
         ("what", "count"),
         [*run.rows(), ("seconds", time.monotonic() - began)],
         "wanted: nothing wrong",

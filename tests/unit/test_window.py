@@ -535,4 +535,18 @@ def test_a_host_that_is_left_out_while_it_is_away_stays_fenced_until_it_is_up(tm
             await rig.through()
             at_home(sim, before)
 
+
+def test_a_step_that_needs_a_newer_answer_has_its_cluster_asked_now(tmp_path: Path) -> None:
+    """Else a window on a platform that is polled every ten seconds waits for so long at each of its steps."""
+
+    async def main() -> None:
+        sim = rack(vms=1)
+        async with WindowRig(tmp_path, {"sim": sim}) as rig:
+            woken: list[str] = []
+            rig.windows._tools.wake = woken.append
+            await rig.window("h0")
+            await rig.through()
+            assert set(woken) == {"sim"}
+            assert len(woken) < 12, "not again and again"
+
     run(main)
