@@ -14,19 +14,13 @@ from evac.able import able
 from evac.actions import Action, EnterMaintenance, Evacuate
 from evac.api import DrainPlan, EvacuatePlanRequest, PlanRequest, Stay
 from evac.claims import Claims, claims_on
+from evac.finding import UNAFFECTED, PlanRefused, find, moving_on
 from evac.fleet import Fleet
-from evac.model import VM, ClusterState, Host, HostState, Migration, MigrationKind, Problem
+from evac.model import VM, ClusterState, Host, HostState, MigrationKind, Problem
+from evac.planning.places import without_place
 from evac.staying import largest_first, sort_out, why_not_evacuated
 
-UNAFFECTED = "Nothing was done."
-
-
-class PlanRefused(Exception):
-    """There is nothing to plan."""
-
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem.happened)
-        self.problem = problem
+__all__ = ["PlanRefused", "plan_drain", "plan_evacuate"]
 
 
 def plan_drain(fleet: Fleet, request: PlanRequest, *, now: float) -> DrainPlan:
@@ -60,6 +54,7 @@ def plan_drain(fleet: Fleet, request: PlanRequest, *, now: float) -> DrainPlan:
             *about.about_cold(cluster, moves, len(restarts)),
             *about.about_ha(going),
             *about.about_targets(fleet, host, target, going),
+            *without_place(fleet, cluster, host, target, going),
         ],
         restarts=restarts,
     )
@@ -172,37 +167,6 @@ def _maintenance(cluster: ClusterState, host: Host, reason: str) -> list[EnterMa
     ]
 
 
-# --- what is there -------------------------------------------------------------------------------
-
-
-def find_cluster(fleet: Fleet, name: str) -> ClusterState:
-    """A cluster by its name. Raises PlanRefused when there is none."""
-    cluster = fleet.cluster(name)
-    if cluster is None:
-        known = ", ".join(sorted(fleet.table("clusters"))) or "none"
-        raise PlanRefused(
-            Problem(
-                happened=f"There is no cluster {name}.", unaffected=UNAFFECTED, next_step=f"Known: {known}."
-            )
-        )
-    return cluster
-
-
-def find(fleet: Fleet, name: str, host_name: str) -> tuple[ClusterState, Host]:
-    """A cluster, and a host of it by its native id. Raises PlanRefused when there is none."""
-    cluster = find_cluster(fleet, name)
-    host = fleet.host(name, host_name)
-    if host is None:
-        raise PlanRefused(
-            Problem(
-                happened=f"{name} knows no host {host_name}.",
-                unaffected=UNAFFECTED,
-                next_step="See its hosts; figures may not have been read yet.",
-            )
-        )
-    return cluster, host
-
-
 def _target(fleet: Fleet, source: Host, name: str) -> Host | None:
     if not name:
         return None
@@ -217,9 +181,3 @@ def _target(fleet: Fleet, source: Host, name: str) -> Host | None:
             )
         )
     return target
-
-
-def moving_on(fleet: Fleet, host: Host) -> dict[str, Migration]:
-    """Moves under way, by VM."""
-    moves = fleet.table("migrations").values()
-    return {move.vm: move for move in moves if move.cluster == host.cluster and move.phase.active}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
+from evac.finding import moving_on
 from evac.fleet import Fleet
 from evac.model import VM, Host, HostState, Migration
-from evac.planner import moving_on
 from evac.planning.course import Course
 from evac.planning.floor import Floor, Slot, Unit, way_of
 from evac.planning.hashing import plan_hash
@@ -166,8 +166,9 @@ class _Comparison:
     def _stuck(self, planned: PlannedHost, host: Host, floor: Floor) -> dict[str, tuple[str, str]]:
         cluster = self._fleet.cluster(planned.cluster)
         assert cluster is not None
-        there: list[VM] = floor.on_host(host.id)
         moving: dict[str, Migration] = moving_on(self._fleet, host)
+        floor.calm(host.id, leave=moving)
+        there: list[VM] = floor.on_host(host.id)
         return {stay.vm: (stay.why, stay.fix) for stay in sort_out(there, moving, cluster, to="").stays}
 
     def _undecided(self, planned: PlannedHost) -> Iterator[Difference]:

@@ -6,6 +6,8 @@ from collections.abc import Collection, Sequence
 from operator import attrgetter
 from typing import cast
 
+from msgspec.structs import replace
+
 from evac.fleet import Fleet
 from evac.model import VM, Affinity, AffinityKind, ClusterState, Host, HostState, Outlook, VMState
 from evac.preflight import rank
@@ -22,6 +24,9 @@ _OWN = frozenset({"host", "memory", "vcpus", "affinity", "zone"})
 """Rules about targets that the floor itself keeps to, as what they look at changes with each move of a plan."""
 
 _TARGET_RULES = tuple((name, rule) for name, rule in OF_TARGET if name not in _OWN)
+
+
+IDLE = (VMState.RUNNING, VMState.STOPPED, VMState.PAUSED)
 
 
 class Slot:
@@ -65,7 +70,7 @@ class Floor:
         """`world` is changed with it: the rules see what the plan has done so far."""
         self.world = world
         self.hosts = world.hosts
-        self.vms = world.vms
+        self.vms = cast("dict[str, VM]", world.vms)
         self.where = cast("dict[str, str]", world.where)
         self.used = cast("dict[str, int]", world.used)
         self._vcpus = cast("dict[str, int]", world.vcpus)
@@ -112,6 +117,19 @@ class Floor:
     def on_host(self, host: str) -> list[VM]:
         """By name."""
         return sorted((self.vms[vm] for vm in self.on.get(host, ())), key=lambda vm: (vm.name, vm.id))
+
+    def calm(self, host: str, *, leave: Collection[str]) -> dict[str, str]:
+        """Takes the VMs of a host for idle that a task of the platform occupies: a backup is over when a window comes.
+
+        Returns VM.id → the platform's word for the task. `leave`: VMs that are on their way elsewhere.
+        """
+        found = {}
+        for ident in self.on.get(host, ()):
+            vm = self.vms[ident]
+            if vm.task and vm.state in IDLE and ident not in leave:
+                found[ident] = vm.task
+                self.vms[ident] = replace(vm, task="")
+        return found
 
     def slots(self, source: str, *, never: Collection[str], avoid: Collection[str]) -> list[Slot]:
         """The hosts that VMs of `source` may be put on at all, by id."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from evac.model import VM, MoveCheck, Outlook
 from evac.planning.floor import Floor, Slot, Unit, way_of
@@ -13,6 +13,9 @@ from evac.rules.platforms import traits
 from evac.window.plan import PlannedStay, Way
 
 OK = Said(Outlook.OK, "")
+
+Whatever = tuple[MoveCheck | None, Mapping[str, str]]
+"""What holds for a VM whatever its target: of `wherever`, and of `Floor.calm`."""
 
 
 def wherever(floor: Floor, vms: Sequence[VM]) -> dict[str, MoveCheck | None]:
@@ -34,11 +37,14 @@ def group_kept_back(floor: Floor, unit: Unit) -> list[PlannedStay]:
     return [PlannedStay(vm=vm.id, name=vm.name, why=why, fix=fix) for vm in unit.vms]
 
 
-def outlook(floor: Floor, vm: VM, slot: Slot, source: str, general: MoveCheck | None) -> Said:
-    """The worst of what is said of a move, with the whole host's moves entered on the floor. `general`: of `wherever`."""
+def outlook(floor: Floor, vm: VM, slot: Slot, source: str, whatever: Whatever) -> Said:
+    """The worst of what is said of a move, with the whole host's moves entered on the floor."""
+    general, busy = whatever
     said = list(_said(floor, vm, slot, source))
     if general is not None:
         said.append(Said(general.outlook, general.why))
+    if vm.id in busy:
+        said.append(Said(Outlook.RISK, f"the cluster is busy with it now ({busy[vm.id]}): that must be over"))
     return max(said, key=lambda one: rank(one.outlook), default=OK)
 
 

@@ -14,9 +14,9 @@ from evac import plan_warnings as about
 from evac.actions import ColdMigrate, LiveMigrate
 from evac.api import Balance, DrainPlan, Placement, RebalanceRequest, RestoreRequest, Stay
 from evac.claims import claims_on
+from evac.finding import UNAFFECTED, PlanRefused, find_cluster, moving_on
 from evac.fleet import Fleet
 from evac.model import VM, ClusterState, Host, Problem
-from evac.planner import UNAFFECTED, PlanRefused, find_cluster, moving_on
 from evac.planning.floor import Floor, Slot, Unit, floor_of, is_open
 from evac.planning.packing import fits, tightly
 from evac.planning.reasons import AGAIN, closed, why_not_there

@@ -13,15 +13,15 @@ from evac import plan_warnings as about
 from evac.actions import ColdMigrate
 from evac.api import Stay
 from evac.claims import claims_on
+from evac.finding import UNAFFECTED, PlanRefused, find, moving_on
 from evac.fleet import Fleet
 from evac.limits import LimitRules
 from evac.model import VM, ClusterState, Host, HostState, MoveCheck, Outlook, Problem
-from evac.planner import UNAFFECTED, PlanRefused, find, moving_on
 from evac.planning.course import Course
 from evac.planning.estimating import with_estimates
 from evac.planning.floor import Floor, Slot, Unit, way_of
 from evac.planning.history import NO_HISTORY, History
-from evac.planning.outlooks import group_kept_back, outlook, wherever
+from evac.planning.outlooks import Whatever, group_kept_back, outlook, wherever
 from evac.planning.packing import Places, pack
 from evac.planning.reasons import why_nowhere
 from evac.staying import sort_out
@@ -117,23 +117,25 @@ class _Window:
         """One host; those before it have been planned."""
         cluster, host = self._hosts[at]
         floor, slots = self._course.begin(at)
+        moving = moving_on(self._fleet, host)
+        busy = floor.calm(host.id, leave=moving)
         there = floor.on_host(host.id)
         claims = claims_on(self._fleet, host, there)
-        going, staying, restarts = sort_out(claims.left(there), moving_on(self._fleet, host), cluster, to="")
+        going, staying, restarts = sort_out(claims.left(there), moving, cluster, to="")
         general = wherever(floor, [floor.vms[move.vm] for move in going])
         order = [floor.vms[move.vm] for move in going if not _bars(general[move.vm])]
         places, stays = _place(floor, order, slots)
         self._course.left(list(places))
         gone = [vm for vm in order if vm.id in places]
-        cold = [move for move in going if isinstance(move, ColdMigrate) and move.vm in places]
         anew = [floor.vms[vm].name for vm in restarts if vm in places]
+        cold = [move for move in going if isinstance(move, ColdMigrate) and move.vm in places]
         planned = PlannedHost(
             cluster=host.cluster,
             host=host.id,
             name=host.name,
             uuid=host.uuid,
             storage=_storage(self._fleet, host),
-            moves=tuple(_move(floor, vm, places[vm.id], host.id, general[vm.id]) for vm in gone),
+            moves=tuple(_move(floor, vm, places[vm.id], host.id, (general[vm.id], busy)) for vm in gone),
             stays=(
                 *stays,
                 *(_barred(floor.vms[vm], check) for vm, check in general.items() if check and _bars(check)),
@@ -149,6 +151,20 @@ class _Window:
             ),
         )
         return with_estimates(planned, floor.vms, self._history, self._rules, refill=self._refill)
+
+
+def _move(floor: Floor, vm: VM, slot: Slot, source: str, whatever: Whatever) -> PlannedMove:
+    said = outlook(floor, vm, slot, source, whatever)
+    return PlannedMove(
+        vm=vm.id,
+        name=vm.name,
+        way=way_of(vm),
+        to=slot.id,
+        to_name=slot.host.name if slot.host.name != slot.id else "",
+        memory=vm.memory or 0,
+        outlook=said.outlook,
+        why=said.why,
+    )
 
 
 def _place(floor: Floor, vms: Sequence[VM], slots: Sequence[Slot]) -> tuple[Places, list[PlannedStay]]:
@@ -168,20 +184,6 @@ def _bars(check: MoveCheck | None) -> bool:
 
 def _barred(vm: VM, check: MoveCheck) -> PlannedStay:
     return PlannedStay(vm=vm.id, name=vm.name, why=check.why, fix=check.fix)
-
-
-def _move(floor: Floor, vm: VM, slot: Slot, source: str, general: MoveCheck | None) -> PlannedMove:
-    said = outlook(floor, vm, slot, source, general)
-    return PlannedMove(
-        vm=vm.id,
-        name=vm.name,
-        way=way_of(vm),
-        to=slot.id,
-        to_name=slot.host.name if slot.host.name != slot.id else "",
-        memory=vm.memory or 0,
-        outlook=said.outlook,
-        why=said.why,
-    )
 
 
 def _without_place(

@@ -84,7 +84,7 @@ def _listed(name: str, rows: Iterable[str]) -> Iterator[str]:
 
 def _line(row: Struct) -> str:
     first = tuple(name for name in _LINE_ORDER if name in row.__struct_fields__)
-    always = ("fate",)
+    always = ("fate", "outlook")
     inner = (f"{name} = {_value(name, value)}" for name, value in _given(row, first=first, always=always))
     return f"{{ {', '.join(inner)} }}"
 

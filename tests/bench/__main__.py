@@ -33,6 +33,7 @@ BENCHES: dict[str, tuple[list[str], list[str]]] = {
     "pgs_stall": ([], ["100000", "2000", "30"]),
     "ceph_poll": ([], ["1000", "20"]),
     "vsphere": ([], ["1000"]),
+    "planning": ([], ["--vms", "2000", "--runs", "3", "--sites", "30"]),
 }
 """Name of the module, up to a hyphen → its arguments in full, and in a hurry."""
 

@@ -112,7 +112,7 @@ def small() -> str:
 def test_one_vm_is_one_line_decisions_first() -> None:
     lines = small().splitlines()
     (x,) = [line for line in lines if 'name = "x"' in line]
-    assert x.startswith('  { name = "x", vm = "id-x", way = "live", to = "b", why = ')
+    assert x.startswith('  { name = "x", vm = "id-x", way = "live", to = "b", outlook = "unknown", why = ')
     assert ', memory = "16 GiB", p50 = ' in x
     assert any(line.startswith('  { name = "y", vm = "id-y", fate = "", why = "locked') for line in lines)
     assert "made = 2025-11-30T00:00:00Z" in lines

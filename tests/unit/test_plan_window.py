@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from evac.model import VM, AffinityKind, ClusterState, Host, HostState, Outlook, VMState
 from evac.planner import PlanRefused
-from evac.planning import plan_hash
+from evac.planning import diff_plan, plan_hash
 from evac.planning.floor import _TARGET_RULES, LOOKED_AT, floor_of
 from evac.rules.context import Case
 from evac.storage import OSD
@@ -257,3 +257,14 @@ def test_vms_that_are_alike_to_the_rules_are_judged_alike() -> None:
             list(check(Case(world, watched, world.hosts["a"], way), world.hosts["b"]))
     # The source is in the key by its id; the VM's own zone only stands in for it where there is none.
     assert looked_at <= {*LOOKED_AT, "host", "state", "id", "zone"}
+
+
+def test_a_vm_that_is_being_backed_up_when_the_plan_is_made_is_planned_all_the_same() -> None:
+    cpu: dict[str, Any] = {"cpu_vendor": "Intel", "cpu_model": "Haswell"}
+    x = vm("x", task="backup", cpu="Haswell", volumes=("v",))
+    there = fleet(host("a", **cpu), host("b", **cpu), x)
+    made = plan(there, "a")
+    (move,) = made.hosts[0].moves
+    assert move.outlook is Outlook.RISK
+    assert "busy with it now (backup)" in move.why
+    assert not diff_plan(made, there).differences

@@ -14,6 +14,8 @@ from evac.fleet import Fleet
 from evac.jobs import Actor, Job, JobState, Order
 from evac.model import (
     VM,
+    Affinity,
+    AffinityKind,
     Capability,
     ClusterState,
     Host,
@@ -325,3 +327,13 @@ def test_a_broken_vm_is_not_told_to_be_reset_where_that_does_not_exist() -> None
         fleet(host("a"), host("b"), vm("x", state=VMState.ERROR), state=can("live_migrate"))
     ).stays
     assert "reset" not in stay.fix
+
+
+def test_a_vm_that_finds_no_place_is_named_with_its_reason() -> None:
+    apart = Affinity(cluster="c", id="r", name="pair", kind=AffinityKind.APART, vms=("id-x", "id-y"))
+    made = fleet(host("a"), host("b"), vm("x"), vm("y", on="b"))
+    made.publish(affinities=[apart])
+    assert any(
+        'x finds no place: every other open host would break the rule "pair"' in text
+        for text in drain(made).warnings
+    )
