@@ -51,16 +51,21 @@ def _toml(value: object) -> str:
     return '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
+def as_toml(name: str, table: Mapping[str, object] | None = None, *, read_only: bool = False) -> str:
+    """The lab as a cluster of that name in a config; by default with the key that may set noout."""
+    lines = {"kind": "ceph", "poll_interval": 2, "read_timeout": 5, "read_only": read_only}
+    lines |= options(writer=True) if table is None else table
+    text = "\n".join(f"{key} = {_toml(value)}" for key, value in lines.items())
+    return f"[clusters.{name}]\n{text}\n"
+
+
 class CephRig(EngineRig):
     """One engine with one cluster, the lab."""
 
     def __init__(
         self, folder: Path, *, table: Mapping[str, object] | None = None, read_only: bool = False
     ) -> None:
-        lines = {"kind": "ceph", "poll_interval": 2, "read_timeout": 5, "read_only": read_only}
-        lines |= options(writer=True) if table is None else table
-        text = "\n".join(f"{key} = {_toml(value)}" for key, value in lines.items())
-        super().__init__(folder, f"[clusters.{CLUSTER}]\n{text}\n")
+        super().__init__(folder, as_toml(CLUSTER, table, read_only=read_only))
 
     def known(self, delta: Delta) -> bool:
         """True once the placement groups have been counted."""
