@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from evac.window.nouns import StepKind, StepState, Window
 from tests.real.ceph import state
@@ -22,49 +21,57 @@ HOST, NODE = "cmp01", "node01"
 """What Nova calls the machine, and what CRUSH calls it in the lab."""
 AWAY = "3"
 """An OSD of another host, whose data is copied elsewhere when the window begins."""
+STANDSTILL = ("nobackfill", "norecover")
 COPYING = 240
 """Seconds that the copying may take once it may go fast."""
 
 
-@pytest.fixture
-def joint(ceph: Witness, world: World, tmp_path: Path) -> Iterator[Rig]:
-    """An engine over both clusters; CRUSH has the machine by Nova's name."""
+@contextlib.contextmanager
+def joint(ceph: Witness, folder: Path) -> Iterator[Rig]:
+    """An engine over both clusters, while CRUSH has the machine by Nova's name."""
     ceph.ask("osd crush rename-bucket", srcname=NODE, dstname=HOST)
-    rig = Rig(tmp_path / "evac", extra=as_toml("ceph"))
-    yield rig
-    rig.stop()
-    ceph.ask("osd crush rename-bucket", srcname=HOST, dstname=NODE)
+    rig = Rig(folder, extra=as_toml("ceph"))
+    try:
+        yield rig
+    finally:
+        rig.stop()
+        ceph.ask("osd crush rename-bucket", srcname=HOST, dstname=NODE)
 
 
 async def test_a_window_holds_until_the_pgs_are_clean_and_takes_noout_back_when_they_are_again(
-    ceph: Witness, world: World, joint: Rig
+    ceph: Witness, world: World, tmp_path: Path
 ) -> None:
-    """Held at the gate while data is copied; noout for this host alone; ready only when every PG is active+clean."""
+    """Held at the gate while PGs are not clean; noout for this host alone; ready only when every PG is active+clean."""
     world.last(1)
-    state.pace(ceph, state.SLOW)
+    for flag in STANDSTILL:  # or all is copied before the host is empty
+        ceph.ask("osd set", key=flag)
     ceph.ask("osd out", ids=[AWAY])
-    ceph.until("data is copied", lambda: set(ceph.states()) != {"active+clean"})
-    await joint.start()
-    await joint.until("both are read", lambda one: bool(one.vms) and any(row.placed for row in one.storages))
-    window = await begin(joint, HOST)
-    run = await at(joint, window, HOST, StepKind.STORAGE, StepState.HELD)
-    assert world.on(HOST) == {}, "it is emptied first"
-    assert ceph.node_flags() == {}
-    reason = step(run, StepKind.STORAGE).reason
-    assert "may not stop" in reason, reason
-    assert set(ceph.states()) != {"active+clean"}
-    state.pace(ceph, state.FAST)
-    run = await at(joint, window, HOST, StepKind.HOOK, StepState.NEEDS_YOU, seconds=COPYING)
-    said = step(run, StepKind.HOOK).reason
-    assert "SAFE TO REBOOT" in said, said
-    assert "ok-to-stop osd.0,4,8 yes" in said, said
-    assert ceph.node_flags() == {HOST: ["noout"]}, "for this host alone"
-    await _restart(ceph, joint, window)
-    delta = await over(joint, window, COPYING)
-    assert ceph.node_flags() == {}
-    assert set(ceph.states()) == {"active+clean"}
-    assert world.service(HOST)["status"] == "enabled"
-    assert not [entry for entry in delta.ledger if entry.state.owed]
+    ceph.until("PGs are to be copied", lambda: set(ceph.states()) != {"active+clean"})
+    with joint(ceph, tmp_path / "evac") as rig:
+        await rig.start()
+        await rig.until(
+            "both are read", lambda one: bool(one.vms) and any(row.placed for row in one.storages)
+        )
+        window = await begin(rig, HOST)
+        run = await at(rig, window, HOST, StepKind.STORAGE, StepState.HELD)
+        assert world.on(HOST) == {}, "it is emptied first"
+        assert ceph.node_flags() == {}
+        reason = step(run, StepKind.STORAGE).reason
+        assert "may not stop" in reason, reason
+        assert set(ceph.states()) != {"active+clean"}
+        for flag in STANDSTILL:
+            ceph.ask("osd unset", key=flag)
+        run = await at(rig, window, HOST, StepKind.HOOK, StepState.NEEDS_YOU, seconds=COPYING)
+        said = step(run, StepKind.HOOK).reason
+        assert "SAFE TO REBOOT" in said, said
+        assert "ok-to-stop osd.0,osd.4,osd.8 yes" in said, said
+        assert ceph.node_flags() == {HOST: ["noout"]}, "for this host alone"
+        await _restart(ceph, rig, window)
+        delta = await over(rig, window, COPYING)
+        assert ceph.node_flags() == {}
+        assert set(ceph.states()) == {"active+clean"}
+        assert world.service(HOST)["status"] == "enabled"
+        assert not [entry for entry in delta.ledger if entry.state.owed]
 
 
 async def _restart(ceph: Witness, rig: Rig, window: Window) -> None:
