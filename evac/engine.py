@@ -202,6 +202,7 @@ def _log_to(path: Path, *, also_stderr: bool) -> logging.handlers.QueueListener:
     root = logging.getLogger()
     root.addHandler(logging.handlers.QueueHandler(records))
     root.setLevel(logging.INFO)
+    logging.getLogger("asyncssh").setLevel(logging.WARNING)  # it writes ten lines for each look at a host
     logging.captureWarnings(capture=True)
     logging.raiseExceptions = False  # a full disk loses log lines; it must not print traces instead
     listener = logging.handlers.QueueListener(records, *handlers)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shlex
 import time
 from pathlib import Path
 
@@ -70,7 +71,7 @@ async def test_two_hosts_are_emptied_restarted_and_refilled_and_every_outage_is_
 
 def _plan(rig: KVMRig, file: Path) -> None:
     words = ["plan", "new", "kvm01", "kvm02", "--ticket", "CHG-48213", "-o", str(file)]
-    policy = {"ready_passes": "2", "ready_every": "1", "hook": json.dumps(command()), "kernel": ""}
+    policy = {"ready_passes": "2", "ready_every": "1", "hook": shlex.join(command()), "kernel": ""}
     for key, value in policy.items():
         words += ["--policy", f"{key}={value}"] if value else []
     made = rig.evac(*words)

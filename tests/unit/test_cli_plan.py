@@ -19,7 +19,7 @@ from tests.unit.planning_rig import host, vm
 from tests.unit.playing import PlayedCluster
 from tui.cli import cli
 from tui.commands import planning
-from tui.commands.exits import Code
+from tui.commands.exits import Code, Stop
 from tui.commands.times import moment
 
 NOON = 1_764_504_000.0
@@ -178,3 +178,11 @@ def test_times_are_utc_unless_they_say_otherwise(text: str, at: float | None) ->
 def test_what_is_no_time_is_told_with_what_would_be_one() -> None:
     result = CliRunner().invoke(cli, ["plan", "new", "a", "--starts", "25:00"])
     assert (result.exit_code, "no time" in result.output) == (Code.USAGE, True)
+
+
+def test_a_hook_s_words_are_taken_as_a_shell_takes_them() -> None:
+    policy = planning.policy_of(("hook=sh -c 'dnf -y update && reboot'",))
+    assert policy.hook == ("sh", "-c", "dnf -y update && reboot")
+    with pytest.raises(Stop) as stop:
+        planning.policy_of(("hook=sh -c 'dnf", "kernel=new"))
+    assert "No closing quotation" in str(stop.value.details)

@@ -6,6 +6,7 @@ Only `rebalance` and `restore` can do something, with --yes (tui/commands/balanc
 from __future__ import annotations
 
 import re
+import shlex
 import time
 from pathlib import Path
 from typing import Any
@@ -239,10 +240,12 @@ def policy_of(given: tuple[str, ...]) -> Policy:
             wrong.append(f"{item}: " + (f"did you mean {near}?" if near else f"known: {', '.join(fields)}"))
             continue
         try:
-            plain: Any = text.split() if key == "hook" else text
+            plain: Any = shlex.split(text) if key == "hook" else text
             values[key] = msgspec.convert(plain, field.type, strict=False)
         except msgspec.ValidationError as error:
             wrong.append(f"{item}: {in_plain_words(str(error)) or type_name(field.type)}")
+        except ValueError as error:
+            wrong.append(f"{item}: {error}; words are taken as a shell takes them")
     if wrong:
         raise Stop("The policy cannot be understood:", Code.USAGE, details=tuple(wrong))
     return Policy(**values)
