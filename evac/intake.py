@@ -16,6 +16,7 @@ from evac.actions import (
     Move,
     MoveAcross,
     MoveStorage,
+    TurnSwitch,
     clusters_of,
     describe,
     kind_of,
@@ -176,6 +177,8 @@ class Intake:
         if isinstance(action, Move) and action.to and action.to == action.host:
             step = "Leave the host out to move its disks only." if isinstance(action, MoveStorage) else ""
             raise refuse("bad-request", f"{action.name} is on {action.host} already.", step)
+        if isinstance(action, TurnSwitch) and action.was == action.to:
+            raise refuse("bad-request", f"{action.name} is {action.to} already.")
         if backend is not None and not can(backend, action):
             raise refuse("bad-request", f"{action.cluster} cannot {action.verb}.")
         for capability in cluster.capabilities if cluster is not None else ():

@@ -63,6 +63,13 @@ EVACUATE_RUNNING: Version = (2, 94)
 """From 2.95 on an evacuated server arrives stopped; up to 2.94 it arrives as it was."""
 
 
+LACKING = {
+    "turn_switch": "Nova has no balancer and no backup jobs. Whether Masakari evacuates a host that restarts cannot be seen"
+    " through Nova: where it watches this cloud, put the host into maintenance there first",
+}
+"""What OpenStack has nothing for, and why."""
+
+
 class OpenStackBackend:
     """One cloud in one region. Reads, looks and changes each have threads of their own."""
 
@@ -269,7 +276,8 @@ class OpenStackBackend:
             # A cloud that does not answer is the poll's story, not this one's.
             with suppress(BackendError):
                 await self._looks.run(lambda: self.client.api)
-        return [self._capability(kind) for kind in NEEDS]
+        lacking = [Capability(action=kind, able=False, why_not=why) for kind, why in LACKING.items()]
+        return [*(self._capability(kind) for kind in NEEDS), *lacking]
 
     def _capability(self, kind: str) -> Capability:
         if self._settings.read_only:

@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from backends.simulation import deeds
 from backends.simulation.direct import DirectBackend
@@ -143,7 +147,10 @@ def test_killed_at_boundaries_with_lost_answers_in_between(tmp_path: Path) -> No
         assert run(lambda kind=kind: main(kind)) > 25  # type: ignore[misc]
 
 
-async def play(path: Path, dice: random.Random) -> None:
+DEEDS = ("order", "order", "order", "restore", "cancel", "outside", "fault", "kill")
+
+
+async def play(path: Path, night: list[str], dice: random.Random) -> None:
     """A long night of orders, kills, other people's changes and lost answers."""
     sim = world()
     doing = Doing(sim)
@@ -184,8 +191,9 @@ async def play(path: Path, dice: random.Random) -> None:
         await rig.begin()
         assert doing.ours <= set(owed(rig))
 
-    for _ in range(25):
-        await dice.choice((order, order, order, restore, cancel, outside, fault, kill))()
+    do = {one.__name__: one for one in (order, restore, cancel, outside, fault, kill)}
+    for deed in night:
+        await do[deed]()
         assert doing.ours <= set(owed(rig)), "never short of the truth"
         await asyncio.sleep(dice.choice((0.0, 0.3, 20.0)))
     await quiet(rig)
@@ -196,6 +204,8 @@ async def play(path: Path, dice: random.Random) -> None:
     assert audit.verify(rig.path).ok
 
 
-def test_after_any_night_the_ledger_is_the_truth_of_the_world(tmp_path: Path) -> None:
-    for seed in range(30):
-        run(lambda seed=seed: play(tmp_path / str(seed), random.Random(seed)))  # type: ignore[misc]
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(st.sampled_from(DEEDS), min_size=1, max_size=30), st.integers(0, 2**32))
+def test_after_any_night_the_ledger_is_the_truth_of_the_world(deeds_of: list[str], seed: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        run(lambda: play(Path(folder), deeds_of, random.Random(seed)))

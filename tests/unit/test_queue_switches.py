@@ -12,7 +12,7 @@ from backends.simulation.things import SimSwitch
 from backends.simulation.world import World
 from evac.actions import TurnSwitch, describe, subject_of
 from evac.jobs import JobState
-from tests.unit.rig import Rig, live, small
+from tests.unit.rig import Rig, live, refused, small
 from tests.virtualtime import run
 
 DRS = SimSwitch(
@@ -69,6 +69,14 @@ def test_what_is_not_as_it_was_confirmed_is_left_alone(
             assert words in job.reason
             assert "nothing was done" in job.reason
             assert rig.direct["sim"].calls == []
+
+    run(main)
+
+
+def test_a_turn_to_what_it_is_already_is_not_taken(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with Rig(tmp_path, {"sim": with_drs()}) as rig:
+            assert await refused(rig.order(turn(to="full"))) == ("bad-request", "DRS of c1 is full already.")
 
     run(main)
 
