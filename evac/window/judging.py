@@ -61,7 +61,11 @@ def _under_way(jobs: Sequence[Job], head: str) -> Told:
             f"{head}; {waiting[0].reason}", waiting[0].next_step or "It goes on by itself.", again=1.0
         )
     flying = sum(job.state.in_flight for job in jobs)
-    return running(f"{head}, {flying} under way" if flying else f"{head}, the next waits for its turn")
+    if flying:
+        return running(f"{head}, {flying} under way")
+    if all(job.state.ended for job in jobs):
+        return running(f"{head}, the end is being looked at")
+    return running(f"{head}, the next waits for its turn")
 
 
 def _lost(job: Job) -> Told:

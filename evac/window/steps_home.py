@@ -8,10 +8,10 @@ from evac.actions import (
     ColdMigrate,
     LeaveMaintenance,
     LiveMigrate,
+    Move,
     SetNoout,
     StartVM,
     UnsetNoout,
-    VMAction,
 )
 from evac.fleet import Fleet
 from evac.jobs import Job, JobState
@@ -136,7 +136,7 @@ async def _start(at: At) -> Told | None:
 
 async def refill(at: At) -> Told:
     """Each VM that left it for the window is back, where the plan wants that."""
-    left = await at.jobs_of(StepKind.DRAIN)
+    left = [*await at.jobs_of(StepKind.DRAIN), *await at.jobs_of(StepKind.EMPTY)]
     if any(not job.state.ended for job in left):
         return running("moves off it are still under way")
     gone = [vm for vm in at.run.going if _elsewhere(at, vm)]
@@ -179,7 +179,7 @@ async def _away(at: At) -> list[LiveMigrate | ColdMigrate]:
 def _gone_from(jobs: Iterable[Job], host: str) -> list[str]:
     """VM.id of those that the window moved off a host, by what the queue has seen."""
     done_jobs = (job.action for job in jobs if job.state is JobState.DONE)
-    return [action.vm for action in done_jobs if isinstance(action, VMAction) and action.host == host]
+    return [action.vm for action in done_jobs if isinstance(action, Move) and action.host == host]
 
 
 def coming_back(

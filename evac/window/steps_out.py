@@ -13,7 +13,7 @@ from evac.actions import Action, ConfirmMove, EnterMaintenance, SetNoout, StopVM
 from evac.backend import JudgesStop
 from evac.errors import BackendError
 from evac.jobs import Job, JobState, Order
-from evac.model import Finding, HostState, VMState
+from evac.model import VM, Finding, HostState, VMState
 from evac.planner import PlanRefused
 from evac.storage import StopAnswer, StopVerdict
 from evac.window.at import At
@@ -169,10 +169,29 @@ async def empty(at: At) -> Told:
         names = listed(vm.name for vm in by_hand)
         return held(f"the plan holds here until somebody has moved {names}")
     if blocking:
-        names = listed(vm.name for vm in blocking)
-        step = f"{at.command('retry', StepKind.DRAIN)} moves them too; or move them by hand."
-        return needs(f"{len(blocking)} still on it: {names}", step)
+        return await _late(at, now, blocking)
     return done(f"{counted(there)}, seen twice")
+
+
+async def _late(at: At, now: Moving, blocking: Sequence[VM]) -> Told:
+    """Guests that came after the drain was ordered, or came back (HA does that), are moved too: once, by themselves."""
+    given = await at.given("late")
+    if given is None and not at.other(StepKind.DRAIN).skipped_by:
+        failed = {
+            job.action.vm
+            for job in await at.jobs_of(StepKind.DRAIN)
+            if isinstance(job.action, VMAction) and job.state in (JobState.FAILED, JobState.CANCELLED)
+        }
+        late = {vm.id for vm in blocking} - failed
+        moves = [move for move in now.moves if move.vm in late]
+        if moves:
+            given = await at.order(moves, f"drain {at.planned.name} of what came since", part="late")
+    if given is not None and not given[0].ended:
+        at.notes.pop("since", None)  # what it changes is to be read anew
+        return judge_moves(*given, at.planned.name)
+    names = listed(vm.name for vm in blocking)
+    step = f"{at.command('retry', StepKind.DRAIN)} moves them too; or move them by hand."
+    return needs(f"{len(blocking)} still on it: {names}", step)
 
 
 async def _stop(at: At, vms: Sequence[str]) -> Told | None:

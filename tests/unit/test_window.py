@@ -550,3 +550,20 @@ def test_a_step_that_needs_a_newer_answer_has_its_cluster_asked_now(tmp_path: Pa
             assert len(woken) < 12, "not again and again"
 
     run(main)
+
+
+def test_a_guest_that_comes_after_the_drain_is_moved_too_and_comes_back(tmp_path: Path) -> None:
+    async def main() -> None:
+        sim = rack(hosts=3, vms=1, on=("h0",))
+        async with WindowRig(tmp_path, {"sim": sim}) as rig:
+            await rig.window("h0", policy=by_a_person())
+            await rig.until(lambda: rig.step("h0", StepKind.DRAIN).orders, "the drain is ordered")
+            sim.add_vm("late", "h0")
+            await rig.stands("h0", StepKind.HOOK, StepState.NEEDS_YOU)
+            assert not sim.hosts["h0"].vms
+            assert len(rig.step("h0", StepKind.EMPTY).orders) == 1
+            await rig.windows.steps.skip("W1", "sim/h0", StepKind.HOOK, "nothing to do", ADMIN)
+            await rig.through()
+            assert {sim.vms[vm].name for vm in sim.hosts["h0"].vms} == {"h0-vm0", "late"}
+
+    run(main)
