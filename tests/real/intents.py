@@ -87,4 +87,6 @@ def every_verb(vm: str, moving: str, host: str) -> list[list[str]]:
         ["noout", host, "--undo"],
         ["plan", "rebalance", "lab", "--spread"],
         ["plan", "restore", "no-such-plan.toml"],
+        ["window", "start", "0123456789abcdef"],
+        ["approve", "0123456789abcdef"],
     ]
