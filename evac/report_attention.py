@@ -76,6 +76,10 @@ def _left(left: Sequence[str]) -> Iterable[str]:
 
 def _skipped(hosts: Sequence[HostPart]) -> Iterable[str]:
     for host in hosts:
+        if host.left_out:
+            by = next((f" by {step.skipped_by}" for step in host.steps if step.skipped_by), "")
+            yield f"LEFT OUT: {host.name}{by}: {host.left_out}"
+            continue
         for step in host.steps:
             if step.state == StepState.SKIPPED.value and step.skipped_by:
                 why = step.skipped_why or "no reason given"

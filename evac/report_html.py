@@ -26,18 +26,22 @@ dl{display:grid;grid-template-columns:max-content 1fr;gap:.15rem 1.2rem;margin:0
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
 th,td{text-align:left;vertical-align:top;padding:.25rem .55rem;border-bottom:1px solid #ddd}
 th{background:#f2f2f2;border-bottom:1px solid #999;white-space:nowrap}
-td{min-width:3.5rem}
+td{white-space:nowrap}td.w{white-space:normal;min-width:11rem}
 tr.bad td{background:#fff4f2}
 tr.odd td{background:#fffbe8}
 code{font:13px/1.4 ui-monospace,monospace;background:#f4f4f4;padding:.5rem .7rem;display:block}
 @media print{body{margin:0;max-width:none;font-size:9px}th,td{padding:.1rem .25rem}thead{display:table-header-group}
-tr,dl,.alarm{break-inside:avoid}h2{break-after:avoid}.wide{overflow:visible}th{white-space:normal}td{min-width:0}
+tr,dl,.alarm{break-inside:avoid}h2{break-after:avoid}.wide{overflow:visible}th{white-space:normal}td.w{min-width:0}
 @page{size:A4 landscape;margin:12mm}}
 """
 
 BAD = ("failed", "unknown", "OWED (", "NO", "needs you", "over the limit")
 ODD = ("cancelled", "skipped", "held", "not measured")
 """First words of cells for which a row is tinted. The tint only repeats what the words say."""
+
+
+NARROW = 28
+"""Characters of a cell that are not folded: a figure, or a name as most are."""
 
 
 def html(report: Report) -> str:
@@ -84,4 +88,9 @@ def _row(cells: tuple[str, ...]) -> str:
     bad = any(cell.startswith(BAD) for cell in cells[1:])
     odd = any(cell.startswith(ODD) for cell in cells[1:])
     tone = ' class="bad"' if bad else ' class="odd"' if odd else ""
-    return f"<tr{tone}>{''.join(f'<td>{_safe(cell)}</td>' for cell in cells)}</tr>"
+    return f"<tr{tone}>{''.join(map(_cell, cells))}</tr>"
+
+
+def _cell(text: str) -> str:
+    wide = ' class="w"' if len(text) > NARROW else ""
+    return f"<td{wide}>{_safe(text)}</td>"

@@ -92,7 +92,9 @@ def _target(job: Job, action: Carrying, setting: Setting) -> str:
         store = action.storage_name or action.storage
         return f"{store} on {setting.host(action.cluster, action.to)}" if action.to else store
     cluster = action.to_cluster if isinstance(action, MoveAcross) else action.cluster
-    went = job.target or (action.to if job.state is JobState.DONE else "")
+    # Done without a call: it had gone by itself, and not to where it was wanted.
+    sent_there = job.state is JobState.DONE and job.submitted is not None
+    went = job.target or (action.to if sent_there else "")
     return setting.host(cluster, went) if went else ""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from evac.report_nouns import Measured, Report, Switched
+from evac.report_nouns import Measured, Moved, Report, Switched
 from evac.report_words import Table, clock, clock_title, expected, size, span
 
 
@@ -30,11 +30,16 @@ def moves_table(report: Report) -> Table:
             *((expected(move.estimate),) if planned else ()),
             size(move.sent) if move.began else "-",
             move.felt or "-",
-            _notes(move.reason if move.state != "done" else "", move.note, move.attempts, move.cancelled_by),
+            _notes(_why(move), move.note, move.attempts, move.cancelled_by),
         )
         for move in report.moves
     )
     return Table(columns, rows)
+
+
+def _why(move: Moved) -> str:
+    """The reason of what is not plainly done; a move that needed no call says how that came."""
+    return move.reason if move.state != "done" or move.began is None else ""
 
 
 def measured_table(report: Report) -> Table:

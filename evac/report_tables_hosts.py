@@ -104,7 +104,7 @@ def steps_table(report: Report) -> Table:
         )
         for host in report.hosts
         for step in host.steps
-        if step.began is not None or step.state != "waiting"
+        if step.began is not None or (step.state != "waiting" and not host.left_out)
     )
     return Table(columns, rows)
 

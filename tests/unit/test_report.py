@@ -61,6 +61,22 @@ def test_who_skipped_what_and_why_stands_on_top() -> None:
     assert "SKIPPED: ready of pve-a1 by ben: NTP is being replaced, CHG-48214" in whole().attention
 
 
+def test_a_host_that_was_left_out_is_one_line_and_not_one_for_each_of_its_steps() -> None:
+    skipped = {"state": StepState.SKIPPED, "skipped_by": "ben", "skipped_why": "left out: its DIMM is broken"}
+    steps = tuple(replace(rig.step(kind, 0, 0, **skipped), began=None) for kind in StepKind)
+    host = replace(rig.window().hosts[0], steps=steps, left_out="its DIMM is broken")
+    report = window_report(rig.window(hosts=(host,)), (), rig.frame())
+    assert report.attention == ("LEFT OUT: pve-a1 by ben: its DIMM is broken",)
+    assert "## Steps" not in markdown(report)
+
+
+def test_a_vm_that_had_left_by_itself_was_not_sent_where_the_plan_wanted_it() -> None:
+    job = rig.move(1, "O4", "db-07", submitted=None, target="", reason="it had left: HA moved it to pve-a3")
+    (move,) = alone(job).moves
+    assert (move.state, move.target) == ("done", "")
+    assert "it had left: HA moved it to pve-a3" in markdown(alone(job))
+
+
 def test_a_step_that_did_not_apply_alarms_nobody() -> None:
     first = rig.window().hosts[0]
     plain = replace(rig.step(StepKind.NOOUT, 1, 1), state=StepState.SKIPPED, reason="no OSDs here")
