@@ -40,7 +40,7 @@ test: check  ## everything that needs no real cluster
 	$(BIN)/pytest -q -n $(JOBS)
 
 test-real: $(VENV)/.dev  ## boots a real OpenStack, Ceph and KVM hosts here and proves evac on them (root, Debian)
-	$(BIN)/pytest tests/real -q -p no:cacheprovider
+	$(BIN)/pytest tests/real -q -p no:cacheprovider -n $(JOBS) --dist loadgroup
 
 LAB ?= openstack
 

@@ -26,10 +26,16 @@ PATIENCE = 900
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A real cloud is slower than the time-out of the other suites."""
+    """A real cloud is slower than the time-out of the other suites; and each lab belongs to one worker."""
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
             item.add_marker(pytest.mark.timeout(PATIENCE))
+            item.add_marker(pytest.mark.xdist_group(half_of(item.path.name)))
+
+
+def half_of(file: str) -> str:
+    """Which of the two workers a file belongs to: OpenStack and Ceph, which one window takes together; or the rest."""
+    return "clouds" if file.startswith(("test_openstack", "test_ceph", "test_lab")) else "hosts"
 
 
 @pytest.fixture(scope="session")

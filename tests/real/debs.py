@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -29,12 +31,20 @@ def install(packages: Mapping[str, Path], units: Sequence[str] = ()) -> None:
     say(f"installing {', '.join(missing)} (no service is started)")
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     apt = ("apt-get", "-o", "DPkg::Lock::Timeout=900", "-q")
-    with _no_service_starts():
+    with _alone(), _no_service_starts():
         run(*apt, "update", env=env)
         run(*apt, "install", "-y", "--no-install-recommends", *missing, env=env)
     if shutil.which("systemctl"):
         for unit in units:  # works without a running systemd too
             subprocess.run(["systemctl", "disable", unit], check=False, capture_output=True)
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """One at a time: apt waits for dpkg's lock, but gives up at once when another reads the lists of packages."""
+    with (Path(tempfile.gettempdir()) / "evac-labs-apt.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 @contextlib.contextmanager
