@@ -351,7 +351,7 @@ class Console(App[int], inherit_bindings=False):
         )
         if guarded is not None and guarded(event):
             return
-        if isinstance(event, events.Key) and (self._typed_ahead(event) or self._moved_on(event)):
+        if isinstance(event, events.Key) and (self._typed_ahead(event) or self._taken(event)):
             return
         await super().on_event(event)
 
@@ -363,9 +363,9 @@ class Console(App[int], inherit_bindings=False):
         prompt.type(event.character or "")
         return True
 
-    def _moved_on(self, event: events.Key) -> bool:
-        """Tab in a dialog moves at once, not when its turn comes: what is typed after it belongs to the next field."""
-        return isinstance(self.screen, Ask) and not event.is_forwarded and self.screen.moves(event.key)
+    def _taken(self, event: events.Key) -> bool:
+        """A dialog moves among its fields at once: what is typed after Tab belongs to the next one."""
+        return isinstance(self.screen, Ask) and not event.is_forwarded and self.screen.takes(event)
 
     async def action_quit(self) -> None:
         """Leave; the engine goes on."""

@@ -89,17 +89,34 @@ def from_matrix(plan: WindowPlan, matrix: Matrix) -> dict[str, Verdict]:
     return found
 
 
-def rows(plan: WindowPlan, diff: PlanDiff | None, judged: Judged, context: Context) -> list[PlanRow]:
-    """Blockers first, whichever host they are of."""
+def open_keys(plan: WindowPlan) -> frozenset[str]:
+    """`PlanRow.stay` of all that are to be decided."""
+    return frozenset(
+        stay_key(at, stay)
+        for at, host in enumerate(plan.hosts)
+        for stay in host.stays
+        if not stay.harmless and not fate_of(plan, stay)
+    )
+
+
+def rows(
+    plan: WindowPlan,
+    diff: PlanDiff | None,
+    judged: Judged,
+    context: Context,
+    first: frozenset[str] = frozenset(),
+) -> list[PlanRow]:
+    """Blockers first, whichever host they are of. `first`: stays that were open when this was begun, and keep their place."""
     differences = diff.differences if diff is not None else ()
     blocking = [one for one in differences if one.blocks and one.kind is not DifferenceKind.UNDECIDED]
     found = _section("Against it as things are now", [_difference(one, plan, context) for one in blocking])
     stays = [
         (at, host, stay) for at, host in enumerate(plan.hosts) for stay in host.stays if not stay.harmless
     ]
-    open_ = [_stay(plan, *each, context) for each in stays if not fate_of(plan, each[2])]
-    decided = [_stay(plan, *each, context) for each in stays if fate_of(plan, each[2])]
-    found += _section("To be decided (f)", open_, "bad")
+    first |= open_keys(plan)
+    open_ = [_stay(plan, *each, context) for each in stays if stay_key(each[0], each[2]) in first]
+    decided = [_stay(plan, *each, context) for each in stays if stay_key(each[0], each[2]) not in first]
+    found += _section("Cannot move, f decides", open_, "bad" if open_keys(plan) else "title")
     for outlook, words in ((Outlook.FAIL, "Will fail"), (Outlook.RISK, "Risky")):
         moves = [
             _move(host, move, judged, context, from_host=True)
@@ -108,7 +125,7 @@ def rows(plan: WindowPlan, diff: PlanDiff | None, judged: Judged, context: Conte
             if verdict(host, move, judged).outlook is outlook
         ]
         found += _section(words, moves, "warn")
-    found += _section("Do not move (f changes what becomes of them)", decided)
+    found += _section("Cannot move, as decided (f changes it)", decided)
     others = [_difference(one, plan, context) for one in differences if not one.blocks]
     found += _section("Otherwise than planned", others, "warn")
     for at, host in enumerate(plan.hosts):

@@ -112,7 +112,9 @@ def glance(context: Context, window: Window | None, cells_wide: int, room: int) 
     """At most `room` lines: what it is, what matters now, the steps of the host it is at, until when, what is switched."""
     wide = max(20, cells_wide)
     if window is None:
-        return [(Span(" No maintenance window is known.", "dim"),), *_owed(context, wide)][:room]
+        hint = " enter on a plan shows it, b there begins it." if context.store.plans else ""
+        words = f" No window has been begun.{hint or ' Mark hosts (1, space) and plan one with w.'}"
+        return [(Span(words, "dim"),), *_owed(context, wide)][:room]
     last = [_schedule(window, context), *_owed(context, wide)]
     first = [_head(window, context)]
     if window not in windows.open_windows(context.store)[:1]:

@@ -208,3 +208,14 @@ async def test_what_is_typed_after_tab_goes_into_the_next_field_however_fast_it_
         run.tap(*"Patch", "tab", *"CHG1", "enter", *"0130", "shift+tab", *"2", "down", "down", *"04")
         await until(lambda: ask.typed["ends"] == "04", f"typed: {ask.typed}")
         assert (ask.typed["title"], ask.typed["ticket"], ask.typed["starts"]) == ("Patch", "CHG12", "0130")
+
+
+async def test_what_is_typed_on_cancel_and_the_tabs_after_it_keep_their_order() -> None:
+    source = FleetSource(some_fleet(vms=30))
+    async with running(source) as run:
+        run.console.show_pane("vms")
+        await run.press("slash", *"state:running", "enter", "space", "space", "O")
+        ask = await run.dialog()
+        run.tap("2", "tab", "tab", "enter")
+        await until(lambda: bool(source.orders), f"typed: {ask.typed}, focus on {ask.focused}")
+        assert len(source.targets) == 2

@@ -115,7 +115,7 @@ async def test_what_has_to_be_decided_comes_first_with_why_and_f_decides_it() ->
         screen = await planned(run, "j", "k")
         text = run.text()
         assert "▲ 2 TO BE DECIDED" in text
-        assert "To be decided (f): 2" in text.splitlines()[4]
+        assert "Cannot move, f decides: 2" in text.splitlines()[4]
         first = screen.plan.hosts[0].stays[0]
         assert f"why: {first.why}" in run.text()
         before = plan_hash(screen.plan)
@@ -173,6 +173,11 @@ async def test_keys_of_a_plan_are_done_in_the_order_in_which_they_were_typed() -
         run.tap("j", "f")
         await until(lambda: any(stay.fate for stay in screen.plan.hosts[0].stays), "nothing was decided")
         assert [stay.fate for stay in screen.plan.hosts[0].stays] == [Fate.UNDECIDED, Fate.LEAVE]
+        run.tap("k", "f", "j", "f")
+        await until(lambda: all(stay.fate for stay in screen.plan.hosts[0].stays), "one was not decided")
+        assert [stay.fate for stay in screen.plan.hosts[0].stays] == [Fate.LEAVE, Fate.STOP], (
+            "rows keep their place"
+        )
 
 
 async def test_f_on_a_vm_that_moves_says_what_to_do() -> None:

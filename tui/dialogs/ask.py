@@ -129,27 +129,21 @@ class Ask(Guarded[Answers | None]):
         else:
             self.dismiss(None)
 
-    def on_key(self, event: events.Key) -> None:
-        """Typing while Cancel has the focus goes to the first field."""
-        if (
-            event.is_printable
-            and not self.sheet.short
-            and self._inputs
-            and not isinstance(self.focused, Input)
-        ):
+    def takes(self, event: events.Key) -> bool:
+        """Moving among fields and buttons, and typing while a button has the focus. Asked as soon as the key is read.
+
+        In a widget's own turn it would be too late: what is typed next may have been given to the field left behind.
+        """
+        in_field = isinstance(self.focused, Input)
+        if event.key in ("tab", "down") or (event.key == "enter" and in_field):
+            self.focus_next()
+        elif event.key in ("shift+tab", "up"):
+            self.focus_previous()
+        elif event.is_printable and not self.sheet.short and self._inputs and not in_field:
             field = next(field for field in self.sheet.fields if field.expect or field.least)
             target = self._inputs[field.key]
-            target.focus()
+            self.set_focus(target)
             target.insert_text_at_cursor(event.character or "")
-            event.stop()
-            event.prevent_default()
-
-    def moves(self, key: str) -> bool:
-        """Go to the next field or button, or the one before, if that is what the key does. Asked as soon as it is read."""
-        if key in ("tab", "down") or (key == "enter" and isinstance(self.focused, Input)):
-            self.focus_next()
-        elif key in ("shift+tab", "up"):
-            self.focus_previous()
         else:
             return False
         return True

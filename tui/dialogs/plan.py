@@ -16,7 +16,7 @@ from tui.board import Context
 from tui.dialogs.guarded import Guarded
 from tui.look import Line, Span
 from tui.plan_head import head
-from tui.plan_rows import Judged, PlanRow, Verdict, rows
+from tui.plan_rows import Judged, PlanRow, Verdict, open_keys, rows
 from tui.widgets.lines import Lines, Palette, folded
 from tui.widgets.rows import Rows
 
@@ -70,6 +70,8 @@ class PlanScreen(Guarded[None]):
         self._seen_by = context
         self._copy = copy
         self._rows: list[PlanRow] = []
+        self._first = open_keys(plan)
+        """What was to be decided when it was opened: decided, it stays where it is, so that the next one is below."""
         self._said = ""
         self._head = Lines(palette, id="plan-head")
         self.list = Rows(palette, id="rows")
@@ -107,7 +109,7 @@ class PlanScreen(Guarded[None]):
         self._fill()
 
     def _fill(self) -> None:
-        self._rows = rows(self.plan, self.diff, self.judged, self._seen_by())
+        self._rows = rows(self.plan, self.diff, self.judged, self._seen_by(), self._first)
         self.list.show([row.line for row in self._rows], self.list.at)
         self.renew()
 
@@ -142,7 +144,7 @@ class PlanScreen(Guarded[None]):
         self._hint.show([self._hints() if not self._said else (Span(self._said, "warn"),)])
 
     def _hints(self) -> Line:
-        line: list[Span] = [Span("esc", "key"), Span(" close  ")]
+        line: list[Span] = [Span("esc", "key"), Span("  ")]
         for key in self.keys:
             why = key.why_not()
             line += [
