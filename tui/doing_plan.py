@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from evac.model import Host, Problem
-from evac.planning import dump_plan, fate_of
+from evac.planning import dump_plan, fate_of, plan_hash
 from evac.window.plan import Fate, PlanDiff, PlannedStay, WindowPlan
-from tui import intents_plan, plan_asking
-from tui.board import Context
+from tui import intents_plan, plan_asking, windows
 from tui.dialogs.ask import Ask
 from tui.dialogs.plan import Key, PlanScreen
+from tui.intents_plan import Act
 from tui.look import Span
 from tui.plan_rows import from_matrix, stay_key
 from tui.sheet import Answers, Field, Sheet
@@ -130,28 +130,29 @@ class PlanDoing:
             Key(key="p", words="preflight", do=lambda: self._judge(screen, quick=False)),
             Key(key="c", words="compare", do=lambda: self._compare(screen)),
             Key(key="w", words="write", do=lambda: self._write(screen)),
-            self._sheet_key(
-                screen, "R", "register", intents_plan.register_sheet, intents_plan.why_not_register
-            ),
-            self._sheet_key(screen, "a", "approve", intents_plan.approve_sheet, intents_plan.why_not_approve),
-            self._sheet_key(screen, "b", "begin", intents_plan.begin_sheet, intents_plan.why_not_begin),
+            self._asks(screen, "R", intents_plan.REGISTER),
+            self._asks(screen, "a", intents_plan.APPROVE),
+            self._asks(screen, "b", intents_plan.BEGIN, lambda: self._begun(screen)),
         ]
 
-    def _sheet_key(
-        self,
-        screen: PlanScreen,
-        key: str,
-        words: str,
-        sheet: Callable[[WindowPlan, Context], Sheet],
-        why_not: Callable[[WindowPlan, Context], str],
-    ) -> Key:
+    def _begun(self, screen: PlanScreen) -> None:
+        """From the plan to the window that runs it."""
+        sealed, console = plan_hash(screen.plan), self.console
+        console.say(screen.said, "good")
+        screen.dismiss(None)
+        found = [window.id for window in windows.open_windows(console.store) if window.plan == sealed]
+        console.show_pane("window")
+        if found:
+            console.windowing.show(found[0])
+
+    def _asks(self, screen: PlanScreen, key: str, act: Act, after: Callable[[], None] = lambda: None) -> Key:
         """A key that asks before it hands something in about the plan as it is then."""
         context = self.console.context
         return Key(
             key=key,
-            words=words,
-            do=lambda: self.sheet(screen, sheet(screen.plan, context)),
-            why_not=lambda: why_not(screen.plan, context),
+            words=act.words,
+            do=lambda: self.sheet(screen, act.sheet(screen.plan, context), after),
+            why_not=lambda: act.why_not(screen.plan, context),
         )
 
     def open(self, sealed: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
+from typing import NamedTuple
 
 from evac.planning import plan_hash
 from evac.window.nouns import KnownPlan
@@ -17,6 +19,14 @@ from tui.sheet import Answers, Field, Sheet
 from tui.source import Source
 from tui.text import clean
 from tui.window_cells import short_hash
+
+
+class Act(NamedTuple):
+    """Something to be asked and handed in about a plan."""
+
+    words: str
+    sheet: Callable[[WindowPlan, Context], Sheet]
+    why_not: Callable[[WindowPlan, Context], str]
 
 
 def known_as(plan: WindowPlan, context: Context) -> KnownPlan | None:
@@ -143,3 +153,8 @@ def begin_sheet(plan: WindowPlan, context: Context) -> Sheet:
 
     title = f"Begin the window {clean(plan.title, look.ascii_only)}?"
     return Sheet(title=title, body=tuple(body), ok="Begin", fields=fields, run=run)
+
+
+REGISTER = Act("register", register_sheet, why_not_register)
+APPROVE = Act("approve", approve_sheet, why_not_approve)
+BEGIN = Act("begin", begin_sheet, why_not_begin)

@@ -137,9 +137,10 @@ def ledger_state(entry: LedgerEntry, look: Look) -> Span:
 
 
 def owed_words(entry: LedgerEntry, *, plain: bool) -> str:
-    """As "noout of pve-a1 (W3)"."""
+    """As "noout of pve-a1 (W3)" or "backup job nightly (W3)"."""
     whose = f" ({entry.window})" if entry.window else ""
-    return clean(f"{entry.what} of {entry.name}{whose}", plain)
+    what = entry.name if entry.what.lower() in entry.name.lower() else f"{entry.what} of {entry.name}"
+    return clean(f"{what}{whose}", plain)
 
 
 def short_hash(plan_hash: str) -> str:

@@ -88,10 +88,10 @@ def how_long(window: Window, run: HostRun | None, context: Context) -> str:
 
 
 def whole(window: Window) -> str:
-    """As "47-75 m in all", with "guess" where there is no history."""
+    """As "47-75 m in all", or "47-75 m, a guess" where there is no history."""
     if window.p50 is None or window.p90 is None:
         return ""
-    return f"{minutes(window.p50, window.p90)} in all{' (guess)' if window.guess else ''}"
+    return f"{minutes(window.p50, window.p90)}{', a guess' if window.guess else ' in all'}"
 
 
 def minutes(p50: float, p90: float) -> str:
@@ -159,21 +159,39 @@ def _joined(pieces: list[Line], context: Context) -> Line:
 
 
 def _matters(window: Window, context: Context, wide: int) -> list[Line]:
-    """What a person has to read now: safe to reboot, why something stands still, what to do."""
+    """What a person has to read now: safe to reboot, why something stands still and what to do, how late it is."""
     lines: list[Line] = []
-    if window.state is WindowState.STOPPED:
-        lines += folded((Span(f" {stopped(window, context)}", "warn"),), wide)
-    if window.behind and windows.is_open(window):
-        words = f" {context.look.glyph('warn')} BEHIND: {clean(window.behind, context.look.ascii_only)}"
-        lines += folded((Span(words, "bad"),), wide)
     for run in window.hosts if windows.is_open(window) else ():
         lines += _safe(run, context, wide)
     here = windows.foremost(window)
-    if here is not None and windows.begun(here):
-        lines += [piece for line in step_lines(here, context, lead=" ") for piece in folded(line, wide)]
-    elif window.reason:
+    said = step_lines(here, context, lead=" ") if here is not None and windows.begun(here) else []
+    told = [piece for line in said for piece in folded(line, wide)]
+    waits = here is not None and here.step is not None and here.step.state in _WAITS
+    lines += told if waits else []
+    if window.state is WindowState.STOPPED:
+        lines += folded((Span(f" {stopped(window, context)}", "warn"),), wide)
+    if window.behind and windows.is_open(window):
+        lines += _behind(window, context, wide)
+    lines += told if not waits else []
+    if not told and window.reason:
         lines += folded((Span(f" {clean(window.reason, context.look.ascii_only)}"),), wide)
     return lines
+
+
+_WAITS = (StepState.HELD, StepState.NEEDS_YOU, StepState.UNKNOWN)
+
+BEHIND = 2
+"""Lines of why a window is late: what has to be done now has to have room beside it. The detail of the window has all."""
+
+
+def _behind(window: Window, context: Context, wide: int) -> list[Line]:
+    look = context.look
+    words = f" {look.glyph('warn')} BEHIND: {clean(window.behind, look.ascii_only)}"
+    pieces = folded((Span(words, "bad"),), wide)
+    if len(pieces) <= BEHIND:
+        return pieces
+    last = "".join(span.text for span in pieces[BEHIND - 1])
+    return [*pieces[: BEHIND - 1], (Span(f"{last} and more: enter", "bad"),)]
 
 
 def safe_line(run: HostRun, context: Context) -> Span | None:

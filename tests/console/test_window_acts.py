@@ -280,7 +280,10 @@ async def test_a_plan_is_registered_approved_by_somebody_else_and_begun() -> Non
         assert not ask._ok.ready
         await answered(driver, count="2")
         await until(lambda: ("begin", sealed) in source.calls, "not begun")
+        await driver.main()
         await until(lambda: "W9 has begun" in driver.text(), "it was not said")
+        assert driver.console.board.pane.name == "window"
+        assert driver.console.board.cursor == "W9"
 
 
 async def opened(driver: Driver, source: FleetSource, by: Actor) -> PlanScreen:

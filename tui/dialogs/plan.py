@@ -131,6 +131,11 @@ class PlanScreen(Guarded[None]):
         """Under the cursor."""
         return self._rows[self.list.at] if self._rows else None
 
+    @property
+    def said(self) -> str:
+        """What was said last."""
+        return self._said
+
     def say(self, words: str) -> None:
         """In the line of keys, until the next key."""
         self._said = words

@@ -103,9 +103,9 @@ def _label(row: Row) -> str:
     return w.short_hash(row.hash) if isinstance(row, KnownPlan) else row.id
 
 
-_WHAT = Column(key="what", title="WINDOW / HOST", width=20, grow=2, cell=_ident, sort=_place)
+_WHAT = Column(key="what", title="WINDOW / HOST", width=18, grow=1, cell=_ident, sort=_place)
 _STEPS = Column(key="steps", title="STEPS", width=12, cell=_steps)
-_NOW = Column(key="now", title="NOW", width=17, grow=1, cell=_now, sort=lambda row, ctx: _now(row, ctx).text)
+_NOW = Column(key="now", title="NOW", width=24, grow=1, cell=_now, sort=lambda row, ctx: _now(row, ctx).text)
 
 WINDOW = Pane(
     name="window",
@@ -122,6 +122,6 @@ WINDOW = Pane(
         _WHAT,
         _STEPS,
         _NOW,
-        Column(key="why", title="WHY / WHAT", width=20, grow=4, priority=1, cell=_why),
+        Column(key="why", title="WHY / WHAT", width=18, grow=6, priority=1, cell=_why),
     ),
 )

@@ -84,6 +84,8 @@ def _facts(when: str, known: HostFacts | None, context: Context) -> list[Line]:
 def _window(window: Window, context: Context) -> list[Line]:
     look = context.look
     lines: list[Line] = []
+    if window.behind:
+        lines.append((Span("behind: ", "bad"), cells.plain(window.behind, look)))
     lines.append(
         facts(
             ("by", person(window.by, plain=look.ascii_only)),

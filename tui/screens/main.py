@@ -191,7 +191,7 @@ class MainScreen(KeyActions, Screen[None], inherit_bindings=False):
     def _draw_glance(self, wide: int) -> None:
         """In the window pane, the window that the cursor is in."""
         if self.board.pane.name == "window":
-            room = 8 if self.has_class("tall") else 6
+            room = 8 if self.has_class("tall") else 7
             self.lines_glance.show(glance(self.console.context, self.window_here(), wide, room))
 
     def window_here(self) -> Window | None:
@@ -216,7 +216,11 @@ class MainScreen(KeyActions, Screen[None], inherit_bindings=False):
         return self.line_board, self.strip_detail, *glancing
 
     def _show_detail(self) -> None:
-        self.strip_detail.show(self.detail_lines()[: self.strip_detail.size.height or 4])
+        lines, room = self.detail_lines(), self.strip_detail.size.height or 4
+        if self.board.pane.name == "window":  # why a step stands and what to do is read in full
+            wide = max(20, self.size.width)
+            lines = [piece for line in lines[:room] for piece in folded(line, wide)]
+        self.strip_detail.show(lines[:room])
 
     def detail_lines(self) -> list[Line]:
         """Everything known of the row under the cursor."""
@@ -256,6 +260,8 @@ class MainScreen(KeyActions, Screen[None], inherit_bindings=False):
             if active.binding.show and (active.enabled or self.console.withheld(active.binding.action))
         ]
         first = [entry for name in ("help", "quit") for entry in shown if entry[1] == name]
+        if self.board.pane.name == "window":  # of many keys few fit a row of it
+            shown.sort(key=lambda entry: bool(entry[2]))
         return list(dict.fromkeys((*first, *shown)))
 
     def news(self, *, reordered: bool, keys: set[str]) -> None:
