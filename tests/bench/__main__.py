@@ -34,6 +34,7 @@ BENCHES: dict[str, tuple[list[str], list[str]]] = {
     "ceph_poll": ([], ["1000", "20"]),
     "vsphere": ([], ["1000"]),
     "planning": ([], ["--vms", "2000", "--runs", "3", "--sites", "30"]),
+    "platforms": ([], ["--vms", "500"]),
 }
 """Name of the module, up to a hyphen → its arguments in full, and in a hurry."""
 
