@@ -209,6 +209,8 @@ class Preflight(Noun, frozen=True, kw_only=True):
     """Where it was when this was asked."""
     targets: tuple[str, ...]
     """Host.id of those that were asked about; each is in `checks` at least once."""
+    to_cluster: str = ""
+    """The cluster whose hosts the targets are; "": its own."""
     checks: tuple[MoveCheck, ...] = ()
     at: float
     """When it was true, Unix seconds."""

@@ -131,9 +131,15 @@ class EngineClient(WindowCalls):
         """Whether the OSDs of a host may stop now, asked of the cluster now."""
         return await self._get(f"clusters/{part(cluster)}/may-stop/{part(host)}", StopVerdict)
 
-    async def preflight(self, cluster: str, vm: str, targets: Sequence[str] = ()) -> Preflight:
-        """What is expected of moving a VM to these hosts, or to any other; its cluster is asked now."""
+    async def preflight(
+        self, cluster: str, vm: str, targets: Sequence[str] = (), *, to_cluster: str = ""
+    ) -> Preflight:
+        """What is expected of moving a VM to these hosts, or to any other; its cluster is asked now.
+
+        `to_cluster`: the cluster of these hosts, where it is another one; then by evac's rules alone.
+        """
         query = "".join(f"&target={part(target)}" for target in targets)
+        query += f"&to_cluster={part(to_cluster)}" if to_cluster else ""
         return await self._get(f"preflight?cluster={part(cluster)}&vm={part(vm)}{query}", Preflight)
 
     async def report(self, subject: str, *, form: str, zone: str = "") -> str:

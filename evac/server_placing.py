@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -10,10 +11,12 @@ from aiohttp import web
 from evac import asking, clock, matrix, preflight, reply
 from evac.api import Preflight
 from evac.asking import Asking
-from evac.backend import Backend, ChecksMigration
+from evac.backend import Backend, ChecksMigration, ReceivesMoves
 from evac.model import VM, MoveCheck, Outlook
+from evac.queue import QueueRefusal
 from evac.reply import Refuse
 from evac.rules import context_of, judge_target, judge_vm
+from evac.rules.across import Journey, judge_across
 
 if TYPE_CHECKING:
     from evac.assembly import Engine
@@ -38,27 +41,50 @@ class PlacingRoutes:
         vm = self._engine.fleet.vm(name, ident)
         if vm is None:
             raise Refuse("not-found", f"{name} has no VM {ident[:60]}.", "GET /v1/vms lists them.")
-        targets = self._targets(vm, request.query.getall("target", []))
-        checks = await self._checks(backend, vm, targets)
+        far = request.query.get("to_cluster", "")
+        elsewhere = far not in {"", name}
+        wanted = request.query.getall("target", [])
+        targets = self._hosts_of(far, wanted) if elsewhere else self._targets(vm, wanted)
+        checks = (
+            await self._across(vm, far, targets) if elsewhere else await self._checks(backend, vm, targets)
+        )
         answer = Preflight(
             cluster=name,
             vm=vm.id,
             name=vm.name,
             host=vm.host,
             targets=targets,
+            to_cluster=far if elsewhere else "",
             checks=checks,
             at=clock.wall(),
         )
         return reply.answer(request, answer)
 
+    def _hosts_of(self, cluster: str, wanted: Sequence[str]) -> tuple[str, ...]:
+        """Those asked for, else every host of another cluster."""
+        self._asking.backend(cluster)  # refuses one that nobody knows
+        hosts = [host.id for host in self._engine.fleet.table("hosts").values() if host.cluster == cluster]
+        return _few(tuple(dict.fromkeys(wanted)) or tuple(sorted(hosts)))
+
+    async def _across(self, vm: VM, far: str, targets: tuple[str, ...]) -> tuple[MoveCheck, ...]:
+        """By evac's rules: no platform judges it without the other side's credential. Changes nothing, logs in nowhere."""
+        fleet, backend = self._engine.fleet, self._asking.backend(far)
+        destination = None
+        if isinstance(backend, ReceivesMoves):
+            with contextlib.suppress(TimeoutError, QueueRefusal):
+                async with self._asking.asking(far):
+                    destination = await backend.destination()
+        here, there = fleet.cluster(vm.cluster), fleet.cluster(far)
+        assert here is not None  # their backends were found by them
+        assert there is not None
+        journey = Journey(context_of(fleet, here), context_of(fleet, there), vm, destination)
+        return tuple(judge_across(journey, targets))
+
     def _targets(self, vm: VM, wanted: Sequence[str]) -> tuple[str, ...]:
         """Those asked for, else every host but its own."""
         hosts = [host for host in self._engine.fleet.table("hosts").values() if host.cluster == vm.cluster]
         others = sorted(host.id for host in hosts if host.id != vm.host)
-        targets = tuple(dict.fromkeys(wanted)) or tuple(others)
-        if len(targets) > MOST_TARGETS:
-            raise Refuse("bad-request", f"At most {MOST_TARGETS} targets at a time.", "Name those you mean.")
-        return targets
+        return _few(tuple(dict.fromkeys(wanted)) or tuple(others))
 
     async def _checks(self, backend: Backend, vm: VM, targets: tuple[str, ...]) -> tuple[MoveCheck, ...]:
         own = self._own(vm, targets)
@@ -82,3 +108,9 @@ class PlacingRoutes:
         world, way = context_of(self._engine.fleet, state), matrix.way_of(vm)
         found = judge_vm(world, vm, way)
         return found + [check for target in targets for check in judge_target(world, vm, target, way)]
+
+
+def _few(targets: tuple[str, ...]) -> tuple[str, ...]:
+    if len(targets) > MOST_TARGETS:
+        raise Refuse("bad-request", f"At most {MOST_TARGETS} targets at a time.", "Name those you mean.")
+    return targets

@@ -184,6 +184,30 @@ async def test_preflight_ends_with_a_code_for_each_outlook(lab: Bench) -> None:
     assert not lab.world.moves
 
 
+async def test_a_move_to_another_cluster_is_judged_beforehand_without_a_credential(lab: Bench) -> None:
+    asked = await lab.evac("preflight", "db", "--to-cluster", "far")
+    assert asked.code == 5, asked.out + asked.err
+    assert "db on h1, cluster lab, to far:" in asked.out
+    assert "far-1" in asked.out
+    assert "UNKNOWN network: whether its networks are there" in asked.out
+    lab.there.hosts["far-1"].maintenance = True
+    await until(
+        lambda: getattr(lab.here.engine.fleet.host("far", "far-1"), "maintenance", False), "it is polled"
+    )
+    failing = await lab.evac("preflight", "db", "--to-cluster", "far", "--to", "far-1", "--json")
+    assert failing.code == 3, failing.err
+    (answer,) = json.loads(failing.out)["preflight"]
+    assert answer["to_cluster"] == "far"
+    assert answer["targets"] == [{"host": "far-1", "outlook": "will fail"}]
+    assert any(check["rule"] == "host" and check["why"] for check in answer["checks"])
+    nowhere = await lab.evac("preflight", "db", "--to-cluster", "mars")
+    assert nowhere.code == 2
+    assert "Choose one of: far, lab" in nowhere.err
+    assert (await lab.evac("preflight", "db", "--to-cluster", "far", "--to", "h2")).code == 2
+    assert (await lab.evac("preflight", "--host", "h1", "--to-cluster", "far")).code == 2
+    assert not lab.world.moves
+
+
 async def test_a_vm_goes_to_another_cluster_and_its_password_is_in_no_argument(lab: Bench) -> None:
     words = ("move-across", "db", "--to-cluster", "far", "--host", "far-1", "--datastore", "far-disk")
     plan = await lab.evac(*words)

@@ -14,6 +14,7 @@ from evac.preflight import about, best, outlook_of, rank, worst
 from tui.commands import show
 from tui.commands.acting_vms import named
 from tui.commands.completing import complete_hosts, complete_vms
+from tui.commands.exits import Code, Stop
 from tui.commands.matrix import ANSWERS, of_host
 from tui.commands.naming import find
 from tui.commands.session import View, engine, read_fleet, run
@@ -24,6 +25,9 @@ from tui.commands.session import View, engine, read_fleet, run
 @click.option("--host", default="", help="All VMs of this host.", shell_complete=complete_hosts)
 @click.option("--to", default="", help="Only this target host.", shell_complete=complete_hosts)
 @click.option(
+    "--to-cluster", default="", help="Hosts of this cluster instead: as `evac move-across` would move them."
+)
+@click.option(
     "--quick", is_flag=True, help="With --host: evac's rules alone, the platform's checker is not asked."
 )
 @click.option("--cluster", default="", help="Look for the names in this cluster only.")
@@ -33,9 +37,20 @@ from tui.commands.session import View, engine, read_fleet, run
 @show.as_json
 @click.pass_context
 def preflight_command(
-    ctx: click.Context, /, *, vms: tuple[str, ...], host: str, cluster: str, as_json: bool, **how: Any
+    ctx: click.Context,
+    /,
+    *,
+    vms: tuple[str, ...],
+    host: str,
+    to_cluster: str,
+    cluster: str,
+    as_json: bool,
+    **how: Any,
 ) -> None:
     """Check whether VMs could move, and why not. Nothing is done.
+
+    With --to-cluster evac's own rules judge a move to another cluster; no credential is needed, and what neither
+    side tells beforehand is said to be unknown.
 
     With --host every VM of a host is judged against every target, all of them on the move: before a window.
 
@@ -43,20 +58,28 @@ def preflight_command(
     """
     if bool(vms) == bool(host):
         raise click.UsageError("Name VMs, or a host with --host.")
+    if host and to_cluster:
+        raise click.UsageError("--to-cluster is for VMs that are named, not for --host.")
     if host:
         task = partial(of_host, ctx.obj, host=host, cluster=cluster, as_json=as_json, **how)
     elif how["quick"] or how["fenced"] is not None:
         raise click.UsageError("--quick and --fenced go with --host.")
     else:
-        task = partial(of_vms, ctx.obj, vms, cluster=cluster, to=how["to"], as_json=as_json)
+        task = partial(
+            of_vms, ctx.obj, vms, cluster=cluster, to=how["to"], to_cluster=to_cluster, as_json=as_json
+        )
     ctx.exit(run(task))
 
 
-async def of_vms(settings: Any, vms: tuple[str, ...], *, to: str, cluster: str, as_json: bool) -> int:
+async def of_vms(
+    settings: Any, vms: tuple[str, ...], *, to: str, to_cluster: str, cluster: str, as_json: bool
+) -> int:
     """The exit code."""
     async with engine(settings) as client:
-        view = await read_fleet(client, cluster=cluster)
-        answers = [await check(client, view, row, to) for row in named(view, vms, cluster)]
+        view = await read_fleet(client, cluster="" if to_cluster else cluster)
+        known(view, to_cluster)
+        rows = named(view, vms, cluster)
+        answers = [await check(client, view, row, to, to_cluster=to_cluster) for row in rows]
         outlook = worst(overall(answer) for answer in answers)
         code = ANSWERS[outlook]
         if as_json:
@@ -68,10 +91,18 @@ async def of_vms(settings: Any, vms: tuple[str, ...], *, to: str, cluster: str, 
         return int(code)
 
 
-async def check(client: EngineClient, view: View, vm: Any, to: str) -> Preflight:
+def known(view: View, cluster: str) -> None:
+    """Ends the command where there is no such cluster."""
+    if cluster and cluster not in view.clusters:
+        step = f"Choose one of: {', '.join(sorted(view.clusters))}."
+        raise Stop(f"There is no cluster {cluster!r}.", Code.USAGE, next_step=step)
+
+
+async def check(client: EngineClient, view: View, vm: Any, to: str, *, to_cluster: str = "") -> Preflight:
     """One VM's answer."""
-    target = find(view.hosts.values(), to, kind="host", cluster=vm.cluster).id if to else ""
-    return await client.preflight(vm.cluster, vm.id, [target] if target else [])
+    there = to_cluster or vm.cluster
+    target = find(view.hosts.values(), to, kind="host", cluster=there).id if to else ""
+    return await client.preflight(vm.cluster, vm.id, [target] if target else [], to_cluster=to_cluster)
 
 
 def overall(answer: Preflight) -> Outlook:
@@ -88,10 +119,11 @@ def tell(answer: Preflight, view: View) -> None:
     """A table of targets; the best first, what stands against each with it."""
     rows = []
     for target in sorted(answer.targets, key=lambda one: (rank(outlook_of(answer.checks, one)), one)):
-        host = view.hosts.get(f"{answer.cluster}/{target}")
+        host = view.hosts.get(f"{answer.to_cluster or answer.cluster}/{target}")
         rows.append((outlook_of(answer.checks, target).value.upper(), host.name if host else target, ""))
         rows += [("", "", reason(check)) for check in about(answer.checks, target) if check.why]
-    show.say(f"{answer.name} on {answer.host or 'no host'}, cluster {answer.cluster}:")
+    over = f", to {answer.to_cluster}" if answer.to_cluster else ""
+    show.say(f"{answer.name} on {answer.host or 'no host'}, cluster {answer.cluster}{over}:")
     show.table(("OUTLOOK", "TARGET", "WHY"), rows)
     if not answer.targets:
         show.note("There is no other host it could go to.")
