@@ -16,7 +16,7 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-a
 
 STYLE = """
 :root{color-scheme:light}
-body{font:14px/1.45 system-ui,sans-serif;color:#1a1a1a;background:#fff;margin:2rem auto;max-width:84rem;padding:0 1.25rem}
+body{font:14px/1.45 system-ui,sans-serif;color:#1a1a1a;background:#fff;margin:2rem auto;max-width:110rem;padding:0 1.25rem}
 h1{font-size:1.5rem;margin:0 0 1rem}h2{font-size:1.1rem;margin:2rem 0 .5rem;border-bottom:1px solid #999}
 h1,td,dd,li,code{overflow-wrap:anywhere}
 .alarm{border:2px solid #a40000;background:#fff4f2;padding:.6rem 1rem;margin:0 0 1rem;list-style:none;font-weight:700}
