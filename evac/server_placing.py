@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 MOST_TARGETS = 512
 """Of one question."""
 
-WITHOUT = "this platform has no checker that evac could ask: evac's rules alone"
+WITHOUT = "This platform has no checker that evac could ask: evac's rules alone"
 
 
 class PlacingRoutes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count, cycle
@@ -225,13 +226,21 @@ def _ties(world: World) -> None:
         ("rabbit", AffinityKind.APART, False),
         ("erp-app", AffinityKind.TOGETHER, False),
     ):
-        group = _on_hosts_of_their_own(world, base)[:3]
+        apart = kind is AffinityKind.APART
+        group = (_on_hosts_of_their_own if apart else _on_one_host)(world, base)[:3]
         if len(group) > 1:
             name = f"{base}-{kind.value}"
             world.rules[name] = SimRule(world.new_uuid(), name, kind, [vm.id for vm in group], strict=strict)
     card = next(vm for vm in reversed(world.vms.values()) if vm.state is VMState.RUNNING)
     card.flavor, card.devices = "g1.gpu", ("0000:3b:00.0",)
     world.touch(card)
+
+
+def _on_one_host(world: World, base: str) -> list[SimVM]:
+    """VMs of that name, of the host that has most of them."""
+    named = [vm for vm in world.vms.values() if vm.name.startswith(f"{base}-")]
+    homes = Counter(vm.host for vm in named)
+    return [vm for vm in named if vm.host == homes.most_common(1)[0][0]] if homes else []
 
 
 def _on_hosts_of_their_own(world: World, base: str) -> list[SimVM]:

@@ -22,6 +22,8 @@ def affinity(case: Case, host: Host) -> Iterator[Said]:
     for rule in case.world.affinities.get(case.vm.id, ()):
         outlook = Outlook.FAIL if rule.strict else Outlook.RISK
         why = _broken(case.world, rule, case.vm, host)
+        if why and not rule.strict and case.source and _broken(case.world, rule, case.vm, case.source):
+            continue  # it is not kept now either: the move makes nothing worse
         if why:
             yield Said(outlook, f'rule "{rule.name}" {why}', "Choose another, or lift the rule.")
         elif left := _left(case, rule, host):
@@ -77,7 +79,7 @@ def _broken(world: RuleContext, rule: Affinity, vm: VM, host: Host) -> str:
         case AffinityKind.TOGETHER:
             here = world.where.get(vm.id, "")
             away = [one.name for one, place in _others(world, rule, vm) if place not in {host.id, here, ""}]
-            return f"keeps it together with {listed(away)}, which is elsewhere" if away else ""
+            return f"keeps it together with {listed(away)}, elsewhere" if away else ""
     return ""
 
 

@@ -261,6 +261,15 @@ def test_a_soft_rule_is_a_risk_and_a_strict_one_fails() -> None:
         assert verdict(world([host("a"), host("b")], [vm(), vm("v1", "b")], apart), "b") is outlook
 
 
+def test_a_soft_rule_that_is_broken_already_says_nothing_of_a_move_that_breaks_it_no_more() -> None:
+    hosts = [host("a"), host("b"), host("d")]
+    for kind, more in ((AffinityKind.TOGETHER, ()), (AffinityKind.PINNED, ("d",))):
+        soft = rule(kind, "v0", "v1", hosts=more, strict=False)
+        assert verdict(world(hosts, [vm(), vm("v1", "d")], soft), "b") is Outlook.OK
+        strict = replace(soft, strict=True)
+        assert verdict(world(hosts, [vm(), vm("v1", "d")], strict), "b") is Outlook.FAIL
+
+
 def test_pins_and_bans_name_hosts() -> None:
     hosts = [host("a"), host("b"), host("d")]
     pinned = world(hosts, [vm()], rule(AffinityKind.PINNED, "v0", hosts=("a", "b")))
