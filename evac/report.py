@@ -14,7 +14,7 @@ from evac.report_attention import attention
 from evac.report_hosts import host_part, in_all
 from evac.report_jobs import Setting, lines
 from evac.report_nouns import Approved, AuditRange, Done, HostPart, Moved, Person, Report, Switched
-from evac.window.nouns import Approval, HostRun, LedgerEntry, StepKind, Window, WindowState
+from evac.window.nouns import Approval, HostRun, LedgerEntry, StepKind, StepState, Window, WindowState
 from evac.window.plan import WindowPlan
 
 Ordered = tuple[Order, tuple[Job, ...]]
@@ -52,6 +52,7 @@ class _Subject(Struct, frozen=True, kw_only=True):
     approvals: Sequence[Approval] = ()
     hosts: tuple[HostPart, ...] = ()
     people: tuple[str, ...] = ()
+    emptied: frozenset[str] = frozenset()
 
 
 def window_report(
@@ -86,8 +87,15 @@ def window_report(
             host_part(run, planned.get(run.key), names, _went(run, jobs), setting) for run in window.hosts
         ),
         people=_of_window(window),
+        emptied=_emptied(window),
     )
     return _report(subject, orders, frame, setting)
+
+
+def _emptied(window: Window) -> frozenset[str]:
+    """Keys of the hosts that were seen empty in the end, whatever a first drain had left on them."""
+    proof = (StepKind.EMPTY, StepState.DONE)
+    return frozenset(run.key for run in window.hosts if proof in {(one.kind, one.state) for one in run.steps})
 
 
 def order_report(order: Order, jobs: Sequence[Job], frame: Frame) -> Report:
@@ -159,7 +167,7 @@ def _attention(
         moves=moves,
         others=others,
         ledger=ledger,
-        left=[name for order, _ in orders for name in order.left],
+        left=[name for order, _ in orders if order.empties not in subject.emptied for name in order.left],
     )
 
 

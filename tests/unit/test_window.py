@@ -12,7 +12,9 @@ from backends.simulation import deeds
 from backends.simulation.faults import Fault, Kind
 from backends.simulation.things import SimSwitch
 from evac.jobs import Limits
+from evac.localtime import local_zone
 from evac.model import VMState
+from evac.reporter import Reporter
 from evac.window.nouns import StepKind, StepState, WindowState
 from evac.window.plan import Fate, Refill
 from tests.unit.rig import ADMIN, refused
@@ -565,5 +567,26 @@ def test_a_guest_that_comes_after_the_drain_is_moved_too_and_comes_back(tmp_path
             await rig.windows.steps.skip("W1", "sim/h0", StepKind.HOOK, "nothing to do", ADMIN)
             await rig.through()
             assert {sim.vms[vm].name for vm in sim.hosts["h0"].vms} == {"h0-vm0", "late"}
+
+    run(main)
+
+
+def test_the_report_of_a_host_that_a_second_drain_emptied_says_nothing_of_what_the_first_had_left(
+    tmp_path: Path,
+) -> None:
+    async def main() -> None:
+        sim = rack()
+        sim.faults.order(Fault(kind=Kind.FAILS, on="live_migrate", nth=2))
+        async with WindowRig(tmp_path, {"sim": sim}) as rig:
+            await rig.window("h0")
+            await rig.stands("h0", StepKind.DRAIN, StepState.NEEDS_YOU)
+            reporter = Reporter(rig.journal, rig.fleet)
+            await rig.windows.steps.retry("W1", "sim/h0", StepKind.DRAIN, "", ADMIN)
+            await rig.through()
+            report = await reporter.window("W1", local_zone())
+            assert report is not None
+            assert not [line for line in report.attention if "NOT EMPTY" in line]
+            orders = rig.fleet.table("orders").values()
+            assert any(order.left for order in orders), "the first drain had left one"
 
     run(main)
