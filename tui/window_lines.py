@@ -162,7 +162,7 @@ def _matters(window: Window, context: Context, wide: int) -> list[Line]:
     """What a person has to read now: safe to reboot, why something stands still and what to do, how late it is."""
     lines: list[Line] = []
     for run in window.hosts if windows.is_open(window) else ():
-        lines += _safe(run, context, wide)
+        lines += _safe(window, run, context, wide)
     here = windows.foremost(window)
     said = step_lines(here, context, lead=" ") if here is not None and windows.begun(here) else []
     told = [piece for line in said for piece in folded(line, wide)]
@@ -194,23 +194,31 @@ def _behind(window: Window, context: Context, wide: int) -> list[Line]:
     return [*pieces[: BEHIND - 1], (Span(f"{last} and more: enter", "bad"),)]
 
 
-def safe_line(run: HostRun, context: Context) -> Span | None:
+def safe_line(window: Window, run: HostRun, context: Context) -> Span | None:
     """As "SAFE TO REBOOT pve-a1: guests 0, …" while that holds; a warning once the figures are too old to say so."""
-    proof = windows.safe(run)
-    if proof is None:
+    said = windows.safe(window, run)
+    if not said:
         return None
     look, store = context.look, context.store
-    name = clean(run.name, look.ascii_only)
     if store.stale(run.cluster):
         age = cells.span_of_time(store.age(run.cluster)) or "unknown"
+        name = clean(run.name, look.ascii_only)
         return Span(f"{look.glyph('warn')} {name}: was safe to reboot, figures are STALE ({age})", "warn")
-    reason = clean(proof.reason, look.ascii_only).removeprefix(f"SAFE TO REBOOT {name}").lstrip(": ")
-    return Span(f"SAFE TO REBOOT {name}{': ' if reason else ''}{reason}", "safe")
+    return Span(clean(said, look.ascii_only), "safe")
 
 
-def _safe(run: HostRun, context: Context, wide: int) -> list[Line]:
+def why_now(window: Window, run: HostRun, context: Context) -> str:
+    """The reason of the step it stands at; what was safe and is not known to be so now is not repeated."""
+    reason = run.left_out or (run.step.reason if run.step is not None else "")
+    if not reason.startswith(windows.SAFE):
+        return reason
+    span = safe_line(window, run, context)
+    return reason if span is not None and span.tone == "safe" else "was safe to reboot; not looked at since"
+
+
+def _safe(window: Window, run: HostRun, context: Context, wide: int) -> list[Line]:
     """A bar as wide as the screen, so that it is seen from the other end of the room."""
-    span = safe_line(run, context)
+    span = safe_line(window, run, context)
     if span is None:
         return []
     if span.tone != "safe":
@@ -229,9 +237,11 @@ def step_lines(run: HostRun, context: Context, *, lead: str = "") -> list[Line]:
     if step is None:
         return []
     lines: list[Line] = []
-    if step.reason:
+    if step.reason and not (step.kind is StepKind.HOOK and step.reason.startswith(windows.SAFE)):
         word = f"{lead}{step.kind.value} of {clean(run.name, look.ascii_only)}: "
         tone = "plain" if step.state in (StepState.RUNNING, StepState.WAITING) else "warn"
+        if step.reason.startswith("DO NOT"):
+            tone = "strong_bad"
         lines.append((Span(word, "dim"), Span(clean(step.reason, look.ascii_only), tone)))
     if step.next_step:
         lines.append((Span(f"{lead}next: ", "dim"), cells.plain(step.next_step, look)))

@@ -173,10 +173,16 @@ def step_of(run: HostRun, kind: StepKind) -> Step | None:
     return next((step for step in run.steps if step.kind is kind), None)
 
 
-def safe(run: HostRun) -> Step | None:
-    """Its SAFE step, while a person may take the host down: proven, and not yet restarted. Else None."""
-    proof, hook = step_of(run, StepKind.SAFE), step_of(run, StepKind.HOOK)
-    if proof is None or proof.state is not StepState.DONE or run.left_out:
-        return None
-    waits = hook is not None and hook.state in (StepState.WAITING, StepState.HELD, StepState.NEEDS_YOU)
-    return proof if waits else None
+SAFE = "SAFE TO REBOOT"
+"""How the engine begins what it says of a host that a person may take down."""
+
+
+def safe(window: Window, run: HostRun) -> str:
+    """What the engine says of it while it may be taken down by a person, after `SAFE`; "" while that does not hold now.
+
+    It is the hook's own reason that counts, which is looked at again and again: the SAFE step was true when it was done.
+    """
+    hook = step_of(run, StepKind.HOOK)
+    if window.state is not WindowState.RUNNING or run.left_out or hook is None or run.step is not hook:
+        return ""
+    return hook.reason if hook.state is StepState.NEEDS_YOU and hook.reason.startswith(SAFE) else ""

@@ -36,18 +36,16 @@ async def text_of(driver: Driver) -> str:
     return driver.text()
 
 
-def safe_window(**more: Any) -> Any:
-    """cmp-02 is proven safe, and waits for a person to restart it."""
-    made = []
-    for step in steps(
-        StepKind.HOOK, StepState.NEEDS_YOU, reason="waits for you", next_step="reboot cmp-02, then D"
-    ):
-        reason = (
-            "guests 0, ceph ok-to-stop osd.2-3, noout(host) set"
-            if step.kind is StepKind.SAFE
-            else step.reason
-        )
-        made.append(msgspec.structs.replace(step, reason=reason))
+SAID = "SAFE TO REBOOT cmp-02: guests 0, ceph ok-to-stop osd.2-3, noout(host) set"
+
+
+def safe_window(said: str = SAID, **more: Any) -> Any:
+    """cmp-02 is proven safe, and waits for a person to restart it; `said`: what the last look says of it."""
+    next_step = "reboot cmp-02, then D"
+    made = [
+        msgspec.structs.replace(step, reason=SAID) if step.kind is StepKind.SAFE else step
+        for step in steps(StepKind.HOOK, StepState.NEEDS_YOU, reason=said, next_step=next_step)
+    ]
     return a_window(run(1, steps(None)), run(2, tuple(made)), run(5), **more)
 
 
@@ -85,16 +83,15 @@ async def test_a_failed_move_and_a_sick_ceph_are_no_longer_fine() -> None:
 async def test_safe_to_reboot_is_a_bar_across_the_screen_and_the_first_line_that_is_copied() -> None:
     async with in_pane(window_fleet(safe_window())) as driver:
         text = await text_of(driver)
-        said = "SAFE TO REBOOT cmp-02: guests 0, ceph ok-to-stop osd.2-3, noout(host) set"
         (bar,) = [
             line for line in driver.console.main.lines_glance.lines if any(s.tone == "safe" for s in line)
         ]
         assert sum(len(span.text) for span in bar) == 80
-        assert said in text
+        assert text.count(SAID) == 1
         assert "▲ hook cmp-02 NEEDS YOU" in text.splitlines()[1]
         assert "next: reboot cmp-02, then D" in text
         driver.console.board.go_to("W3/prod/cmp-02")
-        assert driver.console.main.detail_lines()[0][0].text == said
+        assert driver.console.main.detail_lines()[0][0].text == SAID
 
 
 async def test_safe_to_reboot_is_not_said_from_figures_that_are_too_old() -> None:
@@ -106,6 +103,29 @@ async def test_safe_to_reboot_is_not_said_from_figures_that_are_too_old() -> Non
         text = await text_of(driver)
         assert "SAFE TO REBOOT" not in text
         assert "was safe to reboot, figures are STALE (5 m" in text
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "DO NOT RESTART IT NOW: web-0001 is on it again",
+        "it does not answer: being restarted?",
+        "it has been restarted",
+    ],
+)
+async def test_safe_to_reboot_is_not_said_when_the_last_look_says_otherwise(said: str) -> None:
+    """The SAFE step stays done: it was true then. What counts is what the engine sees now."""
+    async with in_pane(window_fleet(safe_window(said))) as driver:
+        text = await text_of(driver)
+        assert "SAFE TO REBOOT" not in text
+        assert said in text
+        driver.console.board.go_to("W3/prod/cmp-02")
+        assert not driver.console.main.detail_lines()[0][0].text.startswith("SAFE")
+
+
+async def test_safe_to_reboot_is_not_said_by_a_window_that_is_stopped_and_does_not_look_again() -> None:
+    async with in_pane(window_fleet(safe_window(state=WindowState.STOPPED, stopped_by="bob"))) as driver:
+        assert "SAFE TO REBOOT" not in await text_of(driver)
 
 
 @pytest.mark.parametrize("state", [StepState.RUNNING, StepState.DONE, StepState.UNKNOWN])

@@ -11,6 +11,7 @@ from tui.look import Span
 from tui.panes.window_detail import detail
 from tui.store import Changes, Store, number
 from tui.text import clean
+from tui.window_lines import why_now
 from tui.windows import HostRow, Row
 
 
@@ -65,8 +66,7 @@ def _now(row: Row, context: Context) -> Span:
 def _why(row: Row, context: Context) -> Span:
     look = context.look
     if isinstance(row, HostRow):
-        step = row.run.step
-        words = row.run.left_out or (step.reason if step is not None else "")
+        words = why_now(row.window, row.run, context)
     elif isinstance(row, KnownPlan):
         words = f"{row.title} {row.ticket}".strip() + f", {row.vms} VM{'s' * (row.vms != 1)}"
     elif isinstance(row, LedgerEntry):

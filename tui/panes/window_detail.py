@@ -16,15 +16,15 @@ from tui.windows import HostRow, Row
 def detail(row: Row, context: Context) -> list[Line]:
     """See the module's docstring."""
     if isinstance(row, HostRow):
-        return _host(row.run, context)
+        return _host(row, context)
     if isinstance(row, LedgerEntry):
         return _ledger(row, context)
     return _window(row, context) if isinstance(row, Window) else _plan(row, context)
 
 
-def _host(run: HostRun, context: Context) -> list[Line]:
-    look = context.look
-    safe = safe_line(run, context)
+def _host(row: HostRow, context: Context) -> list[Line]:
+    look, run = context.look, row.run
+    safe = safe_line(row.window, run, context)
     lines: list[Line] = [(safe,)] if safe is not None else []
     lines += step_lines(run, context)
     lines.append((Span(f"{clean(run.name, look.ascii_only)}  ", "title"), *w.steps_in_words(run, context)))
