@@ -34,7 +34,12 @@ class Course:
         """A cluster as it is by now."""
         if cluster not in self._floors:
             state = self._fleet.cluster(cluster) or ClusterState(name=cluster, kind="")
-            self._floors[cluster] = floor_of(self._fleet, state, keep_free=self._policy.keep_free)
+            self._floors[cluster] = floor_of(
+                self._fleet,
+                state,
+                keep_free=self._policy.keep_free,
+                round_trip=self._policy.refill is Refill.RESTORE,
+            )
         return self._floors[cluster]
 
     def _bring_back(self, at: int) -> None:

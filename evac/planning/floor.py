@@ -66,9 +66,11 @@ class Unit:
 class Floor:
     """See the module's docstring. `where` holds every VM of the cluster, as the plan will have it."""
 
-    def __init__(self, world: RuleContext) -> None:
+    def __init__(self, world: RuleContext, *, round_trip: bool = False) -> None:
         """`world` is changed with it: the rules see what the plan has done so far."""
         self.world = world
+        self.round_trip = round_trip
+        """VMs are to come back: a host with a newer CPU lets in what it may not let out again."""
         self.hosts = world.hosts
         self.vms = cast("dict[str, VM]", world.vms)
         self.where = cast("dict[str, str]", world.where)
@@ -162,8 +164,12 @@ class Floor:
     def _rank(self, vm: VM, host: Host) -> int:
         if vm.vcpus and host.vcpus and vm.vcpus > host.vcpus:
             return FORBIDDEN
-        said = self.against(vm, host, self.where[vm.id])
-        return max((rank(one.outlook) for one in said), default=0)
+        source = self.hosts.get(self.where[vm.id])
+        there = _worst(self.against(vm, host, self.where[vm.id]))
+        if there >= FORBIDDEN or not self.round_trip or source is None:
+            return there
+        # It is better off a host than not, even where it cannot come back to it.
+        return max(there, min(_worst(self.against(vm, source, host.id)), FORBIDDEN - 1))
 
     def against(self, vm: VM, host: Host, source: str) -> tuple[Said, ...]:
         """What these rules have against a VM that goes from `source` to a host. VMs that are alike to them are judged once."""
@@ -239,6 +245,10 @@ def is_open(host: Host) -> bool:
     return host.state is HostState.UP and not host.maintenance and not host.forced_down
 
 
+def _worst(said: Sequence[Said]) -> int:
+    return max((rank(one.outlook) for one in said), default=0)
+
+
 def _alike(vm: VM, source: str) -> tuple[object, ...]:
     """The same for all VMs that the rules about targets cannot tell apart."""
     return (source, way_of(vm), *_looked_at(vm))
@@ -258,6 +268,6 @@ def way_of(vm: VM) -> Way:
     return Way.COLD if vm.state is VMState.STOPPED else Way.RESTART
 
 
-def floor_of(fleet: Fleet, cluster: ClusterState, *, keep_free: float) -> Floor:
+def floor_of(fleet: Fleet, cluster: ClusterState, *, keep_free: float, round_trip: bool = False) -> Floor:
     """One cluster as it is now."""
-    return Floor(context_of(fleet, cluster, keep_free=keep_free))
+    return Floor(context_of(fleet, cluster, keep_free=keep_free), round_trip=round_trip)

@@ -50,6 +50,10 @@ def outlook(floor: Floor, vm: VM, slot: Slot, source: str, whatever: Whatever) -
 
 def _said(floor: Floor, vm: VM, slot: Slot, source: str) -> Iterator[Said]:
     yield from floor.against(vm, slot.host, source)
+    if floor.round_trip and source in floor.hosts:
+        for back in floor.against(vm, floor.hosts[source], slot.id):
+            if back.outlook in {Outlook.RISK, Outlook.FAIL}:
+                yield Said(Outlook.RISK, f"on its way back: {back.why}")
     if slot.limit is None or vm.memory is None:
         yield Said(Outlook.UNKNOWN, "how much memory is free there, or needed, is not told")
     if vm.id in floor.rules:

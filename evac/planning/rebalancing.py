@@ -16,16 +16,19 @@ from evac.api import Balance, DrainPlan, Placement, RebalanceRequest, RestoreReq
 from evac.claims import claims_on
 from evac.finding import UNAFFECTED, PlanRefused, find_cluster, moving_on
 from evac.fleet import Fleet
-from evac.model import VM, ClusterState, Host, Problem
+from evac.model import VM, ClusterState, Host, Outlook, Problem
 from evac.planning.floor import Floor, Slot, Unit, floor_of, is_open
 from evac.planning.packing import fits, tightly
 from evac.planning.reasons import AGAIN, closed, why_not_there
+from evac.preflight import rank
 from evac.staying import sort_out
 
 Move = LiveMigrate | ColdMigrate
 
 EVEN = 0.05
 """Share of memory by which the fullest and the emptiest host may differ when a cluster counts as spread."""
+
+RISKY = rank(Outlook.RISK)
 
 MOST_MOVES = 1_000
 """Of one plan."""
@@ -73,6 +76,7 @@ class _Board:
         self.floor: Floor = floor_of(fleet, self.cluster, keep_free=keep_free)
         self.slots = {slot.id: slot for slot in self.floor.slots("", never=(), avoid=())}
         self.moves: list[Move] = []
+        self._doubted: list[str] = []
         self._free: dict[str, list[Move]] = {}
         self.stays: dict[str, Stay] = {}
         for host in self.floor.hosts.values():
@@ -93,9 +97,21 @@ class _Board:
 
     def _take(self, move: Move, slot: Slot) -> None:
         self.moves.append(replace(move, to=slot.id))
+        vm = self.floor.vms[move.vm]
+        for said in self.floor.against(vm, slot.host, move.host):
+            if said.outlook is Outlook.RISK:
+                self._doubted.append(f"{vm.name}: {said.why}")
+                break
         self._free[move.host].remove(move)
         slot.free -= self.floor.size(self.floor.vms[move.vm])
         self.floor.move(move.vm, slot.id)
+
+    @property
+    def doubts(self) -> list[str]:
+        """What the rules doubt of the moves that were taken, the first few by name."""
+        count, more = len(self._doubted), len(self._doubted) - 3
+        words = [f"RISK {text}" for text in self._doubted[:3]]
+        return words + ([f"RISK for {more} more of {count}: evac preflight tells why"] if more > 0 else [])
 
     def _filled(self, host: str) -> float:
         return self.floor.used.get(host, 0) / max(1, self.floor.hosts[host].memory or 0)
@@ -135,8 +151,10 @@ class _Board:
             fuller = self._filled(empty.id) + size / sizes[1] >= self._filled(full.id)
             if not change or fuller or left >= gap - EVEN / 2 or (best and left >= best[0]):
                 continue
-            if fits(self.floor, self._unit(vm), empty) and not self.floor.broken(self._unit(vm), empty.id):
-                best = (left, move)
+            unit = self._unit(vm)
+            if fits(self.floor, unit, empty) and not self.floor.broken(unit, empty.id):
+                # Nobody takes a known risk for tidiness.
+                best = (left, move) if self.floor.rank(unit, empty.host) != RISKY else best
         return best[1] if best else None
 
     def _unit(self, vm: VM) -> Unit:
@@ -240,6 +258,7 @@ def _plan(
             *about.about_cluster(cluster, moves),
             *([f"down or in maintenance, so no target: {about.listed(shut)}"] * bool(shut)),
             *words,
+            *board.doubts,
             *(["nothing needs to be moved"] * (not moves and not stays)),
         ),
         memory=sum(board.floor.vms[move.vm].memory or 0 for move in moves),

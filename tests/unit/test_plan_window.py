@@ -268,3 +268,15 @@ def test_a_vm_that_is_being_backed_up_when_the_plan_is_made_is_planned_all_the_s
     assert move.outlook is Outlook.RISK
     assert "busy with it now (backup)" in move.why
     assert not diff_plan(made, there).differences
+
+
+def test_a_host_that_lets_a_vm_in_but_not_back_is_the_second_choice_where_vms_come_back() -> None:
+    old: dict[str, Any] = {"cpu_vendor": "Intel", "cpu_model": "Haswell"}
+    new: dict[str, Any] = {"cpu_vendor": "Intel", "cpu_model": "Skylake-Server"}
+    x = vm("x", cpu="host-model", volumes=("v",))
+    there = fleet(host("a", **old), host("b", gib=512, **new), host("d", gib=8, **old), x)
+    assert goes(plan(there, "a", refill=Refill.LEAVE)) == {"x": "b"}
+    assert goes(plan(there, "a")) == {"x": "d"}
+    (only,) = plan(fleet(host("a", **old), host("b", **new), x), "a").hosts[0].moves
+    assert (only.to, only.outlook) == ("b", Outlook.RISK)
+    assert only.why.startswith("on its way back: ")
