@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import signal
 
+from hypothesis import settings
+
 # Started with nohup, or in the background of a script, we inherit that these are ignored, and so does every process a
 # test starts: none of them could then be told to end.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+settings.register_profile("evac", deadline=None)  # a busy machine is no bug
+settings.load_profile("evac")

@@ -93,7 +93,7 @@ WORDS = st.text(
 )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(keyring=WORDS, words=st.lists(WORDS, min_size=1, max_size=4))
 def test_a_shell_on_the_other_host_gets_every_word_as_it_was(keyring: str, words: list[str]) -> None:
     setup = msgspec.structs.replace(

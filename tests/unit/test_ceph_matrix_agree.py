@@ -66,7 +66,7 @@ def plain(matrix: Matrix) -> object:
 
 
 @given(clusters)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_all_forms_of_a_cluster_give_one_matrix(cluster: list[PG]) -> None:
     wanted = plain(strict(brief_json(cluster)))
     osds = sorted(set(chain.from_iterable(group.up for group in cluster)))
@@ -86,7 +86,7 @@ def test_all_forms_of_a_cluster_give_one_matrix(cluster: list[PG]) -> None:
 
 
 @given(clusters, st.integers(300, 3000))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_the_short_way_counts_as_the_strict_one_wherever_its_windows_end(
     cluster: list[PG], window: int
 ) -> None:
@@ -98,7 +98,7 @@ def test_the_short_way_counts_as_the_strict_one_wherever_its_windows_end(
 
 
 @given(clusters)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_the_sums_are_those_of_the_lists(cluster: list[PG]) -> None:
     matrix = decode(brief_json(cluster))
     for table, missing, lists in (

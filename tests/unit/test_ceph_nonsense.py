@@ -109,9 +109,7 @@ async def _inventory(wire: Wire) -> None:
         assert msgspec.msgpack.decode(msgspec.msgpack.encode(found), type=Inventory) == found
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
-)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(spoiled())
 def test_an_inventory_comes_of_it_or_an_error_in_words(answer: tuple[str, bytes]) -> None:
     wire = Wire(BACKFILL)
@@ -119,9 +117,7 @@ def test_an_inventory_comes_of_it_or_an_error_in_words(answer: tuple[str, bytes]
     asyncio.run(_inventory(wire))
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
-)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(spoiled())
 def test_a_verdict_comes_of_it_and_a_cluster_that_is_not_well_is_never_safe(
     answer: tuple[str, bytes],

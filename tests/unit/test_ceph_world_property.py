@@ -92,4 +92,4 @@ class Storm(RuleBasedStateMachine):
 
 
 TestStorm = Storm.TestCase
-TestStorm.settings = settings(max_examples=25, stateful_step_count=20, deadline=None)
+TestStorm.settings = settings(max_examples=25, stateful_step_count=20)

@@ -108,7 +108,7 @@ changes = st.lists(
 )
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(changes=changes)
 async def test_whoever_applies_the_deltas_sees_the_snapshot_wherever_the_line_broke(
     tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[str, str | None, bool]]

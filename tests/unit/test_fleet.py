@@ -103,7 +103,7 @@ class Deltas(RuleBasedStateMachine):
 
 
 TestDeltas = Deltas.TestCase
-TestDeltas.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestDeltas.settings = settings(max_examples=60, stateful_step_count=30)
 
 
 def vm(name: str, host: str = "h1", cluster: str = "north") -> VM:

@@ -204,7 +204,7 @@ async def play(path: Path, night: list[str], dice: random.Random) -> None:
     assert audit.verify(rig.path).ok
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, suppress_health_check=list(HealthCheck))
 @given(st.lists(st.sampled_from(DEEDS), min_size=1, max_size=30), st.integers(0, 2**32))
 def test_after_any_night_the_ledger_is_the_truth_of_the_world(deeds_of: list[str], seed: int) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from backends.openstack.guard import SERVER_ACTIONS, judge
@@ -55,7 +55,6 @@ def test_a_token_may_be_asked_for(prefix: str) -> None:
     assert judge("POST", f"{prefix}/v3/auth/tokens", b"{}") is Verdict.READS
 
 
-@settings(deadline=None)  # a busy machine is no bug
 @given(
     method=st.sampled_from(METHODS),
     path=st.text(max_size=40),
@@ -68,7 +67,6 @@ def test_no_other_method_on_any_path_with_any_body_ever_passes_as_a_read(
     assert verdict is not Verdict.READS or path.endswith("/v3/auth/tokens")
 
 
-@settings(deadline=None)  # a busy machine is no bug
 @given(path=st.text(max_size=40), body=st.none() | st.binary(max_size=40))
 def test_a_get_is_a_read(path: str, body: bytes | None) -> None:
     assert judge("GET", path, body) is Verdict.READS

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from backends.openstack import mapping, payload
@@ -25,7 +25,6 @@ def server(**fields: Any) -> payload.Server:
     return msgspec.json.decode(json.dumps({"id": "s1"} | fields), type=payload.Server)
 
 
-@settings(deadline=None)  # a busy machine is no bug
 @given(
     st.fixed_dictionaries(
         {},

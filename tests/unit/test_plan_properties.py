@@ -133,7 +133,7 @@ def replay(site: Site, made: WindowPlan) -> Iterator[tuple[int, dict[str, str], 
 
 
 @given(sites(), policies, st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_no_plan_breaks_what_it_must_keep(site: Site, policy: dict[str, Any], data: st.DataObject) -> None:
     openable = [one.id for one in site.hosts if one.state is not HostState.DOWN and not one.forced_down]
     order = data.draw(st.lists(st.sampled_from(openable), min_size=1, unique=True))
@@ -161,7 +161,7 @@ def test_no_plan_breaks_what_it_must_keep(site: Site, policy: dict[str, Any], da
 
 
 @given(sites(), policies)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_plan_beside_the_fleet_it_was_made_from_differs_in_nothing(
     site: Site, policy: dict[str, Any]
 ) -> None:
@@ -198,7 +198,7 @@ def most_that_fit(site: Site, going: Sequence[VM], targets: Sequence[Host], keep
 
 
 @given(sites(most_hosts=4, most_vms=8), st.sampled_from([0.0, 0.1]))
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 def test_as_many_vms_find_a_place_as_can(site: Site, keep_free: float) -> None:
     going = [one for one in site.vms if one.host == "a" and not one.locked and one.state is not VMState.ERROR]
     targets = [
@@ -210,7 +210,7 @@ def test_as_many_vms_find_a_place_as_can(site: Site, keep_free: float) -> None:
 
 
 @given(st.lists(st.integers(1, 9), min_size=3, max_size=7), st.integers(2, 3))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_a_full_packing_that_exists_is_found(sizes: list[int], bins: int) -> None:
     """Hosts exactly as large as a packing that is known to exist: not a byte to spare."""
     rooms = [sum(sizes[at::bins]) for at in range(bins)]
@@ -248,7 +248,7 @@ def check_moves(site: Site, made: DrainPlan, keep_free: float) -> dict[str, str]
 
 
 @given(sites(), st.sampled_from(Balance), st.sampled_from([0.0, 0.1]))
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 def test_a_rebalance_keeps_the_same_promises(site: Site, balance: Balance, keep_free: float) -> None:
     request = RebalanceRequest(cluster="c", balance=balance, keep_free=keep_free)
     made = plan_rebalance(site.fleet(), request, now=101.0)
@@ -271,7 +271,7 @@ def fullest(site: Site, where: Mapping[str, str]) -> float:
 
 
 @given(sites(), st.data())
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_a_restore_accounts_for_every_vm_that_is_away(site: Site, data: st.DataObject) -> None:
     names = [one.id for one in site.hosts]
     wanted = {one.id: data.draw(st.sampled_from(names)) for one in site.vms}

@@ -180,7 +180,7 @@ def never_two_calls_at_once(sim: World) -> None:
         assert len(sim.moved(vm)) <= 1
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, suppress_health_check=list(HealthCheck))
 @given(faults=FAULTS, steps=STEPS, vms=st.integers(1, 5))
 def test_whatever_happens_no_vm_moves_twice_and_every_job_tells_the_truth(
     faults: list[Fault], steps: list[tuple[float, str, int]], vms: int
