@@ -200,7 +200,7 @@ class Misfortune:
                 self._once(window, "PVE silent", self._outage(PVE, Kind.BLACK_HOLE, 8.0))
             if at == ("nova-c2", StepKind.DRAIN):
                 self._once(window, "Nova away", self._outage(NOVA, Kind.STATUS, 12.0))
-            if at == ("nova-c2", StepKind.BACK):
+            if at == (OFF_TIME, StepKind.READY):
                 self._once(window, "Nova away again", self._outage(NOVA, Kind.RESET_BEFORE, 6.0))
 
     def _once(self, window: Window, what: str, work: Coroutine[Any, Any, None]) -> None:
