@@ -115,6 +115,14 @@ class Fleet:
         """All rows of a table by key; do not change it."""
         return self._rows[name]
 
+    def still(self) -> Fleet:
+        """As it is now, for a thread that reads for a while. The rows are shared: they never change."""
+        copy = Fleet(self.epoch)
+        copy.rev, copy.queue = self.rev, self.queue
+        copy._rows = {table: dict(rows) for table, rows in self._rows.items()}
+        copy._on_host = {place: set(keys) for place, keys in self._on_host.items()}
+        return copy
+
     def delta(self, since: int | None) -> Delta:
         """What changed after revision `since`; everything when that is None, in the future, or too long ago."""
         full = since is None or since > self.rev or since < self._forgotten

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -39,27 +40,31 @@ class PlanningRoutes:
             wanted = replace(wanted, policy=replace(wanted.policy, hook=self._engine.hook))
         engine = self._engine
         timings = await engine.timings()
-        plan = plan_window(
-            engine.fleet,
-            wanted,
-            now=clock.wall(),
-            by=request[reply.ACTOR].user,
-            history=history_of(engine.fleet, timings),
-            rules=engine.queue.rules,
-        )
-        return reply.answer(request, plan)
+        fleet, by, rules = engine.fleet.still(), request[reply.ACTOR].user, engine.queue.rules
+
+        def planned() -> WindowPlan:
+            history = history_of(fleet, timings)
+            return plan_window(fleet, wanted, now=clock.wall(), by=by, history=history, rules=rules)
+
+        # 10,000 VMs take more than a second; the loop goes on meanwhile.
+        return reply.answer(request, await asyncio.to_thread(planned))
 
     async def differences(self, request: web.Request) -> web.StreamResponse:
         """POST /v1/plan/diff."""
         plan = await reply.body(request, WindowPlan)
-        return reply.answer(request, diff_plan(plan, self._engine.fleet, now=clock.wall()))
+        fleet = self._engine.fleet.still()
+        return reply.answer(request, await asyncio.to_thread(diff_plan, plan, fleet, now=clock.wall()))
 
     async def rebalance(self, request: web.Request) -> web.StreamResponse:
         """POST /v1/plan/rebalance."""
         wanted = await reply.body(request, RebalanceRequest)
-        return reply.answer(request, plan_rebalance(self._engine.fleet, wanted, now=clock.stamp()))
+        fleet = self._engine.fleet.still()
+        return reply.answer(
+            request, await asyncio.to_thread(plan_rebalance, fleet, wanted, now=clock.stamp())
+        )
 
     async def restore(self, request: web.Request) -> web.StreamResponse:
         """POST /v1/plan/restore."""
         wanted = await reply.body(request, RestoreRequest)
-        return reply.answer(request, plan_restore(self._engine.fleet, wanted, now=clock.stamp()))
+        fleet = self._engine.fleet.still()
+        return reply.answer(request, await asyncio.to_thread(plan_restore, fleet, wanted, now=clock.stamp()))

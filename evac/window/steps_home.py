@@ -123,6 +123,7 @@ async def _start(at: At) -> Told | None:
         if not at.polled(at.planned.cluster, at.since):
             return running(f"{at.planned.cluster} is being read anew")
         wanted = set(at.run.stopped)
+        _told_of([vm for vm in at.vms() if vm.id in wanted])
         found = [vm for vm in at.vms() if vm.id in wanted and vm.state is VMState.STOPPED]
         if not found:
             return done(f"{len(wanted)} that were shut down run")
@@ -173,7 +174,16 @@ async def _away(at: At) -> list[LiveMigrate | ColdMigrate]:
     if host is None or host.maintenance:
         step = f"{at.command('retry', StepKind.UNFENCE)}; or skip this step."
         raise Halt(needs(f"{at.planned.name} takes no VMs: it is in maintenance", step))
+    vms = (at.tools.fleet.vm(at.planned.cluster, one) for one in at.run.moved)
+    _told_of([vm for vm in vms if vm is not None])
     return coming_back(at.tools.fleet, at.planned.cluster, at.planned.host, at.run.moved)
+
+
+def _told_of(vms: list[VM]) -> None:
+    """Raises Halt while a cluster does not say what a VM is: Proxmox VE calls guests "unknown" while a node settles."""
+    unsure = [vm.name for vm in vms if vm.state is VMState.UNKNOWN]
+    if unsure:
+        raise Halt(held(f"the cluster does not say what becomes of {len(unsure)}: {listed(unsure)}"))
 
 
 def _gone_from(jobs: Iterable[Job], host: str) -> list[str]:

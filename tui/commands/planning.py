@@ -261,4 +261,5 @@ def write(path: Path, text: str) -> None:
 
 def as_plain(plan: WindowPlan) -> dict[str, Any]:
     """For scripts."""
-    return {"plan": plan, "hash": plan_hash(plan), "fit": fit(plan)}
+    # As the engine takes it: no field beside the plan's own.
+    return {"plan": msgspec.to_builtins(plan), "hash": plan_hash(plan), "fit": fit(plan)}
