@@ -25,6 +25,7 @@ PATIENCE = 900
 """Seconds for one test: the first one waits for the lab, which on a bare machine is installed first."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A real cloud is slower than the time-out of the other suites; and each lab belongs to one worker."""
     for item in items:
