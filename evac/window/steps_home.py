@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from evac.actions import (
     ColdMigrate,
@@ -27,6 +27,9 @@ from evac.window.plan import Refill
 from evac.window.told import Halt, Told, done, held, needs, running
 
 CLEAN = frozenset({"active", "clean"})
+
+REST = "rest"
+"""Part of a refill: the VMs whose state the cluster did not tell when the others went back."""
 
 
 async def unfence(at: At) -> Told:
@@ -123,7 +126,9 @@ async def _start(at: At) -> Told | None:
         if not at.polled(at.planned.cluster, at.since):
             return running(f"{at.planned.cluster} is being read anew")
         wanted = set(at.run.stopped)
-        _told_of([vm for vm in at.vms() if vm.id in wanted])
+        unsure = [vm for vm in at.vms() if vm.id in wanted and vm.state is VMState.UNKNOWN]
+        if unsure:
+            return _untold(unsure)
         found = [vm for vm in at.vms() if vm.id in wanted and vm.state is VMState.STOPPED]
         if not found:
             return done(f"{len(wanted)} that were shut down run")
@@ -146,16 +151,21 @@ async def refill(at: At) -> Told:
         await at.note(moved=moved)
     if at.policy.refill is not Refill.RESTORE:
         return done("its VMs stay where they are, says the plan")
-    given = await at.given()
-    if given is None:
-        away = await _away(at)
-        if not away:
-            return done("all are back" if moved else "none had left it")
-        given = await at.order(away, f"refill {at.planned.name}")
-    told = judge_moves(*given, at.planned.name)
-    # The platform's own HA may have been faster than our order.
-    back = given[0].ended is not None and not any(_elsewhere(at, vm) for vm in at.run.moved)
-    return _refilled(at) if told.state.over or back else told
+    for part in ("", REST):
+        given = await at.given(part)
+        if given is None:
+            away, unsure = await _away(at)
+            if unsure and (part or not away):
+                return _untold(unsure)
+            if not away:
+                return _refilled(at) if part else done("all are back" if moved else "none had left it")
+            given = await at.order(away, f"refill {at.planned.name}", part=part)
+        told = judge_moves(*given, at.planned.name)
+        # The platform's own HA may have been faster than our order.
+        back = given[0].ended is not None and not any(_elsewhere(at, vm) for vm in at.run.moved)
+        if back or not told.state.over:
+            return _refilled(at) if back else told
+    return _refilled(at)
 
 
 def _elsewhere(at: At, vm: str) -> bool:
@@ -163,10 +173,10 @@ def _elsewhere(at: At, vm: str) -> bool:
     return found is not None and found.host not in (at.planned.host, "")
 
 
-async def _away(at: At) -> list[LiveMigrate | ColdMigrate]:
-    """The moves that are to be made now. Raises Halt while that cannot be told."""
+async def _away(at: At) -> tuple[list[LiveMigrate | ColdMigrate], list[VM]]:
+    """The moves that can be made now, and the VMs of which the cluster does not say enough. Raises Halt while it is read."""
     if not at.run.moved:
-        return []
+        return [], []
     at.fresh(at.planned.cluster)
     if not at.polled(at.planned.cluster, at.since):
         raise Halt(running(f"{at.planned.cluster} is being read anew"))
@@ -174,16 +184,17 @@ async def _away(at: At) -> list[LiveMigrate | ColdMigrate]:
     if host is None or host.maintenance:
         step = f"{at.command('retry', StepKind.UNFENCE)}; or skip this step."
         raise Halt(needs(f"{at.planned.name} takes no VMs: it is in maintenance", step))
-    vms = (at.tools.fleet.vm(at.planned.cluster, one) for one in at.run.moved)
-    _told_of([vm for vm in vms if vm is not None])
-    return coming_back(at.tools.fleet, at.planned.cluster, at.planned.host, at.run.moved)
+    fleet, cluster = at.tools.fleet, at.planned.cluster
+    away = [vm for one in at.run.moved if (vm := fleet.vm(cluster, one)) and _elsewhere(at, one)]
+    unsure = [vm for vm in away if vm.state is VMState.UNKNOWN]
+    told = tuple(vm.id for vm in away if vm.state is not VMState.UNKNOWN)
+    return coming_back(fleet, cluster, at.planned.host, told), unsure
 
 
-def _told_of(vms: list[VM]) -> None:
-    """Raises Halt while a cluster does not say what a VM is: Proxmox VE calls guests "unknown" while a node settles."""
-    unsure = [vm.name for vm in vms if vm.state is VMState.UNKNOWN]
-    if unsure:
-        raise Halt(held(f"the cluster does not say what becomes of {len(unsure)}: {listed(unsure)}"))
+def _untold(vms: Sequence[VM]) -> Told:
+    """Proxmox VE calls guests "unknown" while a node of theirs settles, or its status daemon is down."""
+    words = f"the cluster does not say in what state {len(vms)} are: {listed(vm.name for vm in vms)}"
+    return held(words, "It goes on by itself when it does; see the host they are on.")
 
 
 def _gone_from(jobs: Iterable[Job], host: str) -> list[str]:
