@@ -78,7 +78,14 @@ async def test_doctor_finds_a_good_cloud_good(tmp_path: Path) -> None:
         parts = {part["section"]: part["findings"] for part in examined.json["sections"]}
         assert [row for rows in parts.values() for row in rows if row["ok"] is False] == []
         assert examined.code == 0
-        assert set(parts) == {"config", "terminal", "ping monitor", "state directory", "cluster fra"}
+        assert set(parts) == {
+            "config",
+            "terminal",
+            "notices",
+            "ping monitor",
+            "state directory",
+            "cluster fra",
+        }
         assert {"login", "clock", "may migrate", "latency"} <= {row["check"] for row in parts["cluster fra"]}
         assert changes(made) == [], "doctor looks and never touches"
 
