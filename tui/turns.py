@@ -21,6 +21,9 @@ LITTLE = 2_000
 OFTEN, SELDOM = 10, 50
 """Collections of the youngest objects until the next generation is collected too, and of these until all are."""
 
+BREATH = 0.015
+"""Seconds from a key's frame to the collection after it: the thread that writes the frame needs the interpreter first."""
+
 QUIET = 2.0
 """Seconds without a key after which a collection of everything (20 ms and more) is in nobody's way."""
 
@@ -47,7 +50,7 @@ class Turns:
         """A frame went to the terminal."""
         if not self._free.is_set():
             self._free.set()
-            asyncio.get_running_loop().call_soon(self.sweep)
+            asyncio.get_running_loop().call_later(BREATH, self._after_a_key)
 
     async def news(self) -> None:
         """Returns when no key is on its way."""
@@ -70,6 +73,10 @@ class Turns:
         if self._ours:
             gc.enable()
             self._ours = False
+
+    def _after_a_key(self) -> None:
+        if self._free.is_set():  # else the next key's frame asks again
+            self.sweep()
 
     def sweep(self) -> None:
         """Collect what is young, now that nobody waits."""

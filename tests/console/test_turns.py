@@ -82,6 +82,20 @@ def test_what_is_young_is_swept_and_in_time_what_is_older_too() -> None:
     assert seen == {True, False}
 
 
+async def test_the_collection_after_a_key_lets_its_frame_out_first() -> None:
+    turns = Turns(Clock())
+    turns.take_over()
+    kept = [[number] for number in range(LITTLE + 1)]
+    turns.key()
+    turns.framed()
+    await asyncio.sleep(0)
+    assert gc.get_count()[0] > LITTLE, "the thread that writes the frame would have waited for it"
+    async with asyncio.timeout(5):
+        while gc.get_count()[0] > LITTLE:
+            await asyncio.sleep(0.005)
+    assert kept
+
+
 def test_all_is_collected_only_when_no_key_came_for_a_while() -> None:
     clock = Clock()
     turns = Turns(clock)
