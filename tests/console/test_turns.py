@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.console.fleetsource import FleetSource, some_fleet
-from tests.console.harness import running
+from tests.console.harness import running, until
 from tui.turns import LITTLE, LONGEST, OFTEN, QUIET, SELDOM, Turns
 
 
@@ -90,9 +90,7 @@ async def test_the_collection_after_a_key_lets_its_frame_out_first() -> None:
     turns.framed()
     await asyncio.sleep(0)
     assert gc.get_count()[0] > LITTLE, "the thread that writes the frame would have waited for it"
-    async with asyncio.timeout(5):
-        while gc.get_count()[0] > LITTLE:
-            await asyncio.sleep(0.005)
+    await until(lambda: gc.get_count()[0] <= LITTLE, "nothing was collected")
     assert kept
 
 
