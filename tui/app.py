@@ -9,8 +9,9 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.console import RenderableType
 from textual import events
@@ -32,7 +33,6 @@ from tui.doing_across import AcrossDoing
 from tui.doing_ceph import CephDoing
 from tui.doing_ping import PingDoing
 from tui.doing_placing import PlacingDoing
-from tui.doing_plan import PlanDoing
 from tui.doing_window import WindowDoing
 from tui.grid import Grid
 from tui.look import Look, Span
@@ -49,6 +49,9 @@ from tui.store import Store
 from tui.text import clean
 from tui.turns import Turns
 from tui.widgets.lines import Palette
+
+if TYPE_CHECKING:
+    from tui.doing_plan import PlanDoing
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +103,7 @@ class Console(App[int], inherit_bindings=False):
         self.notice: Span | None = None
         self.doing, self.ceph = Doing(self), CephDoing(self)
         self.placing, self.across, self.pinging = PlacingDoing(self), AcrossDoing(self), PingDoing(self)
-        self.planning, self.windowing = PlanDoing(self), WindowDoing(self)
+        self.windowing = WindowDoing(self)
         self.monotonic, self.deaf = monotonic, deaf
         self.copies_dir = (state_dir or Path.home()) / "copies"
         self._state_dir = state_dir
@@ -110,6 +113,13 @@ class Console(App[int], inherit_bindings=False):
         self._notice_until = 0.0
         self._complaint, self._ringer = complaint, Ringer(enabled=bell)
         self._following: asyncio.Task[None] | None = None
+
+    @cached_property
+    def planning(self) -> PlanDoing:
+        """Plans of windows. Imported when the first one is asked for: the planner is a tenth of a start."""
+        from tui.doing_plan import PlanDoing  # noqa: PLC0415  # see above
+
+        return PlanDoing(self)
 
     # --- life ------------------------------------------------------------------------------------
 
