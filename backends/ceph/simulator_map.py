@@ -163,6 +163,7 @@ _MERGE = {
 
 
 def _pool(ceph: CephWorld, pool: SimPool, key: str) -> dict[str, object]:
+    # One answer of Ceph with all its fields, in Ceph's order: split, it could not be compared with a real one.
     counts = dict.fromkeys(
         ("pg_num", "pg_placement_num", "pg_placement_num_target", "pg_num_target", "pg_num_pending"),
         pool.pg_num,

@@ -157,6 +157,7 @@ _INVALID = dict.fromkeys(
 
 def _full(ceph: CephWorld, key: Key, state: str) -> dict[str, object]:
     """One row of `pg ls`; logs and versions are not simulated."""
+    # With all its fields, in Ceph's order: split, it could not be compared with a real one.
     pool = ceph.pools[key[0]]
     ailing = ceph.ailing.get(key)
     degraded, misplaced = ceph.peering.lacks(ailing) if ailing is not None else (0.0, 0.0)

@@ -89,6 +89,7 @@ def _flag(grid: Grid, row: Row, context: Context) -> Span:
 
 
 def _columns(grid: Grid) -> tuple[Column, ...]:
+    # One expression, a column after the other: a table is read whole.
     return (
         Column(
             key="name",
