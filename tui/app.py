@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
-import sys
 import time
 from collections.abc import Callable
 from functools import cached_property
@@ -46,6 +44,7 @@ from tui.slices import PAUSE, sliced
 from tui.source import Attached, Lost, News, Refused, Source
 from tui.still import StillBoard
 from tui.store import Store
+from tui.terminal import Driver
 from tui.text import clean
 from tui.turns import Turns
 from tui.widgets.lines import Palette
@@ -86,7 +85,7 @@ class Console(App[int], inherit_bindings=False):
         bell: bool = True,
         depth: Depth | None = None,
     ) -> None:
-        super().__init__(ansi_color=True)
+        super().__init__(driver_class=Driver, ansi_color=True)
         self.theme = "ansi-dark"
         self.source = source
         self.store = store or Store()
@@ -245,9 +244,6 @@ class Console(App[int], inherit_bindings=False):
     def _tick(self) -> None:
         if self.notice is not None and self.monotonic() > self._notice_until:
             self.say("")
-        if not terminal_alive():
-            self.exit(0)
-            return
         self._look_for_stuck()
         if self._ringer.rings(self.store, self.monotonic()):
             self.write_terminal("\a")
@@ -380,15 +376,3 @@ class Console(App[int], inherit_bindings=False):
     async def action_quit(self) -> None:
         """Leave; the engine goes on."""
         self.exit(0)
-
-
-def terminal_alive() -> bool:
-    """False when the terminal has been taken away without a SIGHUP reaching us (nohup, a killed multiplexer)."""
-    stream = sys.__stdin__
-    if stream is None or not stream.isatty():
-        return True
-    try:
-        os.tcgetpgrp(stream.fileno())
-    except OSError:
-        return False
-    return True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import locale
 import os
 import signal
@@ -15,15 +14,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tui.look import Look, theme_or_default
+from tui.terminal import gone, leave_when_gone, write_to_nowhere
 
 if TYPE_CHECKING:
+    from textual.app import App
+
     from evac.paths import Paths
-    from tui.app import Console
     from tui.first_run import FirstRun
 
 
 UNWIND = 5.0
-"""Seconds the console may take to leave after its terminal has gone, before it is ended the hard way."""
+"""Seconds the console may take to leave after a signal, before it is ended the hard way."""
 
 
 def wants_ascii(chosen: bool | None) -> bool:
@@ -86,7 +87,7 @@ def run_console(
     if first_run is not None:
         from tui.screens.first_run import FirstRunApp  # noqa: PLC0415  # either this or the console
 
-        return FirstRunApp(first_run, look).run(mouse=mouse) or 0
+        return run_app(FirstRunApp(first_run, look), mouse=mouse)
     from tui.app import Console  # noqa: PLC0415
     from tui.source import EngineSource  # noqa: PLC0415
 
@@ -104,30 +105,32 @@ a loop that is busy with news.
 """
 
 
-def run_app(console: Console, *, mouse: bool) -> int:
-    """Run a console to its end."""
+def run_app(app: App[int], *, mouse: bool) -> int:
+    """Run the console, or the first-run screen, to its end."""
     sys.setswitchinterval(TURN)
-    return asyncio.run(_run(console, mouse=mouse))
+    return asyncio.run(_run(app, mouse=mouse))
 
 
-async def _run(console: Console, *, mouse: bool) -> int:
+async def _run(app: App[int], *, mouse: bool) -> int:
     """As App.run, with the terminal's end understood as the console's end."""
     loop = asyncio.get_running_loop()
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        # Not the loop's own handler: the loop may be blocked in a write that the dead terminal will never take.
-        signal.signal(signal.SIGHUP, lambda *_: _hang_up(console, loop))
-    loop.add_signal_handler(signal.SIGTERM, console.exit, 0)
-    code = await console.run_async(mouse=mouse)
-    return code or console.return_code or 0
+    for number in (signal.SIGHUP, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            # Not the loop's own handler: the loop may wait for a terminal that takes nothing.
+            signal.signal(number, lambda *_: _end(app, loop))
+    watch = loop.create_task(leave_when_gone(app))
+    try:
+        code = await app.run_async(mouse=mouse)
+    finally:
+        watch.cancel()
+    if gone(sys.stdin.fileno()):
+        write_to_nowhere()
+    return code or app.return_code or 0
 
 
-def _hang_up(console: Console, loop: asyncio.AbstractEventLoop) -> None:
-    """The terminal is gone: leave in the ordinary way, writing to nowhere, so that whoever started us can clean up."""
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    for descriptor in (0, 1, 2):
-        with contextlib.suppress(OSError):
-            os.dup2(nowhere, descriptor)
+def _end(app: App[int], loop: asyncio.AbstractEventLoop) -> None:
+    """Leave in the ordinary way, so that whoever started us can clean up; or else the hard way."""
     last_resort = threading.Timer(UNWIND, os._exit, (0,))
     last_resort.daemon = True
     last_resort.start()
-    loop.call_soon_threadsafe(console.exit, 0)
+    loop.call_soon_threadsafe(app.exit, 0)

@@ -8,6 +8,7 @@ import os
 import pty
 import re
 import select
+import shlex
 import signal
 import struct
 import sys
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import pyte
 import pytest
+from textual.drivers._writer_thread import MAX_QUEUED_WRITES
 
 from tui.commands.exits import Code
 from tui.commands.opening import BARE
@@ -80,7 +82,7 @@ class Terminal:
             assert time.monotonic() < deadline, f"the shell never came back: {self.raw[-300:]!r}"
             self.read()
 
-    def ended(self) -> int:
+    def ended(self, *, reading: bool = True) -> int:
         """Its exit code."""
         deadline = time.monotonic() + PATIENCE
         while True:
@@ -89,6 +91,9 @@ class Terminal:
                 self.pid = 0
                 return os.waitstatus_to_exitcode(status)
             assert time.monotonic() < deadline, "it did not end"
+            if not reading:
+                select.select([], [], [], 0.05)
+                continue
             with contextlib.suppress(OSError, ValueError):
                 self.read(0.05)
 
@@ -148,6 +153,33 @@ def test_a_hang_up_ends_the_console(how: str) -> None:
         else:
             os.close(screen.fd)
         assert screen.ended() == 0
+
+
+def test_a_terminal_that_vanishes_without_a_word_ends_the_console() -> None:
+    """Its launcher gets the SIGHUP, as `make demo` does, and the console only a terminal that answers nothing."""
+    with terminal(["sh", "-c", f"trap '' HUP; {shlex.join(APP)}; exit $?"]) as screen:
+        screen.wait_for("cmp-01")
+        os.close(screen.fd)
+        assert screen.ended() == 0
+
+
+def test_sigterm_ends_the_console_whose_terminal_takes_nothing() -> None:
+    with terminal(APP) as screen:
+        screen.wait_for("cmp-01")
+        stall(screen)
+        os.kill(screen.pid, signal.SIGTERM)
+        assert screen.ended(reading=False) == 0
+
+
+def stall(screen: Terminal) -> None:
+    """Turn pages and read nothing, until more frames are owed than the pty and Textual's queue of 30 can hold."""
+    held = since = 0
+    while since < 2 * MAX_QUEUED_WRITES:
+        screen.type("21"[since % 2])
+        select.select([], [], [], 0.02)  # a frame's time, so that each key owes one of its own
+        waiting = struct.unpack("i", fcntl.ioctl(screen.fd, termios.FIONREAD, b"\0" * 4))[0]
+        held, since = (waiting, 0) if waiting > held else (held, since + 1)
+    assert held, "nothing waits to be read"
 
 
 def test_resizing_is_seen_whatever_the_environment_says_of_the_size() -> None:

@@ -9,6 +9,7 @@ from textual.binding import Binding, BindingType
 
 from tui.dialogs.pick import Option, Pick
 from tui.look import Look
+from tui.terminal import Driver
 from tui.text import clean
 from tui.widgets.lines import Palette
 
@@ -45,7 +46,7 @@ class FirstRunApp(App[int], inherit_bindings=False):
     ]
 
     def __init__(self, first_run: FirstRun, look: Look) -> None:
-        super().__init__(ansi_color=True)
+        super().__init__(driver_class=Driver, ansi_color=True)
         self.theme = "ansi-dark"
         self.first_run = first_run
         self.look = look
