@@ -3,6 +3,12 @@
 After a crash between "about to call" and "accepted", or after an answer that never came, the call may or may not have
 arrived. Evidence that it did makes the job go on where the cluster is. Two looks some time apart that show no trace,
 with the subject exactly as confirmed, are proof that it did not. Everything else stays unknown.
+
+An abort or a force-complete is sent for a migration that was there before the call, so that one proves nothing. What
+does: the cluster's log, where it tells of such calls (Nova's: "live_migration_cancel", "live_migration_force_complete"),
+or the migration having taken the turn that was asked for. Proxmox VE, vSphere and libvirt log no such call. That it is
+sent again there after two looks without effect is right because it is harmless there: the contract asks for that
+(`evac.backend.AbortsMigrations`, `ForcesCompletion`), and each backend says why where it makes the call.
 """
 
 from __future__ import annotations
@@ -32,12 +38,17 @@ SKEWED = 5.0
 UNSURE = 120.0
 """The same where it was not compared."""
 
+POST_COPY = "post-copy"
+"""In a migration's native words once it was forced that way: Nova's status "running (post-copy)", and libvirt's state."""
+
 
 class Trace(Struct, frozen=True, kw_only=True):
     """What one look shows of a call that may or may not have arrived."""
 
     found: str = ""
     """Where it was found, in words."""
+    moot: bool = False
+    """What it was meant for is over: whether it arrived does not matter any more."""
     task: str = ""
     clean: bool = False
     """No trace, and the subject is as it was confirmed."""
@@ -61,7 +72,7 @@ def trace(job: Job, trail: Trail, look: Look) -> Trace:
     if isinstance(action, HostAction | TurnSwitch):
         return _of_thing(job, action, trail, look)
     if isinstance(action, Abort | ForceComplete):
-        return Trace(found="the migration it was meant for")  # however it ends, that is the answer
+        return _of_migration(job, action, trail, look)
     if isinstance(action, AnswerQuestion) and look.vm is not None:
         # The VM may be busy with what it asked about; whether it still asks is all that counts.
         return Trace(found="the question is gone") if judge(job, trail, look).met else Trace(clean=True)
@@ -82,6 +93,26 @@ def _of_thing(job: Job, action: HostAction | TurnSwitch, trail: Trail, look: Loo
         return Trace(found=f"{action.name} is {action.to if switch else 'gone'}")
     if switch.value != action.was:
         return Trace(why=f"{action.name} is {switch.value}, confirmed was {action.was}")
+    return Trace(clean=True)
+
+
+def _of_migration(job: Job, action: Abort | ForceComplete, trail: Trail, look: Look) -> Trace:
+    """See the module's docstring."""
+    vm = look.vm
+    if vm is None or vm.state is VMState.DELETED:
+        return Trace(found=f"{action.name} is gone", moot=True)
+    task = own_task(job, trail, look.tasks)
+    if task is not None:
+        return Trace(found=f"the cluster's log, {task.id}", task=task.id)
+    move = next((move for move in look.migrations if move.id == action.migration), None)
+    if move is None or not move.phase.active:
+        return Trace(
+            found=f"migration {action.migration} is {move.phase.value if move else 'over'}", moot=True
+        )
+    if isinstance(action, ForceComplete) and POST_COPY in move.native:
+        return Trace(found=f"migration {move.id} is in post-copy")
+    if vm.name != action.name:
+        return Trace(why=f"it is called {vm.name}, confirmed was {action.name}")
     return Trace(clean=True)
 
 

@@ -203,7 +203,11 @@ class ResetsState(Protocol):
 
 @runtime_checkable
 class AbortsMigrations(Protocol):
-    """Can abort a migration that runs."""
+    """Can abort a migration that runs.
+
+    To be asked twice must be harmless: it can only ever stop this one migration. The queue counts on it when an answer
+    is lost and neither the log nor the migration shows a trace of the call.
+    """
 
     async def abort(self, vm: str, migration: str) -> Receipt:
         """Stop it; the VM stays."""
@@ -212,7 +216,7 @@ class AbortsMigrations(Protocol):
 
 @runtime_checkable
 class ForcesCompletion(Protocol):
-    """Can force a migration that does not converge."""
+    """Can force a migration that does not converge. To be asked twice must be harmless, as for an abort."""
 
     async def force_complete(self, vm: str, migration: str) -> Receipt:
         """Finish it now, at the price of a longer pause."""

@@ -287,7 +287,8 @@ class Watcher:
         seen = trace(job, trail, look)
         if seen.found:
             trail = replace(trail, accepted=True)
-            note = _join(job.note, f"the call had arrived: found by {seen.found}")
+            told = f"{seen.found}: whether the call had arrived no longer matters"
+            note = _join(job.note, told if seen.moot else f"the call had arrived: found by {seen.found}")
             board.put(
                 replace(job, state=JobState.RUNNING, note=note, task=job.task or seen.task), trail=trail
             )

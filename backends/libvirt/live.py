@@ -137,13 +137,21 @@ class LiveMoves:
     # --- interventions ------------------------------------------------------------------------------------------
 
     async def abort(self, vm_id: str, migration: str) -> Receipt:
-        """Stop it; the guest stays."""
+        """Stop it; the guest stays.
+
+        libvirt logs nothing of it, and evac's own ledger keeps migrations only. Twice is harmless: it is refused unless
+        this very migration is still open, and virDomainAbortJob only asks QEMU to cancel what runs ("migrate_cancel").
+        """
         record, site = self._running(vm_id, migration, "abort")
         await site.change("aborting the migration", lambda conn: conn.lookupByUUIDString(vm_id).abortJob())
         return Receipt(task=record.id)
 
     async def force_complete(self, vm_id: str, migration: str) -> Receipt:
-        """Post-copy if the migration was started so that it can, else with all of the link and a long pause."""
+        """Post-copy if the migration was started so that it can, else with all of the link and a long pause.
+
+        Logged nowhere either. Twice is harmless: post-copy is a flag that QEMU finds set already ("migrate-start-postcopy"
+        in qemu's migration.c), and the other way sets the same two values again.
+        """
         record, site = self._running(vm_id, migration, "force-complete")
         if record.post_copy:
             try:

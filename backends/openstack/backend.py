@@ -185,12 +185,20 @@ class OpenStackBackend:
         return await self._act("stop", vm, {"os-stop": None})
 
     async def abort(self, vm: str, migration: str) -> Receipt:
-        """A queued migration can be aborted from 2.65 on."""
+        """A queued migration can be aborted from 2.65 on.
+
+        Twice is harmless: Nova takes it of this one migration only, while it runs, and logs it before it hands it on
+        (live_migrate_abort in nova/compute/api.py).
+        """
         path = f"/servers/{vm}/migrations/{migration}"
         return await self._change("abort", "DELETE", path, None, f"abort of migration {migration}")
 
     async def force_complete(self, vm: str, migration: str) -> Receipt:
-        """As the contract says."""
+        """Logged as an abort is (live_migrate_force_complete, nova/compute/api.py), and as harmless when it comes twice.
+
+        In post-copy the second one is only warned of; without post-copy the guest, paused already, is paused again, and
+        resumed if the migration fails (run_tasks and run_recover_tasks in nova/virt/libvirt/migration.py).
+        """
         path = f"/servers/{vm}/migrations/{migration}/action"
         body = {"force_complete": None}
         return await self._change(

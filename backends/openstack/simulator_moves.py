@@ -196,7 +196,9 @@ class Migrations:
         ask.need(24)
         ask.want("servers:migrations:delete")
         move = self._find(ask)
-        self._world.live.abort(move.vm, move.id, may_be_queued=ask.minor >= 65)
+        self._world.live.abort(
+            move.vm, move.id, may_be_queued=ask.minor >= 65, request=ask.request, user=ask.account.name
+        )
         return Answer(status=202)
 
     def _force(self, ask: Ask) -> Answer:
@@ -205,7 +207,7 @@ class Migrations:
         if ask.body != {"force_complete": None}:
             raise Wrong(400, "Malformed request body")
         move = self._find(ask)
-        self._world.live.force_complete(move.vm, move.id)
+        self._world.live.force_complete(move.vm, move.id, request=ask.request, user=ask.account.name)
         return Answer(status=202)
 
     def _find(self, ask: Ask) -> SimMove:

@@ -247,7 +247,12 @@ class Changes:
             )
 
     def abort(self, vm: str, migration: str) -> Receipt:
-        """By its task, on the node that runs it. Proxmox VE says yes also to a task that has ended, so it is looked at."""
+        """By its task, on the node that runs it. Proxmox VE says yes also to a task that has ended, so it is looked at.
+
+        No log tells of it. Twice is harmless: the worker gets SIGTERM, and SIGKILL if it still lives after 5 s
+        (check_worker in PVE/RESTEnvironment.pm); a migration that cleans up only puts a further SIGTERM off
+        (PVE/AbstractMigrate.pm), and evac waits longer than those 5 s before it asks again.
+        """
         what = f"the abort of {migration}"
         upid = parse(migration)
         if upid is None or upid.subject != vm:

@@ -185,10 +185,12 @@ class DirectBackend:
         """See AbortsMigrations."""
         return await self._write("abort", vm, lambda: self._abort(vm, int(migration)))
 
-    def _abort(self, vm: str, migration: int) -> None:
+    def _abort(self, vm: str, migration: int) -> SimAction | None:
         move = self.world.moves.get(migration)
-        disks = move is not None and move.kind is MigrationKind.STORAGE
-        (self.world.placing if disks else self.world.live).abort(vm, migration)
+        if move is not None and move.kind is MigrationKind.STORAGE:
+            self.world.placing.abort(vm, migration)
+            return None
+        return self.world.live.abort(vm, migration)
 
     async def force_complete(self, vm: str, migration: str) -> Receipt:
         """See ForcesCompletion."""

@@ -72,29 +72,55 @@ class LiveMoves:
         world.later(world.timing.schedule, lambda: self._schedule(move, action, fault))
         return action
 
-    def abort(self, vm_id: str, move_id: int, *, may_be_queued: bool = True) -> None:
+    def abort(
+        self,
+        vm_id: str,
+        move_id: int,
+        *,
+        may_be_queued: bool = True,
+        request: str = "",
+        user: str = "admin",
+    ) -> SimAction:
         """Stop it. Raises Denied; a migration past its switch-over can no longer be stopped."""
         move, vm = self._running(vm_id, move_id, "abort live migration")
         queued = move.status in ("queued", "preparing")
         if not (move.status == "running" or (queued and may_be_queued)):
             raise Denied(400, self._wrong_status(move, "abort live migration"))
+        action = self._world.new_action(
+            vm, "live_migration_cancel", "compute_live_migration_abort", request=request, user=user
+        )
+        self._world.end_action(action)
         if move.stream is not None and move.stream.stage not in (Stage.DISK, Stage.PRE_COPY):
             self._world.note("abort refused", vm, move=move.id, text="already switching over")
-            return
-        self._end(move, "cancelled", "aborted")
+        else:
+            self._end(move, "cancelled", "aborted")
+        return action
 
-    def force_complete(self, vm_id: str, move_id: int) -> None:
+    def force_complete(
+        self, vm_id: str, move_id: int, *, request: str = "", user: str = "admin"
+    ) -> SimAction:
         """Finish it at the price of a longer pause. Raises Denied."""
         move, vm = self._running(vm_id, move_id, "force_complete")
         if move.status != "running" or move.stream is None:
             raise Denied(400, self._wrong_status(move, "force complete"))
+        action = self._world.new_action(
+            vm,
+            "live_migration_force_complete",
+            "compute_live_migration_force_complete",
+            request=request,
+            user=user,
+        )
+        self._world.end_action(action)
         self._world.note("forced", vm, move=move.id)
-        if move.lie == "stuck":
-            return
+        if move.lie != "stuck":
+            self._finish_now(move, move.stream)
+        return action
+
+    def _finish_now(self, move: SimMove, stream: Stream) -> None:
         self.traffic.settle()
-        before = move.stream.stage
-        move.stream.finish_now(post_copy=self._world.timing.post_copy)
-        if move.stream.stage is not before:
+        before = stream.stage
+        stream.finish_now(post_copy=self._world.timing.post_copy)
+        if stream.stage is not before:
             self._stage_over(move, before)
         self.traffic.replan()
 

@@ -139,7 +139,11 @@ class Actor:
         return Receipt(task=task, note=route.note)
 
     def abort(self, vm: str, migration: str) -> Receipt:
-        """CancelTask, of a move of this VM that still runs."""
+        """CancelTask, of a move of this VM that still runs.
+
+        It is no task itself, so no log tells of it. Twice is harmless: it asks for the cancelling of this one task, and
+        is refused once that has ended (InvalidState) or cannot be cancelled (NotSupported; vSphere API, Task.CancelTask).
+        """
         what = f"abort of {migration}"
         self._session.wire.refuse_if_read_only(what)
         tasks = self._before(lambda: self._session.read(self._reader.tasks, what), what)

@@ -164,6 +164,9 @@ def test_a_host_must_be_the_machine_that_was_confirmed() -> None:
 
 UNSURE = {"state": JobState.UNKNOWN}
 LOGGED = (TaskRecord(id="r7", vm="v", action="live-migration", started=1.0),)
+CANCEL = (TaskRecord(id="r8", vm="v", action="live_migration_cancel", started=1.0),)
+FORCED = (TaskRecord(id="r9", vm="v", action="live_migration_force_complete", started=1.0),)
+POSTED = move(Phase.RUNNING, native="running (post-copy)")
 
 
 @pytest.mark.parametrize(
@@ -180,7 +183,34 @@ LOGGED = (TaskRecord(id="r7", vm="v", action="live-migration", started=1.0),)
         (LIVE, Look(), "db is gone", False),
         (on(StopVM), Look(vm=vm(state=VMState.STOPPED)), "db is stopped on a", False),
         (on(StopVM), Look(vm=vm()), "", True),
-        (ABORT, Look(vm=vm()), "the migration it was meant for", False),
+        (ABORT, Look(vm=vm(task="migrating"), migrations=(move(Phase.RUNNING),)), "", True),
+        (FORCE, Look(vm=vm(task="migrating"), migrations=(move(Phase.RUNNING),)), "", True),
+        (ABORT, Look(vm=vm(name="z"), migrations=(move(Phase.RUNNING),)), "", False),
+        (ABORT, Look(vm=vm(), migrations=(move(Phase.CANCELLED),)), "migration 9 is cancelled", False),
+        (
+            FORCE,
+            Look(vm=vm(host="b"), migrations=(move(Phase.COMPLETED),)),
+            "migration 9 is completed",
+            False,
+        ),
+        (FORCE, Look(vm=vm()), "migration 9 is over", False),
+        (FORCE, Look(), "db is gone", False),
+        (FORCE, Look(vm=vm(), migrations=(POSTED,)), "migration 9 is in post-copy", False),
+        (ABORT, Look(vm=vm(), migrations=(POSTED,)), "", True),
+        (
+            ABORT,
+            Look(vm=vm(), migrations=(move(Phase.RUNNING),), tasks=CANCEL),
+            "the cluster's log, r8",
+            False,
+        ),
+        (FORCE, Look(vm=vm(), migrations=(move(Phase.RUNNING),), tasks=CANCEL), "", True),
+        (
+            FORCE,
+            Look(vm=vm(), migrations=(move(Phase.RUNNING),), tasks=FORCED),
+            "the cluster's log, r9",
+            False,
+        ),
+        (ABORT, Look(vm=vm(), migrations=(move(Phase.RUNNING),), tasks=(*FORCED, *LOGGED)), "", True),
         (EnterMaintenance(cluster="c", host="a", name="a", reason="x"), Look(host=host()), "", True),
         (
             EnterMaintenance(cluster="c", host="a", name="a", reason="x"),

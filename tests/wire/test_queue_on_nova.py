@@ -18,6 +18,7 @@ from backends.simulation.faults import Fault, Kind
 from backends.simulation.things import Timing
 from backends.simulation.world import World
 from evac import audit, clock
+from evac.actions import ForceComplete, LiveMigrate
 from evac.api import EvacuatePlanRequest, OrderRequest, PlanRequest
 from evac.backend import Backend, Settings
 from evac.fleet import Fleet
@@ -149,6 +150,34 @@ async def test_a_dead_host_is_evacuated_over_the_wire(tmp_path: Path) -> None:
         )
     assert not world.hosts["cmp0"].vms
     assert all(len(world.moved(vm)) == 1 for vm in world.vms)
+
+
+@pytest.mark.parametrize(
+    ("kind", "attempts", "told"),
+    [
+        (Kind.RESET_BEFORE, 2, "the call never reached the cluster"),
+        (Kind.RESET_AFTER, 1, "the call had arrived: found by the cluster's log"),
+    ],
+)
+async def test_a_force_complete_whose_answer_is_lost_finishes_the_move_and_is_taken_once(
+    tmp_path: Path, kind: Kind, attempts: int, told: str
+) -> None:
+    world = World(now=fast(8))
+    for number in range(2):
+        world.add_host(f"cmp{number}")
+    vm = world.add_vm("db", "cmp0", memory=8 << 30, dirty_rate=1e12, working_set=float(6 << 30))
+    async with lab(tmp_path, world) as engine:
+        move = LiveMigrate(cluster="lab", vm=vm.id, name="db", host="cmp0", to="cmp1")
+        await engine.queue.order(OrderRequest(title="move", actions=(move,), token="t1"), ADMIN)
+        await engine.until(lambda: world.moves and world.moves[1].status == "running", "it streams")
+        world.faults.order(Fault(kind=kind, on="force_complete"))
+        force = ForceComplete(cluster="lab", vm=vm.id, name="db", host="cmp0", migration="1")
+        await engine.queue.order(OrderRequest(title="force", actions=(force,), token="t2"), ADMIN)
+        jobs = engine.fleet.table("jobs")
+        await engine.until(lambda: all(job.state is JobState.DONE for job in jobs.values()), "both are done")
+        assert (jobs["J2"].attempt, told in jobs["J2"].note) == (attempts, True)
+    assert [entry.kind for entry in world.log].count("forced") == 1
+    assert vm.runs_on == "cmp1"
 
 
 @pytest.fixture(autouse=True)
