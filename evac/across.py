@@ -66,6 +66,32 @@ class Crossing(Noun, frozen=True, kw_only=True):
     """(network of the VM now, network there), by name or id as the platform names them; what is not named keeps its name."""
 
 
+class Net(Noun, frozen=True, kw_only=True):
+    """A network that a card can be on."""
+
+    id: str
+    name: str
+
+
+class Luggage(Noun, frozen=True, kw_only=True):
+    """What a VM wants of a host in another cluster. None: not told."""
+
+    networks: tuple[Net, ...] | None = None
+    """Those its cards are on."""
+    hardware: str = ""
+    """Version of its virtual hardware (vSphere: "vmx-19"); "": not told."""
+
+
+class Reception(Noun, frozen=True, kw_only=True):
+    """What a host has for a VM that comes from elsewhere. None: not told."""
+
+    host: str
+    """Host.id"""
+    networks: tuple[Net, ...] | None = None
+    hardware: tuple[str, ...] | None = None
+    """Versions of virtual hardware that it runs."""
+
+
 class Credential(Struct, frozen=True, kw_only=True):
     """What the source logs in to the target with. Shown nowhere: its repr and str name the user only."""
 

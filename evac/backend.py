@@ -21,7 +21,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from msgspec import Struct
 
-from evac.across import Credential, Crossing, Destination
+from evac.across import Credential, Crossing, Destination, Luggage, Reception
 from evac.model import Capability, Finding, Host, Inventory, MoveCheck, Sighting, Switch, TaskRecord
 from evac.storage import PG, StopVerdict
 from evac.window.nouns import HostFacts
@@ -180,6 +180,33 @@ class MovesAcross(Protocol):
 
     async def move_across(self, vm: str, going: Crossing, credential: Credential) -> Receipt:
         """The credential is for this one call: it is kept nowhere, and is in no record and no error."""
+        ...
+
+
+@runtime_checkable
+class TellsLuggage(Protocol):
+    """Can say of both ends of a move to another cluster what the VM wants and what a host has. No credential is needed."""
+
+    async def luggage(self, vm: str) -> Luggage:
+        """A fresh look. Raises NotFound."""
+        ...
+
+    async def reception(self, hosts: Sequence[str]) -> Sequence[Reception]:
+        """A fresh look at these hosts (Host.id); those that do not exist are left out."""
+        ...
+
+
+@runtime_checkable
+class ChecksAcross(Protocol):
+    """Its platform has a checker of moves to another cluster, which logs in there as the move itself would."""
+
+    async def check_across(
+        self, vm: str, going: Crossing, targets: Sequence[str], credential: Credential
+    ) -> Sequence[MoveCheck]:
+        """As `check_migration`, of hosts of the other cluster (`going.host` is not looked at). Changes nothing on either.
+
+        The credential is for this one call: it is kept nowhere, and is in no record, no check and no error.
+        """
         ...
 
 

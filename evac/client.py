@@ -132,14 +132,26 @@ class EngineClient(WindowCalls):
         return await self._get(f"clusters/{part(cluster)}/may-stop/{part(host)}", StopVerdict)
 
     async def preflight(
-        self, cluster: str, vm: str, targets: Sequence[str] = (), *, to_cluster: str = ""
+        self,
+        cluster: str,
+        vm: str,
+        targets: Sequence[str] = (),
+        *,
+        to_cluster: str = "",
+        networks: Sequence[tuple[str, str]] = (),
+        storage: str = "",
+        credential: str = "",
     ) -> Preflight:
         """What is expected of moving a VM to these hosts, or to any other; its cluster is asked now.
 
-        `to_cluster`: the cluster of these hosts, where it is another one; then by evac's rules alone.
+        `to_cluster`: the cluster of these hosts, where it is another one. `networks`, `storage` and `credential` (a handle
+        of `keep_credential`) are then as in `MoveAcross`; without a credential by evac's rules alone.
         """
         query = "".join(f"&target={part(target)}" for target in targets)
         query += f"&to_cluster={part(to_cluster)}" if to_cluster else ""
+        query += "".join(f"&network={part(f'{here}={there}')}" for here, there in networks)
+        query += f"&storage={part(storage)}" if storage else ""
+        query += f"&credential={part(credential)}" if credential else ""
         return await self._get(f"preflight?cluster={part(cluster)}&vm={part(vm)}{query}", Preflight)
 
     async def report(self, subject: str, *, form: str, zone: str = "") -> str:

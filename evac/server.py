@@ -306,7 +306,7 @@ class Server:
         return reply.answer(request, await self._engine.queue.order(order, actor), status=201)
 
     async def _credential(self, request: web.Request) -> web.StreamResponse:
-        actor = self._writer(request)
+        actor = self._admin(request)  # a preflight needs it too, which a read-only engine may ask
         given = await reply.body(request, CredentialRequest)
         if not given.user.strip() or not given.secret:
             raise Refuse("bad-request", "A credential has a user and a secret.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -11,12 +10,11 @@ from aiohttp import web
 from evac import asking, clock, matrix, preflight, reply
 from evac.api import Preflight
 from evac.asking import Asking
-from evac.backend import Backend, ChecksMigration, ReceivesMoves
+from evac.backend import Backend, ChecksMigration
 from evac.model import VM, MoveCheck, Outlook
-from evac.queue import QueueRefusal
 from evac.reply import Refuse
 from evac.rules import context_of, judge_target, judge_vm
-from evac.rules.across import Journey, judge_across
+from evac.server_across import Elsewhere
 
 if TYPE_CHECKING:
     from evac.assembly import Engine
@@ -33,9 +31,10 @@ class PlacingRoutes:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._asking = Asking(engine, at_once=1)
+        self._elsewhere = Elsewhere(engine, self._asking)
 
     async def preflight(self, request: web.Request) -> web.StreamResponse:
-        """GET /v1/preflight?cluster=&vm=&target=. No answer in time is an answer: unknown."""
+        """GET /v1/preflight?cluster=&vm=&target=&to_cluster=. No answer in time is an answer: unknown."""
         name, ident = request.query.get("cluster", ""), request.query.get("vm", "")
         backend = self._asking.backend(name)
         vm = self._engine.fleet.vm(name, ident)
@@ -46,7 +45,9 @@ class PlacingRoutes:
         wanted = request.query.getall("target", [])
         targets = self._hosts_of(far, wanted) if elsewhere else self._targets(vm, wanted)
         checks = (
-            await self._across(vm, far, targets) if elsewhere else await self._checks(backend, vm, targets)
+            await self._elsewhere.checks(request, vm, far, targets)
+            if elsewhere
+            else await self._checks(backend, vm, targets)
         )
         answer = Preflight(
             cluster=name,
@@ -65,20 +66,6 @@ class PlacingRoutes:
         self._asking.backend(cluster)  # refuses one that nobody knows
         hosts = [host.id for host in self._engine.fleet.table("hosts").values() if host.cluster == cluster]
         return _few(tuple(dict.fromkeys(wanted)) or tuple(sorted(hosts)))
-
-    async def _across(self, vm: VM, far: str, targets: tuple[str, ...]) -> tuple[MoveCheck, ...]:
-        """By evac's rules: no platform judges it without the other side's credential. Changes nothing, logs in nowhere."""
-        fleet, backend = self._engine.fleet, self._asking.backend(far)
-        destination = None
-        if isinstance(backend, ReceivesMoves):
-            with contextlib.suppress(TimeoutError, QueueRefusal):
-                async with self._asking.asking(far):
-                    destination = await backend.destination()
-        here, there = fleet.cluster(vm.cluster), fleet.cluster(far)
-        assert here is not None  # their backends were found by them
-        assert there is not None
-        journey = Journey(context_of(fleet, here), context_of(fleet, there), vm, destination)
-        return tuple(judge_across(journey, targets))
 
     def _targets(self, vm: VM, wanted: Sequence[str]) -> tuple[str, ...]:
         """Those asked for, else every host but its own."""

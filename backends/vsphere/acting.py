@@ -7,11 +7,8 @@ fails before the call itself is Refused; what fails after its first byte left is
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
-
-from msgspec.structs import replace
 
 from backends.vsphere import crossing, faults, mapping, moves, sdk, switches
 from backends.vsphere.arrival import Arrivals
@@ -23,7 +20,7 @@ from backends.vsphere.session import Live, Session
 from backends.vsphere.soap import Fault, Garbage, Row
 from evac.across import Credential, Crossing
 from evac.backend import Receipt
-from evac.errors import BackendError, BadAnswer, NotFound, Refused, Uncertain, Unreachable
+from evac.errors import BadAnswer, NotFound, Refused, Uncertain, Unreachable
 from evac.model import MigrationKind, Problem, Switch
 
 T = TypeVar("T")
@@ -78,7 +75,7 @@ class Actor:
             self._idle(self._reader.tasks(live), vm)
             return crossing.leaving(live, self._reader, self._places, vm, there)
 
-        with self._hiding(credential.secret):
+        with crossing.hiding(self._session, credential.secret):
             gone = self._before(lambda: self._session.read(work, what), what)
             found = crossing.arrival(self._arrivals, self.cluster, gone, going, credential)
 
@@ -89,22 +86,6 @@ class Actor:
             task = self._task(self._send(call, what), what)
         self._moves.sent(task, gone.guest, gone.kind, f"{there.cluster}/{going.host}")
         return Receipt(task=task, note=crossing.note(gone, found, going))
-
-    @contextmanager
-    def _hiding(self, secret: str) -> Iterator[None]:
-        """No record of a call and no error that leaves holds the secret, should a server repeat it."""
-        with self._session.wire.hiding(secret) as hidden:
-            try:
-                yield
-            except BackendError as error:
-                error.problem = replace(
-                    error.problem,
-                    happened=hidden(error.problem.happened),
-                    unaffected=hidden(error.problem.unaffected),
-                    next_step=hidden(error.problem.next_step),
-                )
-                error.args = (error.problem.happened,)
-                raise error from None
 
     def _route(self, what: str, vm: str, to: str, *, power: str = "", storage: str = "") -> Route:
         """What was read of the VM and its way, or Refused."""

@@ -12,11 +12,12 @@ import hmac
 import secrets
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from backends.vsphere import mapping
 from backends.vsphere.moves import Moves
@@ -61,20 +62,28 @@ class Arrivals:
         """By a digest that only this process can make: the password itself is kept nowhere."""
 
     def find(
-        self, going: Crossing, credential: Credential, wanted: Mapping[str, str], size: int | None
-    ) -> Arrival:
-        """`wanted`: network of the VM → its name or id there; `size`: bytes of its disks.
+        self,
+        going: Crossing,
+        hosts: Sequence[str],
+        credential: Credential,
+        wanted: Mapping[str, str],
+        size: int | None,
+    ) -> dict[str, Arrival | Refused]:
+        """Each of these hosts (Host.id there) in place of `going.host`, in one session; or why it cannot go to that one.
+
+        `wanted`: network of the VM → its name or id there; `size`: bytes of its disks.
 
         Raises:
-            Refused: it cannot go there, in words; nothing was sent to the source.
+            Refused: nothing could be read there, in words. Nothing was sent to the source.
         """
         there = going.destination
+
+        def work(session: Session, live: Live) -> dict[str, Arrival | Refused]:
+            return {host: _tried(session, live, replace(going, host=host), wanted, size) for host in hosts}
+
         try:
             with self._session(there, credential) as session:
-                return session.read(
-                    lambda live: _Target(session, live, going).arrival(wanted, size),
-                    f"a look at {there.cluster}",
-                )
+                return session.read(lambda live: work(session, live), f"a look at {there.cluster}")
         except BackendError as error:
             raise Refused(
                 Problem(
@@ -131,6 +140,15 @@ class Arrivals:
             known = self._wrong.get(digest)
         if known is not None:
             raise Refused(known[1])
+
+
+def _tried(
+    session: Session, live: Live, going: Crossing, wanted: Mapping[str, str], size: int | None
+) -> Arrival | Refused:
+    try:
+        return _Target(session, live, going).arrival(wanted, size)
+    except Refused as refused:
+        return refused
 
 
 class _Target:

@@ -11,10 +11,11 @@ from typing import TypeVar
 from msgspec.structs import replace
 
 from backends import closing
-from backends.vsphere import hostfacts, switches
+from backends.vsphere import hostfacts, offers, switches
 from backends.vsphere.acting import Actor
 from backends.vsphere.arrival import Arrivals
 from backends.vsphere.checks import Checker
+from backends.vsphere.farchecks import FarChecker
 from backends.vsphere.inventory import Poll
 from backends.vsphere.keeping import Reasons
 from backends.vsphere.looking import Looker
@@ -26,7 +27,7 @@ from backends.vsphere.reading import Reader
 from backends.vsphere.receiving import destination
 from backends.vsphere.session import Live, Session
 from backends.vsphere.tagging import Tags
-from evac.across import Credential, Crossing, Destination
+from evac.across import Credential, Crossing, Destination, Luggage, Reception
 from evac.backend import Receipt, Settings
 from evac.errors import BackendError, BadAnswer, Forbidden, Refused, Unreachable
 from evac.lanes import Lane
@@ -85,8 +86,10 @@ class VSphereBackend:
         self._looker = Looker(self.session, self.reader, self._moves, self._reasons, tags=self._tags)
         self._poll = Poll(self.session, self.reader, self._moves, self._reasons, tags=self._tags)
         places = Places(self.session, self.reader, self._moves, settings.options)
-        self._actor = Actor(self.session, self.reader, self._moves, self._reasons, places, Arrivals(settings))
+        arrivals = Arrivals(settings)
+        self._actor = Actor(self.session, self.reader, self._moves, self._reasons, places, arrivals)
         self._checker = Checker(self.session, self.reader, places)
+        self._far_checker = FarChecker(self.session, self.reader, places, arrivals)
         self._forbidden: dict[str, tuple[float, str]] = {}
         self._names = HostNames()
         name = f"evac-{settings.name}"
@@ -140,6 +143,30 @@ class VSphereBackend:
             self._names.check(check)
             for check in await self._named(self._looks, lambda: self._checker(vm, ids))
         ]
+
+    async def check_across(
+        self, vm: str, going: Crossing, targets: Sequence[str], credential: Credential
+    ) -> Sequence[MoveCheck]:
+        """By vCenter's checker with a ServiceLocator. The hosts it speaks of are the target's."""
+        return await self._named(self._looks, lambda: self._far_checker(vm, going, targets, credential))
+
+    async def luggage(self, vm: str) -> Luggage:
+        """As the contract says."""
+        what = f"the networks of {vm}"
+        return await self._looks.run(
+            lambda: self.session.read(lambda live: offers.luggage(live, self.reader, vm), what)
+        )
+
+    async def reception(self, hosts: Sequence[str]) -> Sequence[Reception]:
+        """As the contract says. vCenter's environment browser tells the versions of virtual hardware."""
+        await self._learn(hosts)
+        ids = [self._names.id_of(host) for host in hosts]
+        told = await self._looks.run(
+            lambda: self.session.read(
+                lambda live: offers.reception(live, self.reader, ids), "the networks of hosts"
+            )
+        )
+        return [replace(one, host=self._names.name_of(one.host)) for one in told]
 
     async def switches(self) -> Sequence[Switch]:
         """DRS and HA of each cluster, where they are on."""

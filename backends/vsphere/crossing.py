@@ -6,19 +6,21 @@ folder, datastore and networks in it are the target's (vSphere Web Services API,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from backends.vsphere import mapping, sdk
 from backends.vsphere.arrival import OLDEST, Arrival, Arrivals, too_old
 from backends.vsphere.placing import Places, network_of
 from backends.vsphere.reading import Reader
 from backends.vsphere.scene import Scene
-from backends.vsphere.session import Live
+from backends.vsphere.session import Live, Session
 from evac.across import Credential, Crossing, Destination
-from evac.errors import Refused
+from evac.errors import BackendError, Refused
 from evac.model import VM, MigrationKind, Problem
 
 HTTPS = 443
@@ -73,6 +75,26 @@ def network_name(card: Any, seen: Scene, opaque: Mapping[str, str]) -> str:
     return name or opaque.get(str(getattr(card.backing, "opaqueNetworkId", "")), "")
 
 
+@contextmanager
+def hiding(session: Session, secret: str) -> Iterator[Callable[[str], str]]:
+    """No record of a call and no error that leaves holds the secret, should a server repeat it.
+
+    Gives what takes it out of any other text.
+    """
+    with session.wire.hiding(secret) as hidden:
+        try:
+            yield hidden
+        except BackendError as error:
+            error.problem = replace(
+                error.problem,
+                happened=hidden(error.problem.happened),
+                unaffected=hidden(error.problem.unaffected),
+                next_step=hidden(error.problem.next_step),
+            )
+            error.args = (error.problem.happened,)
+            raise error from None
+
+
 def _may_leave(live: Live, cluster: str, there: Destination) -> None:
     about = live.content.about
     if there.kind != "vsphere" or not (there.instance and there.fingerprint and there.fingerprint_sha1):
@@ -97,10 +119,24 @@ def _opaque(live: Live, reader: Reader, seen: Scene) -> dict[str, str]:
 def arrival(
     arrivals: Arrivals, cluster: str, gone: Leaving, going: Crossing, credential: Credential
 ) -> Arrival:
-    """Where that is over there; each card gets a network. What is not mapped keeps its name.
+    """Where that is over there.
 
     Raises:
         Refused: it cannot go there, in words.
+    """
+    (found,) = arrivals.find(
+        going, [going.host], credential, wanted(cluster, gone, going), gone.size
+    ).values()
+    if isinstance(found, Refused):
+        raise found
+    return found
+
+
+def wanted(cluster: str, gone: Leaving, going: Crossing) -> dict[str, str]:
+    """Network of each card → its name or id over there. What is not mapped keeps its name.
+
+    Raises:
+        Refused: the network of a card is not known.
     """
     if any(not name for _, name in gone.cards):
         raise _refused(
@@ -109,8 +145,7 @@ def arrival(
             "Connect the card to a network, or remove it.",
         )
     pairs = dict(going.networks)
-    wanted = {name: pairs.get(name) or pairs.get(gone.nets.get(name, "")) or name for _, name in gone.cards}
-    return arrivals.find(going, credential, wanted, gone.size)
+    return {name: pairs.get(name) or pairs.get(gone.nets.get(name, "")) or name for _, name in gone.cards}
 
 
 def note(gone: Leaving, there: Arrival, going: Crossing) -> str:

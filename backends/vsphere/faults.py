@@ -43,6 +43,10 @@ MEANING: Mapping[str, tuple[str, str]] = {
         "no host sees the VM's disks or devices",
         "See the check of each host.",
     ),
+    "VirtualHardwareVersionNotSupported": (
+        "the target runs no virtual hardware as new as the VM's",
+        "Choose a host of a newer version.",
+    ),
     "CpuIncompatible": (
         "the target's CPU lacks what the VM uses",
         "Choose a host of the same EVC mode, or power the VM off.",

@@ -26,9 +26,8 @@ READS = frozenset(
         "WaitForUpdatesEx",
         # questions that change nothing
         "HasPrivilegeOnEntities",
-        "QueryVMotionCompatibilityEx_Task",
         "CheckRelocate_Task",
-        "CheckMigrate_Task",
+        "QueryConfigOptionDescriptor",
         "RecommendHostsForVm",
         "CreateCollectorForTasks",
         "ReadNextTasks",

@@ -17,7 +17,7 @@ from backends.simulation import scheduler
 from backends.simulation.faults import Fault, Kind
 from backends.simulation.placing import SimDatastore
 from backends.simulation.things import SimHost, SimVM
-from backends.vsphere.simulator_checks import Wish, judge
+from backends.vsphere.simulator_checks import Wish, judge, too_new
 from backends.vsphere.simulator_facts import power_state
 from backends.vsphere.simulator_schema import Data, Ref
 from backends.vsphere.simulator_tasks import SimTask, Tasks
@@ -158,6 +158,7 @@ class Across:
         if power_state(vm) != "poweredOff" and not scheduler.cpu_allows(home, journey.host, vm):
             message = "The target host does not support the virtual machine's current hardware requirements."
             errors.append(Data("FeatureRequirementsNotMet", msg=message))
+        errors += too_new(here, journey.peer.site, vm, journey.host)
         return [*errors, *_host_faults(journey), *_net_faults(journey)]
 
     # --- under way -------------------------------------------------------------------------------

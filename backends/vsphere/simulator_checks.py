@@ -48,6 +48,7 @@ def judge(site: Site, wish: Wish) -> Verdict:
         verdict.errors += _cpu(site, wish)
         verdict.errors += _vmotion(site, wish)
         verdict.errors += _capacity(site, wish)
+    verdict.errors += too_new(site, site, wish.vm, wish.target)
     verdict.errors += _disks(site, wish, running=running)
     verdict.errors += _nets(site, wish)
     if running:
@@ -124,6 +125,16 @@ def _cpu(site: Site, wish: Wish) -> list[Data]:
     ]
     vm = site.vm_ref(wish.vm.id)
     return [Data("FeatureRequirementsNotMet", msg=message, featureRequirement=lacks, vm=vm, host=ref)]
+
+
+def too_new(here: Site, there: Site, vm: SimVM, target: SimHost) -> list[Data]:
+    """A host of `there` runs no virtual hardware that it does not know."""
+    version = here.trait(vm).hardware
+    if version in there.plan(target).hardware:
+        return []
+    message = f"Virtual hardware version '{version}' is not supported by the host '{target.name}'."
+    ref = there.host_ref(target.name)
+    return [Data("VirtualHardwareVersionNotSupported", msg=message, hostName=target.name, host=ref)]
 
 
 def _vmotion(site: Site, wish: Wish) -> list[Data]:

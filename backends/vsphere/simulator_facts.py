@@ -53,6 +53,10 @@ EVC_MODES: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
 """Key, vendor, label, features; oldest first within a vendor."""
 
 
+HARDWARE = ("vmx-13", "vmx-14", "vmx-15", "vmx-17", "vmx-18", "vmx-19", "vmx-20", "vmx-21")
+"""What ESXi 8.0 U2 and later run, of those since 6.5."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traits:
     """What vCenter knows of a VM and the world does not need."""
@@ -77,6 +81,8 @@ class Traits:
     pinned: bool = False
     """CPU affinity is set."""
     template: bool = False
+    hardware: str = "vmx-19"
+    """Version of its virtual hardware."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -88,6 +94,8 @@ class ClusterPlan:
     """"manual", "partiallyAutomated" or "fullyAutomated"."""
     ha: bool = True
     evc: str = ""
+    hardware: tuple[str, ...] = HARDWARE
+    """Versions of virtual hardware that its hosts run, oldest first."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,6 +82,11 @@ def _up(site: Site, zone: str) -> list[SimHost]:
     return [host for host in site.hosts_of(zone) if site.connected(host) and not host.maintenance]
 
 
+def browser_ref(site: Site, zone: str) -> Ref:
+    """A cluster's environment browser."""
+    return Ref("EnvironmentBrowser", f"envbrowser-{site.cluster_ref(zone).id[8:]}")
+
+
 CLUSTER_PROPERTIES: Mapping[str, Getter] = {
     "name": lambda site, zone: shown(zone),
     "parent": lambda site, zone: HOST_FOLDER,
@@ -89,6 +94,7 @@ CLUSTER_PROPERTIES: Mapping[str, Getter] = {
     "configStatus": lambda site, zone: "green",
     "host": lambda site, zone: [site.host_ref(host.name) for host in site.hosts_of(zone)],
     "resourcePool": lambda site, zone: site.pool_ref(zone),
+    "environmentBrowser": browser_ref,
     "datastore": _seen,
     "network": _nets,
     "recentTask": lambda site, zone: site.tasks_of(site.cluster_ref(zone)),

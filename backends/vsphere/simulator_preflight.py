@@ -8,6 +8,7 @@ from typing import Any
 from backends.simulation.things import SimHost, SimVM
 from backends.vsphere.simulator_checks import Wish, judge
 from backends.vsphere.simulator_moves import Moves
+from backends.vsphere.simulator_places import browser_ref
 from backends.vsphere.simulator_schema import Data, Ref
 from backends.vsphere.simulator_site import Site
 from backends.vsphere.simulator_tasks import Tasks
@@ -38,6 +39,7 @@ class Preflight:
             "QueryVMotionCompatibilityEx_Task": self._query,
             "RecommendHostsForVm": self._recommend,
             "PlaceVm": self._place,
+            "QueryConfigOptionDescriptor": self._hardware,
         }
 
     def _check_relocate(self, ask: Ask) -> Ref:
@@ -84,6 +86,28 @@ class Preflight:
                 hosts.append(host)
             wishes += self._plain(self._moves.vm(ref), hosts)
         return self._verdicts(ask, wishes, "queryVMotionCompatibilityEx")
+
+    def _hardware(self, ask: Ask) -> list[Data]:
+        """Of a cluster's environment browser: which versions of virtual hardware its hosts know."""
+        site = self._site
+        zone = next((one for one in site.plans if browser_ref(site, one) == ask.this), None)
+        if zone is None:
+            raise gone(ask.this)
+        hosts = [site.host_ref(host.name) for host in site.hosts_of(zone)]
+        runs = site.plans[zone].hardware
+        return [
+            Data(
+                "VirtualMachineConfigOptionDescriptor",
+                key=version,
+                description=f"ESXi, {version}",
+                host=hosts,
+                createSupported=True,
+                defaultConfigOption=version == runs[-1],
+                runSupported=True,
+                upgradeSupported=True,
+            )
+            for version in runs
+        ]
 
     def _plain(self, vm: SimVM, hosts: Sequence[SimHost]) -> list[Wish]:
         store, cards = self._site.home(vm), self._site.trait(vm).networks

@@ -197,7 +197,7 @@ _CONFIG: Mapping[str, Getter] = {
     "annotation": lambda site, vm: "",
     "guestId": lambda site, vm: "debian12_64Guest",
     "guestFullName": lambda site, vm: "Debian GNU/Linux 12 (64-bit)",
-    "version": lambda site, vm: "vmx-19",
+    "version": lambda site, vm: site.trait(vm).hardware,
     "modified": lambda site, vm: _moment(site, vm.created),
     "createDate": lambda site, vm: _moment(site, vm.created),
     "changeVersion": lambda site, vm: _moment(site, vm.created).isoformat(),

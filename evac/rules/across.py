@@ -1,16 +1,16 @@
 """Rules before a move to another cluster: what the fleet's nouns tell of both. Pure.
 
-Neither platform judges such a move without the other side's credential, so these are evac's own, and what the inventory of
-neither side tells (networks, hardware version) is said to be UNKNOWN; evac looks it up at the move, before it sends it.
+Neither platform judges such a move without the other side's credential, so these are evac's own. Networks and the virtual
+hardware's version are looked up at both ends, where the platform tells them (`TellsLuggage`); else they are UNKNOWN.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from evac.able import able
-from evac.across import Destination
+from evac.across import Destination, Luggage, Reception
 from evac.model import VM, Datastore, Host, MoveCheck, Outlook, VMState
 from evac.rules import belongings, capacity, cpu, standing
 from evac.rules.context import Case, RuleContext, case_of
@@ -26,6 +26,12 @@ class Journey(NamedTuple):
     vm: VM
     destination: Destination | None
     """As the target's backend tells; None: it did not, or takes none in."""
+    luggage: Luggage | None = None
+    """None: the platform does not tell, or did not answer."""
+    receptions: Mapping[str, Reception] = {}
+    """By Host.id over there."""
+    networks: tuple[tuple[str, str], ...] = ()
+    """(network of the VM now, network there), as for the move itself."""
 
     @property
     def way(self) -> Way:
@@ -106,12 +112,13 @@ def stays_behind(way: Journey) -> Iterator[Said]:
         yield risk(f"its affinity rules stay behind ({len(rules)})", "Make them anew over there.")
 
 
-def unread(_: Journey) -> Iterator[Said]:
-    """What no inventory tells. evac looks up networks, and vCenter or Proxmox VE judges the rest, when it is sent."""
-    yield unknown(
-        "whether its networks are there and its virtual hardware's version fits is not read beforehand",
-        "evac compares the networks before it sends the move; name pairs with --network HERE=THERE.",
-    )
+def unread(way: Journey) -> Iterator[Said]:
+    """What the platform does not tell beforehand. evac looks up networks, and the platform judges the rest, when it is sent."""
+    if way.luggage is None or not way.receptions:
+        yield unknown(
+            "whether its networks are there and its virtual hardware's version fits is not read beforehand",
+            "evac compares the networks before it sends the move; name pairs with --network HERE=THERE.",
+        )
 
 
 OF_VM: Sequence[tuple[str, Callable[[Journey], Iterable[Said]]]] = (
@@ -161,9 +168,58 @@ def door(way: Journey, host: Host) -> Iterator[Said]:
         )
 
 
+def networks(way: Journey, host: Host) -> Iterator[Said]:
+    """Each card gets a network of the host: the one that is named for it, else the one that is called the same.
+
+    Every card of the VM has to be given one that the target has, of whichever switch (vSphere Web Services API,
+    VirtualMachineRelocateSpec.deviceChange). A name alone does not tell that both are one VLAN.
+    """
+    own = way.luggage
+    if own is None or not way.receptions:
+        return  # told once, of all targets
+    there = way.receptions.get(host.id)
+    if own.networks is None or there is None or there.networks is None:
+        whose = "it uses" if own.networks is None else f"{host.name} has"
+        yield unknown(f"which networks {whose} is not told", "Compare them before it goes.")
+        return
+    known = {word for net in there.networks for word in (net.id, net.name)}
+    pairs = dict(way.networks)
+    wanted = {net.name: pairs.get(net.name) or pairs.get(net.id) or net.name for net in own.networks}
+    lacking = [here if to == here else f"{to} (for {here})" for here, to in wanted.items() if to not in known]
+    if lacking:
+        fix = "Name the network there for each network of the VM: --network HERE=THERE."
+        yield fail(f"{host.name} has no network {listed(lacking)}", fix)
+    elif changed := [f"{here} → {to}" for here, to in wanted.items() if to != here]:
+        yield risk(
+            f"its networks change: {listed(changed)}", "Make sure that the VLAN and the rules are the same."
+        )
+
+
+def hardware(way: Journey, host: Host) -> Iterator[Said]:
+    """A host runs no VM whose virtual hardware is newer than it knows, and no version is ever taken back.
+
+    vSphere Web Services API, VirtualMachineConfigOptionDescriptor.runSupported: whether a VM of that version can be powered
+    on there.
+    """
+    if way.luggage is None or not way.receptions:
+        return
+    own, there = way.luggage.hardware, way.receptions.get(host.id)
+    runs = there.hardware if there is not None else None
+    if not own or runs is None:
+        whose = f"that {host.name} runs" if own else "of the VM"
+        yield unknown(f"the version of virtual hardware {whose} is not told", "Compare both in vSphere.")
+    elif own not in runs:
+        most = max(runs, key=lambda one: (len(one), one), default="none")
+        yield fail(
+            f"its virtual hardware is {own}, and {host.name} runs {most} at most", "Choose a newer host."
+        )
+
+
 OF_TARGET: Sequence[tuple[str, Callable[[Journey, Host], Iterable[Said]]]] = (
     ("host", lambda way, host: standing.target_up(way.arrival, host)),
     ("door", door),
+    ("network", networks),
+    ("hardware", hardware),
     ("cpu", lambda way, host: cpu.cpu(way.arrival, host)),
     ("version", lambda way, host: cpu.version(way.arrival, host)),
     ("storage", storage),

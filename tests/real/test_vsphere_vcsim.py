@@ -393,3 +393,32 @@ async def test_where_no_level_of_drs_is_told_there_is_nothing_to_turn(backend: A
                 await backend.turn(f"{group._moId}/drs", "fullyAutomated", "partiallyAutomated")
             WaitForTask(group.ReconfigureComputeResource_Task(level, True))
             assert group.configurationEx.drsConfig.enabled
+
+
+# --- both ends of a move to another vCenter -----------------------------------------------------------------------
+
+
+async def test_networks_and_virtual_hardware_of_both_ends_are_what_plain_pyvmomi_reads(
+    site: VCSim, backend: Any
+) -> None:
+    inventory = await backend.inventory()
+    vm = called(inventory, "DC0_C0_RP0_VM0")
+    luggage = await backend.luggage(vm.id)
+    told = {one.host: one for one in await backend.reception([host.id for host in inventory.hosts])}
+    assert told.keys() == {host.id for host in inventory.hosts}
+    with plain(site) as client:
+        machine = vim.VirtualMachine(vm.id, client._stub)
+        assert luggage.hardware == machine.config.version
+        assert {(net.id, net.name) for net in luggage.networks or ()} == {
+            (net._moId, net.name) for net in machine.network
+        }
+        kinds = [vim.HostSystem]
+        for host in client.content.viewManager.CreateContainerView(
+            client.content.rootFolder, kinds, True
+        ).view:
+            nets = {(net._moId, net.name) for net in host.network}
+            assert {(net.id, net.name) for net in told[host.name].networks or ()} == nets
+            options = host.parent.environmentBrowser.QueryConfigOptionDescriptor()
+            runs = {one.key for one in options if host._moId in {here._moId for here in one.host}}
+            assert set(told[host.name].hardware or ()) == runs
+            assert luggage.hardware in runs

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from evac.across import Destination, Door
+from evac.across import Destination, Door, Luggage, Net, Reception
 from evac.model import (
     VM,
     Affinity,
@@ -217,3 +217,70 @@ def test_affinity_rules_that_stay_behind_are_a_risk() -> None:
     here = side("near", host("near", "n1"), guest, rule)
     _, there = sides(guest)
     assert said(here, there, guest)["affinity"] is Outlook.RISK
+
+
+def net(name: str) -> Net:
+    return Net(id=f"net-{name}", name=name)
+
+
+def told_of(luggage: Luggage, reception: Reception, **how: Any) -> dict[str, tuple[Outlook, str]]:
+    """The word of the rules about networks and hardware; both ends have told something."""
+    guest = vm("near", "web", "n1")
+    journey = Journey(
+        *sides(guest), guest, target(), luggage=luggage, receptions={reception.host: reception}, **how
+    )
+    return {
+        check.rule: (check.outlook, check.why)
+        for check in judge_across(journey, ["f1"])
+        if check.rule in {"network", "hardware"}
+    }
+
+
+FITS = Reception(host="f1", networks=(net("prod"), net("VLAN 7")), hardware=("vmx-17", "vmx-19"))
+
+
+def test_networks_of_the_same_name_and_hardware_that_the_host_runs_leave_nothing_unknown() -> None:
+    guest = vm("near", "web", "n1")
+    luggage = Luggage(networks=(net("prod"),), hardware="vmx-19")
+    journey = Journey(*sides(guest), guest, target(), luggage=luggage, receptions={"f1": FITS})
+    checks = judge_across(journey, ["f1"])
+    assert outlook_of(checks, "f1") is Outlook.OK, checks
+
+
+@pytest.mark.parametrize(
+    ("pairs", "outlook", "words"),
+    [
+        ((), Outlook.FAIL, "f1 has no network dmz"),
+        ((("dmz", "nowhere"),), Outlook.FAIL, "f1 has no network nowhere (for dmz)"),
+        ((("dmz", "VLAN 7"),), Outlook.RISK, "its networks change: dmz → VLAN 7"),
+        ((("net-dmz", "net-prod"),), Outlook.RISK, "its networks change: dmz → net-prod"),
+    ],
+)
+def test_a_network_that_the_host_lacks_will_fail_until_one_is_named_for_it(
+    pairs: tuple[tuple[str, str], ...], outlook: Outlook, words: str
+) -> None:
+    luggage = Luggage(networks=(net("prod"), net("dmz")), hardware="vmx-17")
+    found = told_of(luggage, FITS, networks=pairs)
+    assert found == {"network": (outlook, words)}
+
+
+def test_a_host_runs_no_virtual_hardware_that_is_newer_than_it_knows() -> None:
+    found = told_of(Luggage(networks=(net("prod"),), hardware="vmx-21"), FITS)
+    assert found == {"hardware": (Outlook.FAIL, "its virtual hardware is vmx-21, and f1 runs vmx-19 at most")}
+
+
+@pytest.mark.parametrize(
+    ("luggage", "reception", "unknown"),
+    [
+        (Luggage(networks=None, hardware="vmx-19"), FITS, {"network"}),
+        (Luggage(networks=(), hardware=""), FITS, {"hardware"}),
+        (Luggage(networks=(), hardware="vmx-19"), Reception(host="f1"), {"network", "hardware"}),
+        (Luggage(networks=(), hardware="vmx-19"), Reception(host="f2"), {"network", "hardware"}),
+    ],
+)
+def test_what_one_end_does_not_tell_is_unknown_and_never_ok(
+    luggage: Luggage, reception: Reception, unknown: set[str]
+) -> None:
+    found = told_of(luggage, reception)
+    assert {rule for rule, (outlook, _) in found.items() if outlook is Outlook.UNKNOWN} == unknown
+    assert found.keys() == unknown

@@ -104,6 +104,36 @@ def test_the_lists_hold_methods_the_api_has_and_nothing_in_both() -> None:
     }
 
 
+def test_of_vcenters_checkers_one_question_leaves_and_of_its_environment_one() -> None:
+    """A preflight is a look: the one checker takes a move within this vCenter and one to another."""
+    of = {name: wsdl_names(name) for name in ("vim.vm.check.ProvisioningChecker", "vim.EnvironmentBrowser")}
+    assert of["vim.vm.check.ProvisioningChecker"] & READS == {"CheckRelocate_Task"}
+    assert of["vim.EnvironmentBrowser"] & READS == {"QueryConfigOptionDescriptor"}
+    assert not set().union(*of.values()) & CHANGES
+    vim = sdk.vim
+    login = vim.ServiceLocator.NamePassword(username="u", password="p")
+    spec = vim.vm.RelocateSpec(
+        service=vim.ServiceLocator(instanceUuid="i", url="https://far", credential=login)
+    )
+    machine = vim.VirtualMachine("vm-1", None)
+    asked = sent(
+        lambda stub: vim.vm.check.ProvisioningChecker("ProvChecker", stub).CheckRelocate_Task(
+            machine, spec, None
+        )
+    )
+    assert judge_message(asked) is Verdict.READS
+    cloned = sent(
+        lambda stub: vim.vm.check.ProvisioningChecker("ProvChecker", stub).CheckClone_Task(
+            machine,
+            vim.Folder("group-v3", None),
+            "x",
+            vim.vm.CloneSpec(location=spec, powerOn=False, template=False),
+            None,
+        )
+    )
+    assert judge_message(cloned) is Verdict.FOREIGN
+
+
 def methods() -> set[str]:
     """The names in the WSDL of the types that evac calls."""
     types = (
@@ -114,6 +144,7 @@ def methods() -> set[str]:
         "vmodl.query.PropertyCollector",
         "vim.AuthorizationManager",
         "vim.vm.check.ProvisioningChecker",
+        "vim.EnvironmentBrowser",
         "vim.ClusterComputeResource",
         "vim.TaskManager",
         "vim.TaskHistoryCollector",
@@ -123,11 +154,16 @@ def methods() -> set[str]:
         "vim.HostSystem",
         "vim.Task",
     )
-    found: set[str] = set()
-    for name in types:
-        for kind in sdk.named(name).__mro__:
-            found |= {method.wsdlName for method in getattr(kind, "_methodInfo", {}).values()}
-    return found
+    return set().union(*map(wsdl_names, types))
+
+
+def wsdl_names(name: str) -> set[str]:
+    """Of the methods that a managed object has."""
+    return {
+        method.wsdlName
+        for kind in sdk.named(name).__mro__
+        for method in getattr(kind, "_methodInfo", {}).values()
+    }
 
 
 TAG = "urn:vmomi:InventoryServiceTag:5a3f-1:GLOBAL"
