@@ -103,6 +103,8 @@ class Switch(Noun, frozen=True, kw_only=True):
     """The value that it has during a window."""
     why: str = ""
     """What it would do otherwise, in one line."""
+    host: str = ""
+    """Host.id, where it is about that host alone."""
 
     @property
     def key(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -133,7 +134,7 @@ class MatrixRoutes:
         self, world: RuleContext, backend: Backend, vms: Sequence[VM], targets: Sequence[str]
     ) -> tuple[dict[str, Heard], list[str]]:
         """What the platform's checker says of those cells that evac's rules do not rule out, as far as time allows."""
-        notes = await self._switches(world.cluster.name, backend)
+        notes = await self._switches(world.cluster.name, {vm.host for vm in vms}, backend)
         if not isinstance(backend, ChecksMigration):
             return {}, notes
         wanted = {vm.id: matrix.promising(world, vm, targets) for vm in vms}
@@ -165,7 +166,7 @@ class MatrixRoutes:
             notes.append(f"Not asked about {listed([names[vm] for vm in those])}: {why}")
         return {vm: _with_rest(vm, found.get(vm), there) for vm, there in wanted.items() if there}, notes
 
-    async def _switches(self, cluster: str, backend: Backend) -> list[str]:
+    async def _switches(self, cluster: str, hosts: AbstractSet[str], backend: Backend) -> list[str]:
         """Balancers and backups that would work against it."""
         if not isinstance(backend, HasSwitches):
             return []
@@ -176,7 +177,7 @@ class MatrixRoutes:
             return [
                 "Balancers and backup jobs could not be asked for: whether any works against it is not known."
             ]
-        on = [one for one in switches if one.value != one.calm]
+        on = [one for one in switches if one.value != one.calm and one.host in ("", *hosts)]
         return [f"{one.name} is {one.value}: {one.why or 'it may work against the moves'}" for one in on]
 
 

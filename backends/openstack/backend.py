@@ -12,10 +12,12 @@ from backends import closing
 from backends.openstack.client import READ, Client
 from backends.openstack.inventory import ASK_AGAIN, Poll
 from backends.openstack.login import OLDEST, Version
+from backends.openstack.masakari import KIND as MASAKARI
+from backends.openstack.masakari import Masakari
 from backends.openstack.options import Options
 from backends.openstack.reading import Reader
 from evac.backend import Receipt, Settings
-from evac.errors import BackendError, BadAnswer, Forbidden, NotFound
+from evac.errors import BackendError, BadAnswer, Forbidden, NotFound, ReadOnly
 from evac.lanes import Lane
 from evac.model import (
     VM,
@@ -26,6 +28,7 @@ from evac.model import (
     Migration,
     Problem,
     Sighting,
+    Switch,
     TaskRecord,
     VMState,
 )
@@ -63,11 +66,8 @@ EVACUATE_RUNNING: Version = (2, 94)
 """From 2.95 on an evacuated server arrives stopped; up to 2.94 it arrives as it was."""
 
 
-LACKING = {
-    "turn_switch": "Nova has no balancer and no backup jobs. Whether Masakari evacuates a host that restarts cannot be seen"
-    " through Nova: where it watches this cloud, put the host into maintenance there first",
-}
-"""What OpenStack has nothing for, and why."""
+NO_MASAKARI = "Nova has no balancer and no backup jobs, and this cloud's catalog has no Masakari"
+NOT_SEEN_YET = "whether this cloud has Masakari is not known before the first login"
 
 
 class OpenStackBackend:
@@ -82,6 +82,7 @@ class OpenStackBackend:
         self._polls = Lane(f"{name}-poll", 4, closing.reads(self.name))
         self._looks = Lane(f"{name}-look", 6, closing.reads(self.name))
         self._changes = Lane(f"{name}-change", 4, closing.changes(self.name))
+        self._masakari = Masakari(self.client)
         self._poll = Poll(self.client, self._reader, self._polls)
         self._one_poll = asyncio.Lock()
         self._forbidden: dict[str, tuple[float, str]] = {}
@@ -146,6 +147,10 @@ class OpenStackBackend:
     async def tasks(self, vm: str, since: float) -> Sequence[TaskRecord]:
         """From Nova's instance actions; a reason of a failure comes from their events."""
         return await self._looks.run(lambda: self._reader.tasks(vm, since))
+
+    async def switches(self) -> Sequence[Switch]:
+        """Masakari's watch over each host; none where the catalog has no Masakari."""
+        return await self._looks.run(self._masakari.all)
 
     # --- changing -----------------------------------------------------------------------------------------------
 
@@ -224,6 +229,18 @@ class OpenStackBackend:
         what = f"forcing down {host}" if down else f"taking back the force-down of {host}"
         return await self._set_service("force_down", host, {"forced_down": down}, what)
 
+    async def turn(self, switch: str, was: str, to: str) -> Receipt:
+        """Masakari's watch over a host: on maintenance, or watched."""
+        if self._settings.read_only:
+            raise ReadOnly(
+                Problem(
+                    happened=f"{self.name} is read-only here: {switch} was not turned.",
+                    unaffected="Nothing was changed.",
+                    next_step="Remove read_only from the config, or start without --read-only, to allow changes.",
+                )
+            )
+        return await self._changing("turn_switch", lambda: self._masakari.turn(switch, was, to))
+
     async def _act(
         self,
         kind: str,
@@ -284,14 +301,20 @@ class OpenStackBackend:
             # A cloud that does not answer is the poll's story, not this one's.
             with suppress(BackendError):
                 await self._looks.run(lambda: self.client.api)
-        lacking = [Capability(action=kind, able=False, why_not=why) for kind, why in LACKING.items()]
-        return [*(self._capability(kind) for kind in NEEDS), *lacking]
+        return [*(self._capability(kind) for kind in NEEDS), self._turning()]
+
+    def _turning(self) -> Capability:
+        there = self.client.login.has(MASAKARI)
+        if there or self._settings.read_only:
+            return self._capability("turn_switch")
+        why = NOT_SEEN_YET if there is None else NO_MASAKARI
+        return Capability(action="turn_switch", able=False, why_not=why)
 
     def _capability(self, kind: str) -> Capability:
         if self._settings.read_only:
             return Capability(action=kind, able=False, why_not="this cluster is read-only here")
         api = self.client.known_api
-        lowest = NEEDS[kind]
+        lowest = NEEDS.get(kind, OLDEST)
         if api is not None and api.newest < lowest:
             spoken = f"{api.newest[0]}.{api.newest[1]}"
             needs = f"{lowest[0]}.{lowest[1]}"

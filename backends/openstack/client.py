@@ -78,9 +78,13 @@ class Client:
         *,
         version: Version = READ,
         what: str = "",
+        api: Api | None = None,
     ) -> bytes:
-        """The body of GET `path` below the compute endpoint, at `version` or the newest the server has below it."""
-        api = self.api
+        """The body of GET `path` below an endpoint, at `version` or the newest the server has below it.
+
+        `api`: another service's endpoint than Nova's (Login.service).
+        """
+        api = api or self.api
         response = self._send(api, "GET", path, min(version, api.newest), params=params)
         if response.status_code >= 300:
             error = words.read_failed(
@@ -104,9 +108,10 @@ class Client:
         *,
         version: Version = READ,
         what: str = "",
+        api: Api | None = None,
     ) -> T:
         """GET `path`, decoded as `kind`."""
-        return self.decode(kind, self.get(path, params, version=version, what=what), what or path)
+        return self.decode(kind, self.get(path, params, version=version, what=what, api=api), what or path)
 
     def decode(self, kind: type[T], body: bytes, what: str) -> T:
         """`body` as `kind`.
@@ -128,7 +133,7 @@ class Client:
             Problem(
                 happened=f"{self.cluster}: the answer to {what} {how}.",
                 unaffected=trouble.unaffected(self.cluster),
-                next_step="Does the endpoint belong to Nova? A proxy in between may send pages of its own.",
+                next_step="Is that endpoint the service's own? A proxy in between may send pages of its own.",
             )
         )
 
@@ -143,8 +148,11 @@ class Client:
         lowest: Version = OLDEST,
         best: Version = READ,
         what: str,
+        api: Api | None = None,
     ) -> Receipt:
         """One changing call, sent once, at the newest microversion from `lowest` to `best` the server has.
+
+        `api`: another service's endpoint than Nova's (Login.service).
 
         Raises:
             Refused, ReadOnly, AuthFailed, Forbidden, NotFound: certainly nothing was done.
@@ -152,7 +160,7 @@ class Client:
         """
         if not _PLAIN_PATH.fullmatch(path):
             raise Refused(no_id(self.cluster, what))
-        api = self.before_change(lambda: self.api, what)
+        api = api or self.before_change(lambda: self.api, what)
         if api.newest < lowest or api.oldest > best:
             raise Refused(too_old(self.cluster, what, lowest, api))
         response = self.before_change(
@@ -202,8 +210,10 @@ class Client:
         if response.status_code != 401:
             return response
         # A 401 proves that nothing was done, so even a changing call may be sent again.
-        api = self.login.renew(response.request.headers.get("X-Auth-Token"))
-        return self._once(api, method, path, version, params=params, body=body)
+        fresh = self.login.renew(response.request.headers.get("X-Auth-Token"))
+        if api.service != fresh.service:
+            fresh = self.login.service(api.service) or api
+        return self._once(fresh, method, path, version, params=params, body=body)
 
     def _once(
         self,
@@ -222,7 +232,7 @@ class Client:
                 method,
                 params=params or {},
                 json=body,
-                microversion=spoken if api.newest > OLDEST else None,
+                microversion=spoken if api.newest > api.oldest else None,
                 redirect=False,  # a redirect would carry the token to wherever it points
                 raise_exc=False,
                 allow_reauth=False,

@@ -13,6 +13,8 @@ from backends.openstack import clouds
 from backends.openstack.client import Client
 from backends.openstack.login import Api
 from backends.openstack.manners import HINTS
+from backends.openstack.masakari import KIND as MASAKARI
+from backends.openstack.masakari import Masakari
 from backends.openstack.options import Options
 from backends.openstack.reading import Reader
 from backends.route import failed
@@ -72,6 +74,7 @@ def _examine(client: Client, reader: Reader, settings: Settings) -> Iterator[Fin
     yield _version(api)
     yield from _rights_to_read(reader)
     yield _rights_to_migrate(client, settings)
+    yield from _masakari(client)
     yield _latency(client)
 
 
@@ -177,6 +180,19 @@ def _rights_to_read(reader: Reader) -> Iterator[Finding]:
             yield failed(f"may read {what}", error)
         else:
             yield Finding(check=f"may read {what}", ok=True, detail="yes")
+
+
+def _masakari(client: Client) -> Iterator[Finding]:
+    """Only where the catalog has it."""
+    if not client.login.has(MASAKARI):
+        return
+    try:
+        hosts = Masakari(client).all()
+    except BackendError as error:
+        yield failed("may read Masakari", error)
+    else:
+        detail = f"yes: {len(hosts)} hosts are in its segments"
+        yield Finding(check="may read Masakari", ok=True, detail=detail)
 
 
 def _rights_to_migrate(client: Client, settings: Settings) -> Finding:

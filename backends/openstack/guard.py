@@ -36,6 +36,7 @@ _ACTION = re.compile(r"/servers/[\w-]+/action$")
 _FORCE = re.compile(r"/servers/[\w-]+/migrations/\d+/action$")
 _ABORT = re.compile(r"/servers/[\w-]+/migrations/\d+$")
 _SERVICE = re.compile(r"/os-services/[\w-]+$")
+_WATCH = re.compile(r"/segments/[\w-]+/hosts/[\w-]+$")
 
 
 def judge(method: str, path: str, body: bytes | str | None) -> Verdict:
@@ -47,12 +48,23 @@ def judge(method: str, path: str, body: bytes | str | None) -> Verdict:
     if method == "DELETE" and _ABORT.search(path) and not body:
         return Verdict.CHANGES
     keys = _keys(body)
+    if method == "PUT" and _WATCH.search(path):
+        return Verdict.CHANGES if _is_watch(body) else Verdict.FOREIGN
     known = (
         (method == "POST" and _ACTION.search(path) and len(keys) == 1 and keys <= SERVER_ACTIONS)
         or (method == "POST" and _FORCE.search(path) and keys == {"force_complete"})
         or (method == "PUT" and _SERVICE.search(path) and keys and keys <= SERVICE_KEYS)
     )
     return Verdict.CHANGES if known else Verdict.FOREIGN
+
+
+def _is_watch(body: bytes | str | None) -> bool:
+    """Of a host that Masakari watches we set nothing but whether it is on maintenance."""
+    try:
+        decoded = msgspec.json.decode(body or b"null", type=dict[str, dict[str, bool]])
+    except msgspec.DecodeError:
+        return False
+    return set(decoded) == {"host"} and set(decoded["host"]) == {"on_maintenance"}
 
 
 def _keys(body: bytes | str | None) -> frozenset[str]:

@@ -30,6 +30,9 @@ Version = tuple[int, int]
 
 OLDEST: Version = (2, 1)
 
+_ALIASES = {"instance-ha": ("ha",)}
+"""Older names of services in catalogs (the service types authority; keystoneauth knows them by itself)."""
+
 REFUSED_PAUSE = 20.0
 """Seconds before a login that was refused is tried again: Keystone may lock an account that tries too often."""
 
@@ -39,8 +42,10 @@ class LoginRefused(AuthFailed):
 
 
 class Api(msgspec.Struct, frozen=True, kw_only=True):
-    """The compute endpoint as discovered."""
+    """An endpoint as discovered."""
 
+    service: str = "compute"
+    """Its type in the catalog."""
     adapter: Any
     url: str
     region: str
@@ -121,22 +126,47 @@ class Login:
         """The endpoint if it is known already; asks nobody."""
         return self._api
 
+    def service(self, kind: str) -> Api | None:
+        """The endpoint of another service in Nova's region; None when the catalog has none. Logs in first."""
+        region = self.api.region
+        try:
+            return self.said(lambda: self._endpoint(kind, region)) if self.has(kind) else None
+        except NotFound:
+            return None  # of another region
+
+    def has(self, kind: str) -> bool | None:
+        """Whether the catalog of the current token names a service; None before the first login. Asks nobody."""
+        connection = self._connection
+        held = getattr(connection.session.auth, "auth_ref", None) if connection else None
+        if held is None:
+            return None
+        return any(
+            entry.get("type") in (kind, *_ALIASES.get(kind, ())) for entry in held.service_catalog.catalog
+        )
+
     def _discover(self) -> Api:
-        region = self.connection.config
-        wanted = region.get_region_name("compute") or None
+        wanted = self.connection.config.get_region_name("compute") or None
         self._check_region(wanted)
+        found = self._endpoint("compute", wanted)
+        if found is None:
+            raise NotFound(self._no_compute(f"the catalog has no compute endpoint in region {wanted}"))
+        return found
+
+    def _endpoint(self, kind: str, wanted: str | None) -> Api | None:
+        region = self.connection.config
         adapter = Adapter(
             session=self.connection.session,
-            service_type="compute",
-            service_name=region.get_service_name("compute"),
-            interface=region.get_interface("compute") or "public",
+            service_type=kind,
+            service_name=region.get_service_name(kind),
+            interface=region.get_interface(kind) or "public",
             region_name=wanted,
-            endpoint_override=region.get_endpoint("compute"),
+            endpoint_override=region.get_endpoint(kind),
         )
         data = adapter.get_endpoint_data()
         if data is None or not data.url:
-            raise NotFound(self._no_compute(f"the catalog has no compute endpoint in region {wanted}"))
+            return None
         return Api(
+            service=kind,
             adapter=adapter,
             url=data.url,
             region=wanted or data.region_name or next(iter(self.regions()), ""),

@@ -30,6 +30,7 @@ from aiohttp import web
 from backends.openstack.simulator_hosts import Hypervisors, Services
 from backends.openstack.simulator_keystone import OWNER_RULES, READ_RULES, UNAUTHORIZED, Account, Keystone
 from backends.openstack.simulator_log import InstanceActions
+from backends.openstack.simulator_masakari import MasakariRoom
 from backends.openstack.simulator_moves import Actions, Migrations, action_name
 from backends.openstack.simulator_other import Glance, Placement
 from backends.openstack.simulator_rest import Rest
@@ -48,6 +49,7 @@ OPEN = frozenset(
         "placement.version",
         "image.versions",
         "compute.version",
+        "masakari.version",
     }
 )
 """Routes that want no token."""
@@ -96,6 +98,7 @@ class NovaSimulator:
         """What was asked, newest last: (method, path with query, user)."""
         self.auth_url = ""
         self._stopping = asyncio.Event()
+        self._masakari: dict[str, MasakariRoom] = {}
         self._services = [_Service("identity", "/identity", world, self.keystone.routes())]
         for name, place in {region: world, **(others or {})}.items():
             self._services += self._region(name, place)
@@ -158,11 +161,13 @@ class NovaSimulator:
         nova = [Route("GET", "", "compute.version", self._nova_version)]
         nova += [route for room in rooms for route in room.routes()]
         root = [Route("GET", "", "compute.version", self._nova_versions)]
+        self._masakari[name] = masakari = MasakariRoom(world)
         return [
             _Service("compute", f"/{name}/compute/v2.1", world, nova),
             _Service("compute", f"/{name}/compute", world, root),
             _Service("placement", f"/{name}/placement", world, Placement(world).routes()),
             _Service("image", f"/{name}/image", world, Glance(world).routes()),
+            _Service("instance-ha", f"/{name}/instance-ha/v1", world, masakari.routes()),
         ]
 
     def _publish(self, root: str) -> None:
@@ -176,6 +181,7 @@ class NovaSimulator:
                 "placement": f"{root}/{region}/placement",
                 "image": f"{root}/{region}/image",
             }
+            | ({"instance-ha": f"{root}/{region}/instance-ha/v1"} if self._masakari[region].there else {})
             for region in sorted(regions)
         }
 

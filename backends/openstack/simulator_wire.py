@@ -60,10 +60,10 @@ class Ask:
     """Microversion 2.minor."""
     params: dict[str, str] = field(default_factory=dict)
 
-    def want(self, rule: str) -> None:
-        """Policy: 403 in Nova's words when the account lacks this right."""
+    def want(self, rule: str, api: str = "os_compute_api") -> None:
+        """Policy: 403 in Nova's words, which Masakari shares, when the account lacks this right."""
         if not self.account.may(rule):
-            raise Wrong(403, f"Policy doesn't allow os_compute_api:{rule} to be performed.")
+            raise Wrong(403, f"Policy doesn't allow {api}:{rule} to be performed.")
 
     def need(self, minor: int, below: int = 10_000) -> None:
         """This route exists from 2.minor on, and below 2.below; otherwise Nova says 404."""

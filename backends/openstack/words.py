@@ -57,8 +57,12 @@ def refusal_of_rights(cluster: str, message: str, roles: tuple[str, ...]) -> Pro
     return Problem(
         happened=f'{cluster}: the account may not do this: "{quoted(message)}"',
         unaffected="Nothing was changed; whatever the account may see is shown.",
-        next_step=f"By default {rule} needs the role admin.{have} Ask for that role, or for {rule} in Nova's policy.yaml.",
+        next_step=f"By default {rule} needs the role admin.{have} Ask for that role, or for {rule} in {_whose(rule)} policy.yaml.",
     )
+
+
+def _whose(rule: str) -> str:
+    return "Masakari's" if rule.startswith("os_masakari_api:") else "Nova's"
 
 
 def read_failed(

@@ -6,18 +6,22 @@ import json
 import time
 
 from backends.openstack.simulator import NovaSimulator
+from backends.openstack.simulator_masakari import watch
 from backends.simulation.demo_fleet import PLANS, big, clouds
 from backends.simulation.demo_stage import Stage, logins, write
 from backends.simulation.world import World
 
 WITH_LOGINS = "ams-prod"
-"""The cloud whose hypervisors take a login by SSH; at the others people say what they did."""
+"""The cloud whose hypervisors take a login by SSH, and are watched by Masakari; at the others people say what they did."""
 
 
 async def serve(stage: Stage) -> None:
     """Three clouds, or one of any size. clouds.yaml is written even when there is none."""
     entries = {}
     for name, world in _worlds(stage).items():
+        if name == WITH_LOGINS:
+            # The one that is dead from the start is in no segment, or Masakari would have emptied it.
+            watch(world, [host.name for host in world.hosts.values() if host.alive])
         simulator = NovaSimulator(world, region="RegionOne")
         await stage.stack.enter_async_context(simulator.serve())
         stage.worlds[name] = world

@@ -47,6 +47,7 @@ def switches(cluster: str, world: World) -> list[model.Switch]:
             value=sim.value,
             calm=sim.calm,
             why=sim.why,
+            host=sim.host,
         )
         for sim in world.switches.values()
     ]

@@ -124,6 +124,8 @@ class SimSwitch:
     value: str
     calm: str
     why: str = ""
+    host: str = ""
+    """It is about that host alone."""
 
 
 @dataclass(slots=True)

@@ -55,7 +55,10 @@ async def _calm(tools: Tools, window: str, cluster: str) -> str:
         switches, silence = await _switches(tools, cluster)
         if silence:
             return silence
-        restless = [switch for switch in switches if switch.value != switch.calm]
+        hosts = {run.host for run in tools.book.windows[window].hosts if run.cluster == cluster}
+        restless = [
+            switch for switch in switches if switch.value != switch.calm and switch.host in ("", *hosts)
+        ]
         if not restless:
             tools.settled.add(token)
             return ""

@@ -386,11 +386,19 @@ def test_balancers_are_calm_before_the_first_host_and_back_after_the_last(tmp_pa
         sim = rack(vms=1)
         sim.switches["drs"] = SimSwitch("drs", "DRS", "balancer", "full", "manual")
         sim.switches["bak"] = SimSwitch("bak", "backup nightly", "backup", "off", "off")
-        sim.switches["ha"] = SimSwitch("ha", "HA", "ha", "on", "off")
+        sim.switches["ha"] = SimSwitch("ha", "HA", "ha", "on", "off", host="h0")
+        sim.switches["other"] = SimSwitch(
+            "other", "the watch over another host", "ha", "on", "off", host="h1"
+        )
         async with WindowRig(tmp_path, {"sim": sim}) as rig:
             await rig.window("h0")
             await rig.stands("h0", StepKind.PREFLIGHT, StepState.RUNNING)
-            assert {switch.value for switch in sim.switches.values()} == {"manual", "off"}
+            assert {one.id: one.value for one in sim.switches.values()} == {
+                "drs": "manual",
+                "bak": "off",
+                "ha": "off",
+                "other": "on",
+            }
             owed = {row.name for row in rig.fleet.table("ledger").values() if row.state.owed}
             assert owed == {"DRS", "HA"}
             sim.switches["ha"].value = "half"  # somebody else's hand
