@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from evac import __version__
 from evac.actions import Carrying, VMAction
 from evac.jobs import Actor, Job, JobState, Order, OrderState
 from evac.localtime import Zone
 from evac.report_attention import attention
-from evac.report_hosts import host_part, in_all
+from evac.report_hosts import host_part, in_all, whole
 from evac.report_jobs import Setting, lines
-from evac.report_nouns import Approved, AuditRange, Done, HostPart, Moved, Person, Report, Switched
+from evac.report_nouns import Approved, AuditRange, Done, Expected, HostPart, Moved, Person, Report, Switched
 from evac.window.nouns import Approval, HostRun, LedgerEntry, StepKind, StepState, Window, WindowState
 from evac.window.plan import WindowPlan
 
@@ -53,6 +54,7 @@ class _Subject(Struct, frozen=True, kw_only=True):
     hosts: tuple[HostPart, ...] = ()
     people: tuple[str, ...] = ()
     emptied: frozenset[str] = frozenset()
+    expected: Expected | None = None
 
 
 def window_report(
@@ -84,12 +86,31 @@ def window_report(
         plan=window.plan,
         approvals=approvals,
         hosts=tuple(
-            host_part(run, planned.get(run.key), names, _went(run, jobs), setting) for run in window.hosts
+            replace(
+                host_part(run, planned.get(run.key), names, _went(run, jobs), setting),
+                whole=whole(window, run, plan, frame.at) if plan is not None else None,
+            )
+            for run in window.hosts
         ),
         people=_of_window(window),
         emptied=_emptied(window),
+        expected=_expected(window, setting),
     )
     return _report(subject, orders, frame, setting)
+
+
+def _expected(window: Window, setting: Setting) -> Expected | None:
+    if window.state in (WindowState.DONE, WindowState.ENDED):
+        return None
+    at, p50, p90 = setting.at, window.p50, window.p90
+    return Expected(
+        p50=setting.moment(at + p50) if p50 is not None else None,
+        p90=setting.moment(at + p90) if p90 is not None else None,
+        guess=window.guess,
+        basis=window.basis,
+        last_start=setting.maybe(window.last_start),
+        behind=window.behind,
+    )
 
 
 def _emptied(window: Window) -> frozenset[str]:
@@ -144,6 +165,7 @@ def _report(subject: _Subject, orders: Sequence[Ordered], frame: Frame, setting:
         ended=setting.maybe(ended),
         seconds=max(0.0, (ended if ended is not None else frame.at) - subject.began),
         estimate=in_all(subject.hosts),
+        expected=subject.expected,
         hosts=subject.hosts,
         moves=moves,
         others=others,
@@ -167,6 +189,7 @@ def _attention(
         moves=moves,
         others=others,
         ledger=ledger,
+        behind=subject.expected.behind if subject.expected is not None else "",
         left=[name for order, _ in orders if order.empties not in subject.emptied for name in order.left],
     )
 

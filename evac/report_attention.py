@@ -21,11 +21,13 @@ def attention(
     moves: Sequence[Moved],
     others: Sequence[Done],
     ledger: Sequence[Switched],
+    behind: str,
     left: Sequence[str],
 ) -> tuple[str, ...]:
     """The lines; () when it is over and all is well."""
     return (
         *(() if over else (f"STILL RUNNING: {what} is not over. This report is not the last one.",)),
+        *((f"BEHIND: {behind}",) if behind else ()),
         *(_owed(entry) for entry in ledger if entry.owed),
         *_unknown(moves, others),
         *_failed(moves, others),

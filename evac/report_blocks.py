@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
-from evac.report_nouns import AuditRange, Moment, Person, Report
+from evac.report_nouns import AuditRange, Expected, Moment, Person, Report
 from evac.report_tables import ledger_table, measured_table, moves_table, others_table, unmeasured
 from evac.report_tables_hosts import estimates_table, holds_table, hosts_table, steps_table, versions_table
 from evac.report_words import Table, both, span
@@ -103,6 +103,8 @@ def _facts(report: Report) -> Iterable[tuple[str, str]]:
     yield "Began", both(report.began, zone)
     yield ("Ended", both(report.ended, zone)) if report.ended else ("Ended", "not yet")
     yield "Took", span(report.seconds) + ("" if report.over else " so far")
+    if report.expected is not None:
+        yield "Expected", _expected(report.expected, zone)
     if report.opens or report.closes:
         yield "Agreed window", f"{_edge(report.opens, zone)} to {_edge(report.closes, zone)}{_kept(report)}"
     yield "Given by", _person(report.by)
@@ -116,6 +118,18 @@ def _facts(report: Report) -> Iterable[tuple[str, str]]:
             or "nobody besides",
         )
     yield "Report made", f"{both(report.made, zone)} on {report.vantage} by evac {report.version}"
+
+
+def _expected(told: Expected, zone: str) -> str:
+    """When it will be over, by what that is told from, and when the next host must begin."""
+    if told.p50 is None or told.p90 is None:
+        words = "how long it takes is not known"
+    else:
+        guess = " (a guess: no history)" if told.guess else ""
+        words = f"over between {both(told.p50, zone)} and {both(told.p90, zone)}{guess}"
+    if told.basis:
+        words += f"; so far {told.basis}"
+    return words + (f"; the next host must begin by {both(told.last_start, zone)}" if told.last_start else "")
 
 
 def _edge(moment: Moment | None, zone: str) -> str:

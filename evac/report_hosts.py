@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 
 from evac.report_jobs import Setting, estimate
 from evac.report_nouns import Estimate, Held, HostPart, StepLine
-from evac.window.nouns import HostRun, Step, StepKind, StepState, Wait
-from evac.window.plan import PlannedHost
+from evac.window import pace
+from evac.window.nouns import HostRun, Step, StepKind, StepState, Wait, Window
+from evac.window.plan import PlannedHost, WindowPlan
 
 
 def host_part(
@@ -67,6 +68,15 @@ def _emptied(run: HostRun, planned: PlannedHost | None) -> Estimate | None:
     drain = next((step for step in run.steps if step.kind is StepKind.DRAIN), None)
     took = _length(drain) if drain is not None and drain.state is StepState.DONE else None
     return estimate(planned.p50, planned.p90, guess=planned.guess, took=took)
+
+
+def whole(window: Window, run: HostRun, plan: WindowPlan, now: float) -> Estimate | None:
+    """All of a host, from its preflight until its VMs are back. `now`: Unix seconds."""
+    planned = next((host for host in plan.hosts if host.key == run.key), None)
+    if planned is None or not planned.p90 or run.left_out:
+        return None
+    p50, p90 = pace.whole(planned, plan)
+    return estimate(p50, p90, guess=planned.guess, took=pace.took(window, run, now))
 
 
 def _length(step: Step) -> float | None:

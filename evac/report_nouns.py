@@ -162,6 +162,21 @@ class StepLine(_Part, frozen=True, kw_only=True):
     orders: tuple[str, ...] = ()
 
 
+class Expected(_Part, frozen=True, kw_only=True):
+    """When a window that still runs will be over."""
+
+    p50: Moment | None
+    """None: there is no figure for it."""
+    p90: Moment | None
+    guess: bool
+    basis: str
+    """What hosts of it took so far, beside what was planned, in words; "": by the plan alone."""
+    last_start: Moment | None
+    """When the next host must begin, so that it and those after it that still can are over in time."""
+    behind: str
+    """Why it will not be over in time, in words; "" while it will."""
+
+
 class HostPart(_Part, frozen=True, kw_only=True):
     """One host of a window."""
 
@@ -179,6 +194,8 @@ class HostPart(_Part, frozen=True, kw_only=True):
     stopped: tuple[str, ...] = ()
     """Names of VMs that the window shut down."""
     emptied: Estimate | None = None
+    whole: Estimate | None = None
+    """From its preflight until its VMs are back. Time for which the window was stopped is not in `took`."""
 
 
 class Switched(_Part, frozen=True, kw_only=True):
@@ -248,6 +265,8 @@ class Report(_Part, frozen=True, kw_only=True):
     """So far, while it runs."""
     estimate: Estimate | None
     """To empty all hosts of the plan."""
+    expected: Expected | None = None
+    """None once it is over, and for an order."""
     hosts: tuple[HostPart, ...]
     moves: tuple[Moved, ...]
     others: tuple[Done, ...]

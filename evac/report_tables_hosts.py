@@ -140,11 +140,16 @@ def _hold(wait: Held, day: str, zone: str) -> tuple[str, ...]:
 
 
 def estimates_table(report: Report) -> Table:
-    """Emptying the hosts: expected, and as it was. The planner learns from it, and so does whoever plans the next window."""
+    """Emptying the hosts, and all of each: expected, and as it was. The planner learns from it, and so does whoever plans the next window."""
     columns = ("what", "expected", "took", "off by")
     told = [(f"empty {host.name}", host.emptied) for host in report.hosts if host.emptied is not None]
     rows = [(what, expected(one), span(one.took), error(one)) for what, one in told]
     whole = report.estimate
     if len(rows) > 1 and whole is not None:
         rows.append(("empty all hosts", expected(whole), span(whole.took), error(whole)))
+    rows += [
+        (f"all of {host.name}", expected(host.whole), span(host.whole.took), error(host.whole))
+        for host in report.hosts
+        if host.whole is not None and host.whole.took is not None
+    ]
     return Table(columns, tuple(rows))

@@ -26,6 +26,9 @@ from tui.text import clean
 if TYPE_CHECKING:
     from tui.app import Console
 
+ARRIVES = 5.0
+"""Seconds within which a window that has begun is told of to the consoles."""
+
 _NEXT = {
     Fate.UNDECIDED: Fate.LEAVE,
     Fate.LEAVE: Fate.STOP,
@@ -140,10 +143,20 @@ class PlanDoing:
         sealed, console = plan_hash(screen.plan), self.console
         console.say(screen.said, "good")
         screen.dismiss(None)
-        found = [window.id for window in windows.open_windows(console.store) if window.plan == sealed]
         console.show_pane("window")
-        if found:
-            console.windowing.show(found[0])
+        cursor, until = console.board.cursor, console.monotonic() + ARRIVES
+
+        async def shown() -> None:
+            """Its row comes a moment after the answer; a cursor that was moved meanwhile is left alone."""
+            while not (found := [one for one in windows.open_windows(console.store) if one.plan == sealed]):
+                if console.monotonic() > until:
+                    return
+                await asyncio.sleep(0.05)
+            if console.board.pane.name == "window" and console.board.cursor == cursor:
+                run = windows.foremost(found[0])
+                console.windowing.show(windows.host_key(found[0], run) if run is not None else found[0].id)
+
+        console.ask_engine(shown)
 
     def _asks(self, screen: PlanScreen, key: str, act: Act, after: Callable[[], None] = lambda: None) -> Key:
         """A key that asks before it hands something in about the plan as it is then."""

@@ -64,8 +64,8 @@ def badge(context: Context) -> Span:
     return Span(f" ARMED{count} ", "armed")
 
 
-def state_line(context: Context) -> Line:
-    """One line that a person can trust at 3 am."""
+def state_line(context: Context, cells_wide: int = 1000) -> Line:
+    """One line that a person can trust at 3 am. Where it is too long, what is well is left away before anything else."""
     store, look = context.store, context.look
     if store.lost is not None:
         return (
@@ -93,10 +93,21 @@ def state_line(context: Context) -> Line:
         who = f" by {clean(store.queue.paused_by, look.ascii_only)}" if store.queue.paused_by else ""
         parts.append((Span(f"{look.glyph('pause')} QUEUE PAUSED{who}: nothing new starts", "warn"),))
     parts += _work(context)
+    while _wide(parts) > cells_wide and (well := [part for part in parts[1:] if _is_well(part)]):
+        parts.remove(well[-1])
     line: list[Span] = [Span(" ")]
     for index, part in enumerate(parts):
         line += [*((dot,) if index else ()), *part]
     return tuple(line)
+
+
+def _wide(parts: list[Line]) -> int:
+    """Cells of the parts with their dots."""
+    return 1 + sum(width(span.text) for part in parts for span in part) + 3 * (len(parts) - 1)
+
+
+def _is_well(part: Line) -> bool:
+    return bool(part) and all(span.tone == "good" for span in part)
 
 
 def _work(context: Context) -> list[Line]:

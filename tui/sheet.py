@@ -58,8 +58,17 @@ class Sheet(Struct, frozen=True, kw_only=True):
 
     @property
     def short(self) -> bool:
-        """True when the key y is enough: nothing has to be typed."""
-        return not any(field.expect or field.least for field in self.fields)
+        """True when the key y is enough: nothing has to be typed, and no empty field invites to.
+
+        Whoever begins to type into the only field there is, "by hand", would else have said yes with its second letter.
+        """
+        return self.invites is None
+
+    @property
+    def invites(self) -> Field | None:
+        """The field that takes what is typed while a button has the focus."""
+        must = (field for field in self.fields if field.expect or field.least)
+        return next(must, next((field for field in self.fields if not field.value), None))
 
     def missing(self, typed: Answers) -> str:
         """What is still to be typed; "" when it may go."""

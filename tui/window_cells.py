@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from evac.jobs import JobState
-from evac.storage import Health
+from evac.storage import Health, Storage
 from evac.window.nouns import (
     HostRun,
     KnownPlan,
@@ -45,6 +45,9 @@ _HEALTH = {
     Health.ERROR: ("bad", "ERR", "bad"),
     Health.UNKNOWN: ("unknown", "health unknown", "warn"),
 }
+
+_OURS = ("good", "OK but for noout", "good")
+"""Health of a storage cluster that warns of nothing but the flag which evac has set itself."""
 
 MANY_WORDS = {
     StepKind.PREFLIGHT: "preflight",
@@ -100,7 +103,9 @@ def run_now(run: HostRun, context: Context) -> Span:
     if run.left_out:
         return Span(f"{look.glyph('cancelled')} left out", "warn")
     if run.step is None:
-        return Span(f"{look.glyph('good')} through", "good")
+        skipped = sum(of.state is StepState.SKIPPED for of in run.steps)
+        words, tone = (f", {skipped} skipped", "warn") if skipped else ("", "good")
+        return Span(f"{look.glyph('good')} through{words}", tone)
     if not windows.begun(run):
         return Span(f"{look.glyph('wait')} not begun", "dim")
     return step(run.step, context)
@@ -175,6 +180,21 @@ def fine(window: Window, context: Context) -> Span:
     return Span(f"{look.glyph('good')} 0 failed", "good")
 
 
+def _only_our_noout(storage: Storage, store: Store) -> bool:
+    """Its one warning is of noout on hosts for which the ledger has it: a window would else look ill all night."""
+    ours = {
+        entry.name
+        for entry in windows.owed(store)
+        if entry.cluster == storage.cluster and entry.what == "noout"
+    }
+    flagged = storage.node_flags
+    return (
+        storage.health is Health.WARNING
+        and {check.code for check in storage.checks if not check.muted} == {"OSD_FLAGS"}
+        and all(flags == ("noout",) and node in ours for node, flags in flagged.items())
+    )
+
+
 def ceph(run: HostRun, context: Context) -> list[Span]:
     """The health of each storage cluster that has OSDs on the host: as "✓ ceph OK"."""
     look, store = context.look, context.store
@@ -184,6 +204,6 @@ def ceph(run: HostRun, context: Context) -> list[Span]:
         if store.stale(storage.cluster):
             spans.append(Span(f"{look.glyph('warn')} {name} STALE", "bad"))
             continue
-        glyph, word, tone = _HEALTH[storage.health]
+        glyph, word, tone = _OURS if _only_our_noout(storage, store) else _HEALTH[storage.health]
         spans.append(Span(f"{look.glyph(glyph)} {name} {word}", tone))
     return spans

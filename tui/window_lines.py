@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from evac.jobs import Actor
 from evac.window.nouns import HostRun, LedgerEntry, StepKind, StepState, Window, WindowState
 from tui import cells, windows
@@ -9,7 +11,7 @@ from tui import window_cells as w
 from tui.board import Context
 from tui.look import Line, Span
 from tui.store import Store
-from tui.text import clean, width
+from tui.text import clean, fit, width
 from tui.time_left import time_left
 from tui.widgets.lines import folded
 
@@ -21,7 +23,7 @@ _NEXT = {
     StepKind.STORAGE: "reboot",
     StepKind.NOOUT: "reboot",
     StepKind.SAFE: "reboot",
-    StepKind.HOOK: "back and ready",
+    StepKind.HOOK: "ready",
     StepKind.BACK: "ready",
     StepKind.READY: "switch back, refill",
     StepKind.UNFENCE: "refill",
@@ -164,8 +166,7 @@ def _matters(window: Window, context: Context, wide: int) -> list[Line]:
     for run in window.hosts if windows.is_open(window) else ():
         lines += _safe(window, run, context, wide)
     here = windows.foremost(window)
-    said = step_lines(here, context, lead=" ") if here is not None and windows.begun(here) else []
-    told = [piece for line in said for piece in folded(line, wide)]
+    told = told_of(here, context, wide) if here is not None and windows.begun(here) else []
     waits = here is not None and here.step is not None and here.step.state in _WAITS
     lines += told if waits else []
     if window.state is WindowState.STOPPED:
@@ -176,6 +177,11 @@ def _matters(window: Window, context: Context, wide: int) -> list[Line]:
     if not told and window.reason:
         lines += folded((Span(f" {clean(window.reason, context.look.ascii_only)}"),), wide)
     return lines
+
+
+def told_of(run: HostRun, context: Context, wide: int) -> list[Line]:
+    """Why a host stands where it stands and what to do, as in the block over the table."""
+    return [piece for line in step_lines(run, context, lead=" ") for piece in folded(line, wide)]
 
 
 _WAITS = (StepState.HELD, StepState.NEEDS_YOU, StepState.UNKNOWN)
@@ -191,7 +197,11 @@ def _behind(window: Window, context: Context, wide: int) -> list[Line]:
     if len(pieces) <= BEHIND:
         return pieces
     last = "".join(span.text for span in pieces[BEHIND - 1])
-    return [*pieces[: BEHIND - 1], (Span(f"{last} and more: enter", "bad"),)]
+    more = f" {look.glyph('dot')} more: enter"
+    return [
+        *pieces[: BEHIND - 1],
+        (Span(fit(last, wide - width(more), ascii_only=look.ascii_only) + more, "bad"),),
+    ]
 
 
 def safe_line(window: Window, run: HostRun, context: Context) -> Span | None:
@@ -244,12 +254,21 @@ def step_lines(run: HostRun, context: Context, *, lead: str = "") -> list[Line]:
             tone = "strong_bad"
         lines.append((Span(word, "dim"), Span(clean(step.reason, look.ascii_only), tone)))
     if step.next_step:
-        lines.append((Span(f"{lead}next: ", "dim"), cells.plain(step.next_step, look)))
+        lines.append((Span(f"{lead}next: ", "dim"), cells.plain(in_keys(step.next_step), look)))
     return lines
 
 
+_COMMAND = re.compile(r"evac window (done|retry|skip) \S+ .+? (?:" + "|".join(StepKind) + r")\b")
+_KEYS = {"done": "D", "retry": "r", "skip": "K"}
+
+
+def in_keys(words: str) -> str:
+    """The engine speaks of commands, for those who have no console: here it is a key."""
+    return _COMMAND.sub(lambda told: _KEYS[told[1]], words)
+
+
 def _schedule(window: Window, context: Context) -> Line:
-    """When it will be over by p50 and p90, against its end."""
+    """When it will be over by p50 and p90, against its end; when the next host must begin."""
     now = context.store.wall()
     if not windows.is_open(window):
         ended = cells.clock_time(window.ended, date=True)
@@ -257,11 +276,15 @@ def _schedule(window: Window, context: Context) -> Line:
     line: list[Span] = [Span(" ")]
     if window.p50 is not None and window.p90 is not None:
         p50, p90 = (cells.clock_time(now + left)[:5] for left in (window.p50, window.p90))
-        guess = ", guess" if window.guess else ""
-        line.append(Span(f"over by {p50}Z (p50) {p90}Z (p90{guess})"))
+        word = " (guess)" if window.guess else " (tonight's pace)" if window.basis else ""
+        line.append(Span(f"over by {p50}-{p90}Z{word}"))
     else:
         line.append(Span("how long it will take is not known yet"))
     line += _spare(window, now, context)
+    if window.last_start is not None and any(not windows.begun(run) for run in window.hosts if run.step):
+        line.append(
+            Span(f" {context.look.glyph('dot')} next host by {cells.clock_time(window.last_start)[:5]}Z")
+        )
     return tuple(line)
 
 

@@ -158,7 +158,9 @@ def _record(run: HostRun, old: Step, step: Step) -> dict[str, str]:
 def _durable(window: Window) -> Window:
     """What of a window is worth a write when it changes; the rest is told anew by the next look."""
     hosts = tuple(replace(run, steps=tuple(_kept(step) for step in run.steps)) for run in window.hosts)
-    return replace(window, hosts=hosts, reason="", p50=None, p90=None, guess=True, behind="")
+    return replace(
+        window, hosts=hosts, reason="", p50=None, p90=None, guess=True, basis="", last_start=None, behind=""
+    )
 
 
 def _kept(step: Step) -> Step:

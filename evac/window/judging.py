@@ -62,10 +62,10 @@ def _under_way(jobs: Sequence[Job], head: str) -> Told:
         )
     flying = sum(job.state.in_flight for job in jobs)
     if flying:
-        return running(f"{head}, {flying} under way")
+        return running(f"{head}, {f'{flying} ' if len(jobs) > 1 else ''}under way")
     if all(job.state.ended for job in jobs):
         return running(f"{head}, the end is being looked at")
-    return running(f"{head}, the next waits for its turn")
+    return running(f"{head}, {'the next' if len(jobs) > 1 else 'it'} waits for its turn")
 
 
 def _lost(job: Job) -> Told:

@@ -164,6 +164,15 @@ class WindowState(StrEnum):
     """Somebody ended it before that."""
 
 
+class Pause(Noun, frozen=True, kw_only=True):
+    """A stretch in which somebody had stopped a window."""
+
+    since: float
+    until: float | None = None
+    """None while it lasts."""
+    by: str = ""
+
+
 class Window(Noun, frozen=True, kw_only=True):
     """One run of one plan."""
 
@@ -186,10 +195,16 @@ class Window(Noun, frozen=True, kw_only=True):
     """Order.id of those that turned balancers and backups to calm for it."""
     approved_by: tuple[str, ...] = ()
     stopped_by: str = ""
+    pauses: tuple[Pause, ...] = ()
+    """In time order; time that no estimate counts."""
     p50: float | None = None
     """Seconds that what is left needs, at the median and at the 90th percentile; None: not known."""
     p90: float | None = None
     guess: bool = True
+    basis: str = ""
+    """By what hosts of this window really took, in words: "pve-a1 took 41 min (planned 38 min)"; "": by the plan."""
+    last_start: float | None = None
+    """When the next host must begin, so that it and all after it that can still be over in time are; Unix seconds."""
     behind: str = ""
     """Why it will not be over in time, and what stopping now or later means; "" while it fits."""
 

@@ -20,6 +20,8 @@ from evac.window.at import At
 from evac.window.book import OPEN
 from evac.window.giving import Tools
 from evac.window.nouns import HostRun, Step, StepKind, StepState, Window, WindowState
+from evac.window.pace import Moves, fitting, left_of
+from evac.window.spans import hour
 from evac.window.told import SOON, Halt, Told, held
 
 log = logging.getLogger(__name__)
@@ -105,7 +107,7 @@ class Running:
         if window.state is WindowState.STOPPED:
             return f"stopped by {window.stopped_by}"
         if window.starts is not None and self._tools.wall() < window.starts:
-            return f"opens at {words.hour(window.starts)}"
+            return f"opens at {hour(window.starts)}"
         return await switching.calm(self._tools, self._id)
 
     def _begin_hosts(self) -> None:
@@ -155,14 +157,33 @@ class Running:
         window = self._window
         if window.state not in OPEN:
             return
-        left = words.left_of(window, self._tools.book.plan(self._id))
-        late = words.behind(window, left, self._tools.wall())
-        line = words.reason_of(window, left, gate)
-        known = left.p90 > 0
-        p50, p90 = (left.p50, left.p90) if known else (None, None)
+        now = self._tools.wall()
+        left = left_of(window, self._tools.book.plan(self._id), now, self._moves())
+        p50, p90 = (left.p50, left.p90) if left.known else (None, None)
+        ends = window.ends
         self._tools.book.put(
-            replace(window, reason=line, behind=late, p50=p50, p90=p90, guess=left.guess or not known)
+            replace(
+                window,
+                reason=words.reason_of(window, left, gate),
+                behind=words.behind(window, left, now),
+                p50=p50,
+                p90=p90,
+                guess=left.guess or not left.known,
+                basis=left.basis,
+                last_start=fitting(left, ends, now).begin_by if ends is not None and left.known else None,
+            )
         )
+
+    def _moves(self) -> dict[str, Moves]:
+        """How far each host's drain or refill has come, by what the queue knows."""
+        orders = self._tools.fleet.table("orders")
+        found = {}
+        for run in words.active(self._window):
+            step = run.step
+            if step is not None and step.kind in (StepKind.DRAIN, StepKind.REFILL):
+                mine = [orders[ident] for ident in step.orders if ident in orders]
+                found[run.key] = Moves(sum(one.done for one in mine), sum(one.jobs for one in mine))
+        return found
 
     # --- one host --------------------------------------------------------------------------------
 

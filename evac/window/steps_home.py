@@ -128,7 +128,7 @@ async def _start(at: At) -> Told | None:
         wanted = set(at.run.stopped)
         unsure = [vm for vm in at.vms() if vm.id in wanted and vm.state is VMState.UNKNOWN]
         if unsure:
-            return _untold(unsure)
+            return _untold(at, unsure)
         found = [vm for vm in at.vms() if vm.id in wanted and vm.state is VMState.STOPPED]
         if not found:
             return done(f"{len(wanted)} that were shut down run")
@@ -156,7 +156,7 @@ async def refill(at: At) -> Told:
         if given is None:
             away, unsure = await _away(at)
             if unsure and (part or not away):
-                return _untold(unsure)
+                return _untold(at, unsure)
             if not away:
                 return _refilled(at) if part else done("all are back" if moved else "none had left it")
             given = await at.order(away, f"refill {at.planned.name}", part=part)
@@ -191,10 +191,25 @@ async def _away(at: At) -> tuple[list[LiveMigrate | ColdMigrate], list[VM]]:
     return coming_back(fleet, cluster, at.planned.host, told), unsure
 
 
-def _untold(vms: Sequence[VM]) -> Told:
-    """Proxmox VE calls guests "unknown" while a node of theirs settles, or its status daemon is down."""
-    words = f"the cluster does not say in what state {len(vms)} are: {listed(vm.name for vm in vms)}"
-    return held(words, "It goes on by itself when it does; see the host they are on.")
+def _untold(at: At, vms: Sequence[VM]) -> Told:
+    """Proxmox VE calls guests "unknown" while a node of theirs settles, or is down, or its status daemon is.
+
+    It does not tell their names then either: the plan has them.
+    """
+    planned = {one.vm: one.name for one in at.planned.rows}
+    count = len(vms)
+    words = (
+        f"the cluster does not say in what state {count} VM{'s are' if count > 1 else ' is'}: "
+        f"{listed(planned.get(vm.id, vm.name) for vm in vms)}"
+    )
+    hosts = [at.tools.fleet.host(at.planned.cluster, one) for one in dict.fromkeys(vm.host for vm in vms)]
+    told = [f"{host.name} ({host.state.value})" for host in hosts if host is not None]
+    if told:
+        words += f"; on {listed(told)}"
+    return held(
+        words,
+        "It goes on by itself when it does: see to the host they are on. Or skip this step: they stay there.",
+    )
 
 
 def _gone_from(jobs: Iterable[Job], host: str) -> list[str]:

@@ -25,6 +25,7 @@ from evac.window.nouns import (
     Approval,
     HostRun,
     KnownPlan,
+    Pause,
     Step,
     StepKind,
     Window,
@@ -35,6 +36,9 @@ from evac.window.reach import Reach
 from evac.window.running import Running
 
 log = logging.getLogger(__name__)
+
+PAUSES = 50
+"""Of a window: somebody who stops and resumes it all night must not make its record grow without end."""
 
 ORDER = tuple(StepKind)
 
@@ -224,7 +228,8 @@ class Windows:
         async with self._desk.asked(f"stop {window}", actor):
             found = self._desk.open(window)
             if found.state is WindowState.RUNNING:
-                fresh = replace(found, state=WindowState.STOPPED, stopped_by=actor.user)
+                pauses = (*found.pauses, Pause(since=self._wall(), by=actor.user))[-PAUSES:]
+                fresh = replace(found, state=WindowState.STOPPED, stopped_by=actor.user, pauses=pauses)
                 await self._put(fresh, "stopped", actor)
             return self._book.windows[window]
 
@@ -233,7 +238,12 @@ class Windows:
         async with self._desk.asked(f"resume {window}", actor):
             found = self._desk.open(window)
             if found.state is WindowState.STOPPED:
-                await self._put(replace(found, state=WindowState.RUNNING, stopped_by=""), "resumed", actor)
+                pauses = tuple(
+                    pause if pause.until is not None else replace(pause, until=self._wall())
+                    for pause in found.pauses
+                )
+                fresh = replace(found, state=WindowState.RUNNING, stopped_by="", pauses=pauses)
+                await self._put(fresh, "resumed", actor)
             return self._book.windows[window]
 
     async def end(self, window: str, why: str, actor: Actor) -> Window:

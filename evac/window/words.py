@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
-from msgspec import Struct
-
-from evac.window.moving import listed
-from evac.window.nouns import HostRun, Step, StepKind, StepState, Window, WindowState
-from evac.window.plan import PlannedHost, Refill, WindowPlan
+from evac.window.moving import NAMED
+from evac.window.nouns import HostRun, Step, StepState, Window, WindowState
+from evac.window.pace import Left, fitting
+from evac.window.spans import hour, minutes
 
 WAITS_FOR_A_PERSON = (StepState.NEEDS_YOU, StepState.UNKNOWN)
-
-
-class Left(Struct, frozen=True, kw_only=True):
-    """How long what is left of a window needs, in seconds."""
-
-    p50: float = 0.0
-    p90: float = 0.0
-    guess: bool = False
 
 
 def begun(run: HostRun) -> bool:
@@ -32,48 +22,48 @@ def active(window: Window) -> list[HostRun]:
     return [run for run in window.hosts if run.step is not None and begun(run)]
 
 
-def left_of(window: Window, plan: WindowPlan) -> Left:
-    """By the plan's own estimates, of what is not over yet; hosts that may be out together are done together."""
-    p50 = p90 = 0.0
-    guess = False
-    for run, planned in zip(window.hosts, plan.hosts, strict=True):
-        low, high = _left_of_host(run, planned, plan)
-        p50, p90 = p50 + low, p90 + high
-        guess = guess or (planned.guess and run.step is not None)
-    together = plan.policy.max_unavailable
-    return Left(p50=p50 / together, p90=p90 / together, guess=guess)
-
-
-def _left_of_host(run: HostRun, planned: PlannedHost, plan: WindowPlan) -> tuple[float, float]:
-    open_steps = {step.kind for step in run.steps if not step.state.over}
-    low = high = 0.0
-    if StepKind.DRAIN in open_steps:
-        low, high = planned.p50, planned.p90
-    if StepKind.READY in open_steps:
-        low, high = low + planned.out_p50, high + planned.out_p90
-    if StepKind.REFILL in open_steps and plan.policy.refill is Refill.RESTORE:
-        low, high = low + planned.refill_p50, high + planned.refill_p90
-    return low, high
-
-
 def behind(window: Window, left: Left, now: float) -> str:
-    """Why it will not be over in time, and what stopping now or later means; "" while it fits. `now`: Unix seconds."""
-    if window.ends is None or now + left.p90 <= window.ends:
+    """Why it will not be over in time, and what can be done; "" while it fits. `now`: Unix seconds."""
+    now = max(now, window.starts or now)
+    if window.ends is None or not left.known or now + left.p90 <= window.ends:
         return ""
-    late = now + left.p90 - window.ends
-    sure = "it ends" if now + left.p50 > window.ends else "it may end"
-    word = " (a guess: no history)" if left.guess else ""
-    head = f"{sure} {minutes(late)} after {hour(window.ends)}{word}"
-    waiting = [run.name for run in window.hosts if run.step is not None and not begun(run)]
+    parts = [_late(window.ends, left, now)]
+    waiting = [host.name for host in left.waiting]
     at_work = [run.name for run in active(window)]
-    parts = [head]
+    fit, late, begin_by = fitting(left, window.ends, now)
+    if fit and begin_by is not None:
+        parts.append(
+            f"{_named(fit)} still fit{'s' * (len(fit) == 1)}, begun by {hour(begin_by)}; "
+            f"{_named(late)} {'does' if len(late) == 1 else 'do'} not: leave {'it' if len(late) == 1 else 'them'} out"
+        )
     if waiting:
-        parts.append(f"stopping now leaves {listed(waiting)} untouched")
+        parts.append(f"stopping now leaves {_named(waiting)} untouched")
     if at_work:
-        parts.append(f"{listed(at_work)} is begun: stopped there it stays out, and its VMs stay elsewhere")
-    if waiting:
+        are = "is" if len(at_work) == 1 else "are"
+        parts.append(f"{_named(at_work)} {are} begun: stopped there it stays out, and its VMs stay elsewhere")
+    if waiting and not fit:
         parts.append("each host begun from now on has to be brought back after the end")
     return "; ".join(parts)
+
+
+def _late(ends: float, left: Left, now: float) -> str:
+    """As "it ends 12 to 40 min after 04:00 UTC by tonight's pace"."""
+    low, high = now + left.p50 - ends, now + left.p90 - ends
+    basis = " (a guess: no history)" if left.guess else " by tonight's pace" if left.basis else ""
+    if low <= 0:
+        return f"it may end {minutes(high)} after {hour(ends)}{basis}"
+    return f"it ends {_span(low, high)} after {hour(ends)}{basis}"
+
+
+def _span(low: float, high: float) -> str:
+    first, last = minutes(low), minutes(high)
+    return first if first == last else f"{first} to {last}"
+
+
+def _named(names: Sequence[str]) -> str:
+    """In the order of the plan."""
+    more = len(names) - NAMED
+    return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def reason_of(window: Window, left: Left, gate: str) -> str:
@@ -113,7 +103,7 @@ def _after(window: Window, hosts: Sequence[HostRun]) -> str:
     following = _next_step(hosts[0], step) if step is not None else ""
     waiting = [run.name for run in window.hosts if run.step is not None and not begun(run)]
     return (
-        "then " + ", then ".join(filter(None, (following, listed(waiting)))) if following or waiting else ""
+        "then " + ", then ".join(filter(None, (following, _named(waiting)))) if following or waiting else ""
     )
 
 
@@ -125,22 +115,7 @@ def _next_step(run: HostRun, step: Step) -> str:
 
 def about(left: Left) -> str:
     """In words: "about 14 to 22 min left"; or that it is not known, where no estimate was made."""
-    if not left.p90:
+    if not left.known:
         return "how long is not known"
     word = " (a guess)" if left.guess else ""
-    low, high = minutes(left.p50), minutes(left.p90)
-    span = low if low == high else f"{low} to {high}"
-    return f"about {span} left{word}"
-
-
-def minutes(seconds: float) -> str:
-    """In words: "45 s", "14 min", "2 h 05 min"."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    whole = round(seconds / 60)
-    return f"{whole} min" if whole < 90 else f"{whole // 60} h {whole % 60:02d} min"
-
-
-def hour(at: float) -> str:
-    """In words: "04:00 UTC"."""
-    return datetime.fromtimestamp(at, UTC).strftime("%H:%M UTC")
+    return f"about {_span(left.p50, left.p90)} left{word}"

@@ -105,7 +105,7 @@ async def test_noout_is_set_for_exactly_the_host_of_the_row_after_a_dialog_that_
         body = "\n".join("".join(span.text for span in line) for line in dialog.sheet.body)
         assert "3 of 3 OSDs up: osd.0, osd.1, osd.2" in body
         assert "ceph1" in body
-        await run.press("y")
+        await run.press("tab", "enter")
         await until(lambda: bool(source.orders), "nothing was ordered")
         assert source.orders[0].actions == (SetNoout(cluster="ceph1", host="node01", name="node01"),)
 
@@ -123,7 +123,7 @@ async def test_where_noout_is_set_the_same_key_takes_it_back_and_warns_of_osds_t
         assert not source.orders
         await run.press("n")
         await run.dialog()
-        await run.press("y")
+        await run.press("tab", "enter")
         await until(lambda: bool(source.orders), "nothing was ordered")
         assert source.orders[0].actions == (UnsetNoout(cluster="ceph1", host="node02", name="node02"),)
 

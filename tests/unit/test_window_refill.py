@@ -20,7 +20,9 @@ def test_a_vm_whose_state_the_cluster_does_not_tell_comes_back_later_than_the_ot
             await rig.stands("h0", StepKind.READY, StepState.RUNNING)
             vague.state = VMState.UNKNOWN
             step = await rig.stands("h0", StepKind.REFILL, StepState.HELD)
-            assert vague.name in step.reason
+            said = "the cluster does not say in what state 1 VM is: {}; on {} (up)"
+            assert step.reason == said.format(vague.name, vague.host)
+            assert "Or skip this step: they stay there." in step.next_step
             assert {vm.host for vm in sim.vms.values() if vm is not vague} == {"h0"}
             vague.state = VMState.RUNNING
             await rig.through()

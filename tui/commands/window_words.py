@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 
 from evac.window.nouns import HostRun, Step, StepState, Window, WindowState
+from evac.window.spans import hour, minutes
 from tui.commands import show
 
 PERSON = (StepState.NEEDS_YOU, StepState.UNKNOWN)
@@ -45,12 +46,31 @@ def whole(window: Window) -> Iterator[str]:
     yield f"  {window.reason}"
     if window.behind:
         yield f"  BEHIND: {window.behind}"
+    if is_open(window):
+        yield f"  {_schedule(window, time.time())}"
     for run, step in waiting(window):
         yield f"  {run.name} {step.kind.value}: {step.next_step or 'a person has to look'}"
     names = f", approved by {', '.join(window.approved_by)}" if window.approved_by else ""
     yield f"  started by {window.by.user} {moment(window.created)}{names}, plan {window.plan[:12]}"
     for run in window.hosts:
         yield from _host(run)
+
+
+def _schedule(window: Window, now: float) -> str:
+    """When it will be over, by what that is told from, and when the next host must begin."""
+    if window.p50 is None or window.p90 is None:
+        words = "how long it takes is not known"
+    else:
+        words = f"over between {hour(now + window.p50)} and {hour(now + window.p90)}"
+        words += " (a guess: no history)" if window.guess else ""
+        if window.ends is not None:
+            spare = window.ends - now - window.p90
+            words += (
+                f", {minutes(abs(spare))} {'before' if spare >= 0 else 'after'} its end {hour(window.ends)}"
+            )
+    if window.last_start is not None:
+        words += f"; the next host must begin by {hour(window.last_start)}"
+    return words + (f"; so far {window.basis}" if window.basis else "")
 
 
 def _host(run: HostRun) -> Iterable[str]:

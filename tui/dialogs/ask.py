@@ -139,8 +139,7 @@ class Ask(Guarded[Answers | None]):
             self.focus_next()
         elif event.key in ("shift+tab", "up"):
             self.focus_previous()
-        elif event.is_printable and not self.sheet.short and self._inputs and not in_field:
-            field = next(field for field in self.sheet.fields if field.expect or field.least)
+        elif event.is_printable and not in_field and (field := self.sheet.invites) is not None:
             target = self._inputs[field.key]
             self.set_focus(target)
             target.insert_text_at_cursor(event.character or "")
@@ -149,7 +148,7 @@ class Ask(Guarded[Answers | None]):
         return True
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002  # Textual's signature
-        """Where something must be typed, y and n are letters."""
+        """Where something is typed, y and n are letters."""
         if action == "yes":
             return self.sheet.short and not isinstance(self.focused, Input)
         return True

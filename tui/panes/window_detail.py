@@ -23,12 +23,18 @@ def detail(row: Row, context: Context) -> list[Line]:
 
 
 def _host(row: HostRow, context: Context) -> list[Line]:
-    look, run = context.look, row.run
-    safe = safe_line(row.window, run, context)
+    safe = safe_line(row.window, row.run, context)
     lines: list[Line] = [(safe,)] if safe is not None else []
-    lines += step_lines(run, context)
-    lines.append((Span(f"{clean(run.name, look.ascii_only)}  ", "title"), *w.steps_in_words(run, context)))
-    lines.append(age_line(run.cluster, context))
+    return [*lines, *step_lines(row.run, context), *beside(row, context)]
+
+
+def beside(row: HostRow, context: Context) -> list[Line]:
+    """Everything known of a host but why it stands where it stands."""
+    look, run = context.look, row.run
+    lines: list[Line] = [
+        (Span(f"{clean(run.name, look.ascii_only)}  ", "title"), *w.steps_in_words(run, context)),
+        age_line(run.cluster, context),
+    ]
     lines += _facts("before", run.before, context) + _facts("after", run.after, context)
     lines += [line for step in run.steps for line in _step(step, context)]
     lines.append(
@@ -86,6 +92,8 @@ def _window(window: Window, context: Context) -> list[Line]:
     lines: list[Line] = []
     if window.behind:
         lines.append((Span("behind: ", "bad"), cells.plain(window.behind, look)))
+    if window.basis:
+        lines.append((Span("so far: ", "dim"), cells.plain(window.basis, look)))
     lines.append(
         facts(
             ("by", person(window.by, plain=look.ascii_only)),

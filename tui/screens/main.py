@@ -13,13 +13,13 @@ from textual.widgets import Input
 
 from evac.model import ClusterState
 from evac.window.nouns import Window
-from tui import headline, windows
+from tui import headline, window_lines, windows
 from tui.board import Board
 from tui.ceph_lines import storage_lines
 from tui.grid import Grid
 from tui.keys import key_name
 from tui.look import Line, Span
-from tui.panes import TABS
+from tui.panes import TABS, window_detail
 from tui.panes.common import detail_of
 from tui.screens.ceph import CephMap
 from tui.screens.key_actions import KeyActions
@@ -170,7 +170,7 @@ class MainScreen(KeyActions, Screen[None], inherit_bindings=False):
         """What is happening, and how old the figures are. Called once a second and after news."""
         context, wide = self.console.context, self.size.width
         self.line_title.show([headline.title(context, TABS, self.board.pane.name, wide)])
-        self.line_state.show([headline.state_line(context)])
+        self.line_state.show([headline.state_line(context, wide)])
         self.line_clusters.show([headline.clusters_line(context, wide)])
         if isinstance(self.board, Grid):
             self.line_storage.show(storage_lines(self.board, wide, 3 if self.has_class("tall") else 2))
@@ -216,9 +216,11 @@ class MainScreen(KeyActions, Screen[None], inherit_bindings=False):
         return self.line_board, self.strip_detail, *glancing
 
     def _show_detail(self) -> None:
-        lines, room = self.detail_lines(), self.strip_detail.size.height or 4
-        if self.board.pane.name == "window":  # why a step stands and what to do is read in full
-            wide = max(20, self.size.width)
+        room = self.strip_detail.size.height or 4
+        if self.board.pane.name != "window":
+            lines = self.detail_lines()
+        else:  # why a step stands and what to do is read in full
+            lines, wide = self._below_glance(), max(20, self.size.width)
             lines = [piece for line in lines[:room] for piece in folded(line, wide)]
         self.strip_detail.show(lines[:room])
 
@@ -226,6 +228,15 @@ class MainScreen(KeyActions, Screen[None], inherit_bindings=False):
         """Everything known of the row under the cursor."""
         board = self.board
         return [] if board.cursor is None else detail_of(board, board.cursor)
+
+    def _below_glance(self) -> list[Line]:
+        """In the window pane, without what the block over the table tells of the same host, if it tells all of it."""
+        row, context = self.board.current(), self.console.context
+        if isinstance(row, windows.HostRow) and windows.foremost(row.window) == row.run:
+            told = window_lines.told_of(row.run, context, max(20, self.size.width))
+            if all(piece in self.lines_glance.lines for piece in told):
+                return window_detail.beside(row, context)
+        return self.detail_lines()
 
     def draw_footer(self) -> None:
         """The notice if there is one, whole, on up to three lines; else the keys that do something here and now."""
