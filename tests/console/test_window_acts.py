@@ -283,7 +283,12 @@ async def test_a_plan_is_registered_approved_by_somebody_else_and_begun() -> Non
         await driver.main()
         await until(lambda: "W9 has begun" in driver.text(), "it was not said")
         assert driver.console.board.pane.name == "window"
-        assert driver.console.board.cursor == "W9"
+        first = f"W9/{plan_key(screen)}"
+        await until(lambda: driver.console.board.cursor == first, "the cursor is not on its first host")
+
+
+def plan_key(screen: PlanScreen) -> str:
+    return screen.plan.hosts[0].key
 
 
 async def opened(driver: Driver, source: FleetSource, by: Actor) -> PlanScreen:
