@@ -18,8 +18,9 @@ from backends.simulation.faults import Fault, Kind
 from backends.simulation.placing import SimDatastore
 from backends.simulation.things import SimHost, SimVM
 from backends.vsphere.simulator_checks import Wish, judge, too_new
+from backends.vsphere.simulator_devices import wired
 from backends.vsphere.simulator_facts import power_state
-from backends.vsphere.simulator_schema import Data, Ref
+from backends.vsphere.simulator_schema import Data
 from backends.vsphere.simulator_tasks import SimTask, Tasks
 from backends.vsphere.simulator_wire import Account, Objects, refuse
 
@@ -137,14 +138,8 @@ class Across:
         cards = list(self._objects.site.trait(vm).networks)
         for change in spec.get("deviceChange", ()):
             index = change.fields["device"].get("key", 0) - 4000
-            backing: Data | None = change.fields["device"].get("backing")
-            if backing is None or not 0 <= index < len(cards):
-                continue
-            port: Data | None = backing.get("port")
-            net = peer.site.net(backing.get("network"))
-            if port is not None:
-                net = peer.site.net(Ref("DistributedVirtualPortgroup", port.get("portgroupKey", "")))
-            cards[index] = net.name if net is not None else str(backing.get("deviceName") or cards[index])
+            if 0 <= index < len(cards):
+                cards[index] = wired(peer.site, change.fields["device"].get("backing"), cards[index])
         return tuple(cards)
 
     def _against(self, account: Account, journey: Journey) -> list[Data]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from backends.simulation.things import SimVM
 from backends.vsphere.simulator_facts import Traits, bios_uuid, mac, power_state, shown
-from backends.vsphere.simulator_schema import Data
+from backends.vsphere.simulator_schema import Data, Ref
 from backends.vsphere.simulator_site import SWITCH_UUID, Site
 
 
@@ -151,3 +151,20 @@ def _connectable(*, connected: bool) -> Data:
     return Data(
         "VirtualDeviceConnectInfo", startConnected=connected, allowGuestControl=True, connected=connected
     )
+
+
+def wired(site: Site, backing: Data | None, otherwise: str) -> str:
+    """Name of the network that a card with this backing would be on; one that no network has where the backing is wrong.
+
+    A distributed port is of a switch and one of its port groups; a card on a standard switch names a standard port group.
+    """
+    if backing is None:
+        return otherwise
+    port: Data | None = backing.get("port")
+    if port is not None:
+        key, switch = str(port.get("portgroupKey", "")), port.get("switchUuid")
+        net = site.net(Ref("DistributedVirtualPortgroup", key))
+        return net.name if net is not None and switch == SWITCH_UUID else f"{key} of switch {switch}"
+    name = str(backing.get("deviceName") or otherwise)
+    named = site.networks.get(name)
+    return f"{name} of a standard switch" if named is not None and named.distributed else name

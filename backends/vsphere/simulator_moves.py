@@ -11,6 +11,7 @@ from backends.simulation.placing import SimDatastore
 from backends.simulation.things import Denied, SimHost, SimMove, SimVM
 from backends.vsphere.simulator_across import Across
 from backends.vsphere.simulator_checks import Wish, judge
+from backends.vsphere.simulator_devices import wired
 from backends.vsphere.simulator_facts import power_state
 from backends.vsphere.simulator_schema import Data, Ref
 from backends.vsphere.simulator_site import Site
@@ -131,17 +132,8 @@ class Moves:
             device: Data = change.fields["device"]
             index = device.get("key", 0) - 4000
             if 0 <= index < len(cards):
-                cards[index] = self._network(device.get("backing"), cards[index])
+                cards[index] = wired(self._site, device.get("backing"), cards[index])
         return tuple(cards)
-
-    def _network(self, backing: Data | None, otherwise: str) -> str:
-        if backing is None:
-            return otherwise
-        port: Data | None = backing.get("port")
-        if port is not None:
-            net = self._site.net(Ref("DistributedVirtualPortgroup", port.get("portgroupKey", "")))
-            return net.name if net is not None else str(port.get("portgroupKey", ""))
-        return str(backing.get("deviceName") or otherwise)
 
     def begin(self, wish: Wish, name: str, user: str, *, parent: str = "") -> SimTask:
         """Begin it: the task is there in any case, and has failed already when a check fails."""

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import http.client
 import json
+import re
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -422,3 +423,75 @@ async def test_networks_and_virtual_hardware_of_both_ends_are_what_plain_pyvmomi
             runs = {one.key for one in options if host._moId in {here._moId for here in one.host}}
             assert set(told[host.name].hardware or ()) == runs
             assert luggage.hardware in runs
+
+
+# --- cards that change their switch -------------------------------------------------------------------------------
+
+
+CARD = ("key", "macAddress", "portgroupKey", "switchUuid")
+
+
+def cards(machine: Any) -> list[Any]:
+    return [
+        one for one in machine.config.hardware.device if isinstance(one, vim.vm.device.VirtualEthernetCard)
+    ]
+
+
+def on_standard(site: VCSim, vm: str, name: str) -> None:
+    """A standard port group on the VM's host alone, and its card on that, as an admin would by hand."""
+    with plain(site) as client:
+        machine = vim.VirtualMachine(vm, client._stub)
+        spec = vim.host.PortGroup.Specification(
+            name=name, vlanId=0, vswitchName="vSwitch0", policy=vim.host.NetworkPolicy()
+        )
+        machine.runtime.host.configManager.networkSystem.AddPortGroup(spec)
+        (card,) = cards(machine)
+        card.backing = vim.vm.device.VirtualEthernetCard.NetworkBackingInfo(deviceName=name)
+        edit = vim.vm.device.VirtualDeviceSpec(operation="edit", device=card)
+        WaitForTask(machine.ReconfigVM_Task(vim.vm.ConfigSpec(deviceChange=[edit])))
+
+
+def sent(body: str) -> dict[str, str]:
+    """What the relocation said of the one card that it changes."""
+    (change,) = re.findall(r"<deviceChange.*?</deviceChange>", body, re.DOTALL)
+    told = {name: re.search(rf"<{name}>([^<]*)</{name}>", change) for name in CARD}
+    return {name: found[1] for name, found in told.items() if found is not None}
+
+
+def rewired(client: Any, vm: str, port: Any) -> list[str]:
+    """vcsim carries a card's change out in ReconfigVM_Task; names of the VM's networks then."""
+    machine = vim.VirtualMachine(vm, client._stub)
+    (card,) = cards(machine)
+    card.backing = vim.vm.device.VirtualEthernetCard.DistributedVirtualPortBackingInfo(port=port)
+    edit = vim.vm.device.VirtualDeviceSpec(operation="edit", device=card)
+    WaitForTask(machine.ReconfigVM_Task(vim.vm.ConfigSpec(deviceChange=[edit])))
+    return [net.name for net in machine.network]
+
+
+async def test_a_move_onto_another_switch_is_understood_and_its_card_is_one_that_vcsim_takes(
+    site: VCSim,
+) -> None:
+    """vcsim relocates and leaves the cards; the same change as ReconfigVM_Task it looks at, and carries out.
+
+    A distributed card of another switch it refuses.
+    """
+    calls: list[Call] = []
+    made = backend_at(site, calls.append, networks={"rack-a": "DC0_DVPG0"})
+    inventory = await made.inventory()
+    vm = called(inventory, "DC0_C0_RP0_VM3")
+    to = next(one.id for one in inventory.hosts if one.zone == "DC0_C0" and one.id != vm.host)
+    await asyncio.to_thread(on_standard, site, vm.id, "rack-a")
+    assert (await made.check_migration(vm.id, [to]))[0].outlook is Outlook.UNKNOWN
+    receipt = await made.live_migrate(vm.id, to)
+    assert receipt.note == "network rack-a → DC0_DVPG0"
+    assert (await made.look([vm.id]))[vm.id].vm.host == to
+    told = sent(calls[-1].body)
+    port = vim.dvs.PortConnection(portgroupKey=told["portgroupKey"], switchUuid=told["switchUuid"])
+    with plain(site) as client:
+        (card,) = cards(vim.VirtualMachine(vm.id, client._stub))
+        assert (int(told["key"]), told["macAddress"]) == (card.key, card.macAddress), "the same card"
+        assert rewired(client, vm.id, port) == ["DC0_DVPG0"]
+        port.switchUuid = "50 2e 11 8f 5a 1b 4c 0d-9e 8f 7a 6b 5c 4d 3e 2f"
+        with pytest.raises(vmodl.MethodFault):
+            rewired(client, vm.id, port)
+    await made.close()
