@@ -57,7 +57,7 @@ def judge(job: Job, trail: Trail, look: Look, *, odd_for: float = 0.0) -> Verdic
         return judge_move(job, action, trail=trail, look=look, vm=look.vm, odd_for=odd_for)
     if isinstance(action, Abort | ForceComplete):
         return _judge_intervention(action, look.vm, look.migrations, odd_for)
-    return _judge_state(action, look.vm, odd_for)
+    return _judge_state(action, trail, look.vm, odd_for)
 
 
 def _judge_intervention(
@@ -91,8 +91,8 @@ def _without_effect(wrong: str, next_step: str) -> Verdict:
     return _ended(f"the cluster took the call, but {wrong}", next_step, odd=True)
 
 
-def _judge_state(action: VMAction, vm: VM, odd_for: float) -> Verdict:
-    met, wanted = _reached(action, vm)
+def _judge_state(action: VMAction, trail: Trail, vm: VM, odd_for: float) -> Verdict:
+    met, wanted = _reached(action, trail, vm)
     if met:
         return Verdict(state=JobState.DONE, reason=wanted, met=True, over=True)
     if vm.task and not isinstance(action, ResetState | AnswerQuestion):
@@ -106,20 +106,35 @@ def _judge_state(action: VMAction, vm: VM, odd_for: float) -> Verdict:
     )
 
 
-def _reached(action: VMAction, vm: VM) -> tuple[bool, str]:
+def _reached(action: VMAction, trail: Trail, vm: VM) -> tuple[bool, str]:
     quiet = not vm.task
     if isinstance(action, AnswerQuestion):
         return _answered(action, vm)
     settled = vm.state in (VMState.RUNNING, VMState.STOPPED)
     if isinstance(action, ResetState):
-        wanted = VMState.RUNNING if action.to == "active" else VMState.ERROR
-        return quiet and vm.state is wanted, f"the cluster shows it as {vm.native or vm.state.value}"
+        return _reset(action, trail, vm)
     if isinstance(action, ConfirmMove):
         return quiet and settled and vm.host == action.host, f"{vm.state.value} on {vm.host}"
     if isinstance(action, RevertMove):
         return quiet and settled and vm.host not in {"", action.host}, f"{vm.state.value} on {vm.host} again"
     wanted = VMState.RUNNING if isinstance(action, StartVM) else VMState.STOPPED
     return quiet and vm.state is wanted, vm.state.value
+
+
+def _reset(action: ResetState, trail: Trail, vm: VM) -> tuple[bool, str]:
+    """The state that was asked for; or the VM is free of what held it, whether it runs or is off.
+
+    Nova writes the state itself. Proxmox VE has none to write: it takes a lock off, and a guest whose move or backup broke off
+    is often stopped, and stays so.
+    """
+    quiet, words = not vm.task, f"the cluster shows it as {vm.native or vm.state.value}"
+    if action.to != "active":
+        return quiet and vm.state is VMState.ERROR, words
+    unlocked = trail.locked and not vm.locked
+    freed = quiet and vm.state is VMState.STOPPED and (unlocked or bool(trail.busy))
+    if unlocked:
+        words = f"no longer locked; {words}"
+    return (quiet and vm.state is VMState.RUNNING) or freed, words
 
 
 def _answered(action: AnswerQuestion, vm: VM) -> tuple[bool, str]:

@@ -189,6 +189,8 @@ class Runner:
             trail=Trail(
                 known=tuple(move.id for move in ground.migrations),
                 known_tasks=board.tasks_on(job.action),
+                busy=ground.vm.task if ground.vm is not None else "",
+                locked=ground.vm is not None and ground.vm.locked,
                 called=self._by_their_clock(job.action.cluster),
             ),
             needed=True,

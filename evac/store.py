@@ -62,6 +62,10 @@ class Trail(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Migrations the VM already had before our call: any other one is new. Immune to clocks that differ."""
     known_tasks: tuple[str, ...] = ()
     """Entries of the cluster's log that belong to earlier calls of ours on the VM."""
+    busy: str = ""
+    """What the VM was busy with before our call, such as a task or a lock that was left behind."""
+    locked: bool = False
+    """It was locked in the platform then."""
     called: float | None = None
     """When the call was made, in Unix seconds by the cluster's clock; None where that was not known."""
     accepted: bool = False

@@ -199,9 +199,11 @@ class ProxmoxBackend:
 
     async def reset_state(self, vm: str, to: str) -> Receipt:
         """Takes a lock off that a broken task left. "error" is no state that Proxmox VE keeps."""
-        row = await self._changing("reset_state", lambda: self._acts.unlock(vm, to))
-        if row is not None:
-            await self._commands().unlock(row.node, row.vmid)
+        left = await self._changing("reset_state", lambda: self._acts.unlock(vm, to))
+        if left is not None and left.on:
+            await self._commands(left.on).unlock_container(left.guest.vmid)
+        elif left is not None:
+            await self._commands().unlock(left.guest.node, left.guest.vmid)
         return Receipt()
 
     async def turn(self, switch: str, was: str, to: str) -> Receipt:
@@ -227,12 +229,14 @@ class ProxmoxBackend:
         await self._changing(kind, lambda: self._acts.mark(host, reason))
         return Receipt(note=note)
 
-    def _commands(self) -> Commands:
+    def _commands(self, where: str = "") -> Commands:
+        """`where`: a node that it must be; else the one that acts for the cluster."""
         from backends.proxmox.shell import Commands  # noqa: PLC0415 - asyncssh takes a while to import
 
         options: Options = self._settings.options
         assert options.ssh is not None, "asked before"
-        return Commands(self._settings, options.ssh, urlsplit(self.client.endpoint).hostname or "")
+        host = where or options.ssh.host or urlsplit(self.client.endpoint).hostname or ""
+        return Commands(self._settings, options.ssh, host)
 
     async def _changing(self, kind: str, work: Callable[[], T]) -> T:
         """Remembers which kinds of action the account may not do, for `capabilities`."""

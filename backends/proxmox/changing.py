@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from backends.proxmox.client import Client, path
 from backends.proxmox.disks import Chains, move_one
@@ -25,6 +25,14 @@ T = TypeVar("T")
 
 ROOT = "root@pam"
 """The one user who may skip locks or choose the migration network, and only by ticket, never by token."""
+
+
+class Locked(NamedTuple):
+    """A guest whose lock is root's to take off."""
+
+    guest: Resource
+    on: str
+    """Address of the node where that must be done; "": any."""
 
 
 class Changes:
@@ -274,10 +282,10 @@ class Changes:
         self._looks.remember(upid)
         return Receipt(task=upid)
 
-    def unlock(self, vm: str, to: str) -> Resource | None:
+    def unlock(self, vm: str, to: str) -> Locked | None:
         """Take a lock off that a broken task left behind; never while a task of the guest runs.
 
-        None: done through the API. Else the guest whose lock only root on a node can take off, by `shell.unlock`.
+        None: done through the API. Else what only root on a node can take off, by `shell`.
         """
         what = f"the unlock of guest {vm}"
         if to != "active":
@@ -298,13 +306,26 @@ class Changes:
             where = path("nodes", row.node, row.type, row.vmid, "config")
             self._client.change("PUT", where, UNLOCK, what=what, worker=False)
             return None
-        if row.type == "qemu" and options.ssh is not None:
-            return row
+        if options.ssh is not None:
+            on = self._before(lambda: self._address(row.node), what) if row.type == "lxc" else ""
+            return Locked(row, on)
         command = f"{'pct' if row.type == 'lxc' else 'qm'} unlock {row.vmid}"
         raise self._refused(
             f"{what}: through the API only {ROOT} may skip the lock ({row.lock}) of a VM, and nobody that of a container.",
             f"On {row.node}, as root: {command}",
         )
+
+    def _address(self, node: str) -> str:
+        """Of a node in its cluster's network."""
+        found = next(
+            (one.ip for one in self._reader.status() if one.type == "node" and one.name == node), None
+        )
+        if not found:
+            raise self._refused(
+                f"the address of {node} is not told, and a container's lock is its node's.",
+                "May the account audit the cluster (Sys.Audit on /)?",
+            )
+        return found
 
     def _running(self, row: Resource) -> str:
         """A task of the guest that runs, on any node that answers: a move runs on its source."""

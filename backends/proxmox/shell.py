@@ -1,4 +1,4 @@
-"""The two commands for which the API has no call, run over SSH on a node: node maintenance, and an unlock as root.
+"""The commands for which the API has no call, run over SSH on a node: node maintenance, and an unlock as root.
 
 The host's key must be in known_hosts. Nothing but these commands can be run, and every word is quoted.
 """
@@ -40,12 +40,17 @@ def unlock(node: str, vmid: int) -> list[str]:
     return ["pvesh", "set", f"/nodes/{node}/qemu/{vmid:d}/config", "--delete", "lock", "--skiplock", "1"]
 
 
+def unlock_container(vmid: int) -> list[str]:
+    """What takes the lock off a container, on its own node only: pct(1), and no call of the API skips a container's lock."""
+    return ["pct", "unlock", f"{vmid:d}"]
+
+
 class Commands:
     """A connection of its own for each command: they are rare."""
 
     def __init__(self, settings: Settings, shell: Shell, host: str) -> None:
         self._settings = settings
-        self.host = shell.host or host
+        self.host = host
         self._door = door(
             shell, self.host, folder=settings.config_dir, connect_timeout=settings.connect_timeout
         )
@@ -57,6 +62,10 @@ class Commands:
     async def unlock(self, node: str, vmid: int) -> None:
         """As `_run`."""
         await self._run(unlock(node, vmid), f"the unlock of guest {vmid}")
+
+    async def unlock_container(self, vmid: int) -> None:
+        """As `_run`. On another node than the container's it fails: the container's config is not there."""
+        await self._run(unlock_container(vmid), f"the unlock of container {vmid}")
 
     async def _run(self, words: list[str], what: str) -> None:
         """One command, whose exit status says that it was accepted.

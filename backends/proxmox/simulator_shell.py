@@ -43,8 +43,10 @@ class Door:
 class Shell:
     """Serves one cluster's shell. `async with shell.serve(folder) as door`."""
 
-    def __init__(self, simulator: PveSimulator) -> None:
+    def __init__(self, simulator: PveSimulator, node: str = "") -> None:
+        """`node`: whose shell it is, where `qm` and `pct` find its own guests only; "": whichever is asked for."""
         self._simulator = simulator
+        self._node = node
         self.lines: deque[str] = deque(maxlen=1000)
         """Commands that were asked for, newest last."""
 
@@ -95,7 +97,7 @@ class Shell:
             if words[:2] == ["ha-manager", "crm-command"]:
                 simulator.manager.command(*words[2:])
             elif len(words) == 3 and words[0] in ("qm", "pct") and words[1] == "unlock":
-                self._unlock("qemu" if words[0] == "qm" else "lxc", words[2])
+                self._unlock("qemu" if words[0] == "qm" else "lxc", words[2], self._node)
             elif found := _PVESH.fullmatch(" ".join(words)):
                 self._unlock("qemu", found[1])
             else:
@@ -104,11 +106,11 @@ class Shell:
             return 255, wrong.message
         return 0, ""
 
-    def _unlock(self, kind: str, vmid: str) -> None:
+    def _unlock(self, kind: str, vmid: str, node: str = "") -> None:
         site = self._simulator.site
         site.sync()
         guest = site.guests.get(int(vmid)) if vmid.isdigit() else None
-        if guest is None or guest.kind != kind:
-            folder = "qemu-server" if kind == "qemu" else "lxc"
-            raise Wrong(255, f"Configuration file 'nodes/{site.local()}/{folder}/{vmid}.conf' does not exist")
+        if guest is None or guest.kind != kind or (node and guest.vm.host != node):
+            folder, here = "qemu-server" if kind == "qemu" else "lxc", node or site.local()
+            raise Wrong(255, f"Configuration file 'nodes/{here}/{folder}/{vmid}.conf' does not exist")
         site.unlock(guest)

@@ -295,3 +295,29 @@ def test_host_actions_are_judged_by_the_host(action: Action, met: Host, unmet: H
     assert judge(job(action), Trail(), Look(host=unmet)).state is JobState.RUNNING
     assert judge(job(action), Trail(), Look(host=unmet), odd_for=GRACE).state is JobState.FAILED
     assert "no longer knows" in judge(job(action), Trail(), Look()).reason
+
+
+# --- a state that held a VM ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("before", "seen", "done"),
+    [
+        (Trail(accepted=True, busy="migrate", locked=True), vm(state=VMState.STOPPED), True),
+        (Trail(accepted=True, busy="migrate", locked=True), vm(), True),
+        (Trail(accepted=True, locked=True), vm(state=VMState.STOPPED), True),
+        (Trail(accepted=True, busy="powering-on"), vm(state=VMState.STOPPED), True),
+        (Trail(accepted=True, locked=True), vm(state=VMState.STOPPED, locked=True), False),
+        (Trail(accepted=True, busy="migrate", locked=True), vm(state=VMState.STOPPED, task="backup"), False),
+        (Trail(accepted=True, busy="migrate", locked=True), vm(state=VMState.ERROR), False),
+        (Trail(accepted=True), vm(state=VMState.STOPPED), False),
+    ],
+)
+def test_a_vm_is_freed_when_what_held_it_is_gone_whether_it_runs_or_is_off(
+    before: Trail, seen: VM, done: bool
+) -> None:
+    verdict = judge(job(on(ResetState)), before, Look(vm=seen), odd_for=LONG)
+    assert verdict.state is (JobState.DONE if done else JobState.FAILED)
+    assert verdict.met is done
+    wanted = judge(job(on(ResetState, to="error")), before, Look(vm=seen), odd_for=LONG)
+    assert wanted.met is (seen.state is VMState.ERROR), "error is a state, and nothing else will do"
