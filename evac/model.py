@@ -140,6 +140,8 @@ class Host(Noun, frozen=True, kw_only=True):
     aggregates: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
     """Switches set on the host itself. Ceph: "noout"."""
+    tags: tuple[str, ...] = ()
+    """Where the platform has such (vSphere: "category:name"; Nova and Proxmox VE have none of hosts)."""
 
     @property
     def key(self) -> str:

@@ -77,6 +77,7 @@ def host(cluster: str, world: World, sim: SimHost) -> model.Host:
         vms=len(sim.vms),
         zone=sim.zone,
         aggregates=sim.aggregates,
+        tags=sim.tags,
     )
 
 

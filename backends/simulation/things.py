@@ -34,6 +34,7 @@ class SimHost:
     """Bytes per second each way for migrations: 10 Gbit/s."""
     zone: str = "nova"
     aggregates: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
     address: str = ""
     alive: bool = True
     """False: the machine is off and every guest on it is gone."""

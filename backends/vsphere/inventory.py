@@ -174,6 +174,7 @@ class Poll:
                 self._groups,
                 self._reasons,
                 waits=self._waits(row.id) if entering(at_work.get(row.id, [])) else None,
+                tags=self._tags.of(row.id),
             )
             for row in self._hosts.values()
         )
@@ -212,10 +213,16 @@ def entering(tasks: Iterable[Row]) -> bool:
 
 
 def host_noun(
-    cluster: str, row: Row, groups: Mapping[str, Row], reasons: Reasons, *, waits: int | None
+    cluster: str,
+    row: Row,
+    groups: Mapping[str, Row],
+    reasons: Reasons,
+    *,
+    waits: int | None,
+    tags: tuple[str, ...],
 ) -> Host:
-    """A host with the reason evac keeps for it."""
-    noun = mapping.host(cluster, row, groups, waits)
+    """A host with its tags and the reason evac keeps for it."""
+    noun = replace(mapping.host(cluster, row, groups, waits), tags=tags)
     why = reasons.of(row.id) if noun.maintenance else ""
     if not why:
         return noun

@@ -72,7 +72,7 @@ class Looker:
         row = rows[0]
         groups = {one.id: one for one in self._reader.group_of(live, host)}
         waits = self._waits(live, host) if entering(tasks.get(host, [])) else None
-        return host_noun(self.cluster, row, groups, self._reasons, waits=waits)
+        return host_noun(self.cluster, row, groups, self._reasons, waits=waits, tags=self._tags.of(row.id))
 
     def _waits(self, live: Live, host: str) -> int:
         """Guests that keep it from being in maintenance."""

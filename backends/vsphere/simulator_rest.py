@@ -1,6 +1,6 @@
 """vCenter's REST API as far as tags go: a session, the tags, their categories, and what has them.
 
-The world's guests have tags as plain words: "backup:daily" is the tag daily of the category backup, a word without a colon
+The world's guests and hosts have tags as plain words: "backup:daily" is the tag daily of the category backup, a word without a colon
 is of the category General. Faults are ordered by the name "tags".
 """
 
@@ -86,8 +86,10 @@ class Rest:
     # --- tags ------------------------------------------------------------------------------------
 
     def _tags(self) -> dict[str, str]:
-        """Id → "category:name", of all that some guest has."""
-        words = sorted({word for vm in self._site.world.vms.values() for word in vm.tags})
+        """Id → "category:name", of all that some guest or host has."""
+        world = self._site.world
+        of = [*(vm.tags for vm in world.vms.values()), *(host.tags for host in world.hosts.values())]
+        words = sorted({word for those in of for word in those})
         full = [word if ":" in word else f"{GENERAL}:{word}" for word in words]
         return {_id("Tag", word): word for word in full}
 
@@ -125,12 +127,10 @@ class Rest:
         )
 
     def _objects(self, full: str) -> list[dict[str, str]]:
-        short = full.removeprefix(f"{GENERAL}:")
-        return [
-            {"type": "VirtualMachine", "id": self._site.vm_ref(vm.id).id}
-            for vm in self._site.world.vms.values()
-            if full in vm.tags or short in vm.tags
-        ]
+        site, words = self._site, {full, full.removeprefix(f"{GENERAL}:")}
+        refs = [site.vm_ref(vm.id) for vm in site.world.vms.values() if words & {*vm.tags}]
+        refs += [site.host_ref(host.name) for host in site.world.hosts.values() if words & {*host.tags}]
+        return [{"type": ref.type, "id": ref.id} for ref in refs]
 
 
 def _id(kind: str, name: str) -> str:

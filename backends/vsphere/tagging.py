@@ -39,6 +39,9 @@ AT_ONCE = 100
 PATIENCE = 120.0
 """Seconds one reading may take in all."""
 
+TAGGED = frozenset({"VirtualMachine", "HostSystem"})
+"""What is shown with its tags; clusters, datastores and networks may have some too."""
+
 SESSION_ID = "vmware-api-session-id"
 
 
@@ -96,13 +99,18 @@ class Tags:
         found = self._known.get(vm.id)
         return replace(vm, tags=found) if found else vm
 
+    def of(self, host: str) -> tuple[str, ...]:
+        """Those of a host, by its id. References of VMs and hosts are told apart by their prefix in one vCenter."""
+        return self._known.get(host, ())
+
     def take_news(self) -> dict[str, tuple[str, ...]]:
-        """VMs whose tags are others than when this was asked last."""
+        """Objects whose tags are others than when this was asked last."""
         known, told = self._known, self._told
         if known is told:
             return {}
         self._told = known
-        return {vm: known.get(vm, ()) for vm in known.keys() | told.keys() if known.get(vm) != told.get(vm)}
+        ids = known.keys() | told.keys()
+        return {one: known.get(one, ()) for one in ids if known.get(one) != told.get(one)}
 
     # --- reading ------------------------------------------------------------------------------------------------
 
@@ -152,10 +160,10 @@ class Tags:
         for at in range(0, len(ids), AT_ONCE):
             for one in visit.attached(ids[at : at + AT_ONCE]):
                 for thing in one.object_ids or ():
-                    if thing.type == "VirtualMachine" and one.tag_id in names:
+                    if thing.type in TAGGED and one.tag_id in names:
                         found.setdefault(thing.id, []).append(names[one.tag_id])
         self._names = {id_: self._names[id_] for id_ in names}
-        return {vm: tuple(sorted(tags)) for vm, tags in found.items()}
+        return {thing: tuple(sorted(tags)) for thing, tags in found.items()}
 
     def _name(self, visit: Visit, tag: str) -> str:
         """As "category:name"; "" for one that has gone meanwhile, or that the account may not see."""

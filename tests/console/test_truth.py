@@ -68,6 +68,19 @@ async def test_an_open_detail_goes_on_telling_the_truth() -> None:
         assert "down" in reader.body.plain.splitlines()[0]
 
 
+async def test_a_host_is_shown_with_its_tags_and_found_by_them() -> None:
+    async with running(some_fleet()) as run:
+        host = run.console.store.hosts["prod/cmp-02"]
+        run.fleet.publish(hosts=[msgspec.structs.replace(host, tags=("rack:B12", "General:spare"))])
+        await run.caught_up()
+        await run.press("slash", *"tag:b12", "enter")
+        assert list(run.console.board.order) == ["prod/cmp-02"]
+        await run.press("enter")
+        await until(lambda: isinstance(run.console.screen, Reader), "no detail")
+        assert isinstance(run.console.screen, Reader)
+        assert "tags rack:B12, General:spare" in run.console.screen.body.plain
+
+
 async def test_its_vms_are_not_those_of_a_host_whose_name_begins_alike() -> None:
     fleet = some_fleet()
     one = next(vm for vm in fleet.table("vms").values() if vm.host == "cmp-01")

@@ -335,8 +335,8 @@ async def test_what_this_server_cannot_be_asked_is_unknown_and_not_well(backend:
 # --- tags ---------------------------------------------------------------------------------------------------------
 
 
-def tag(site: VCSim, category: str, name: str, vms: list[str]) -> None:
-    """Makes a category and a tag, and puts it on VMs, as an admin's script would by REST."""
+def tag(site: VCSim, category: str, name: str, things: list[tuple[str, str]]) -> None:
+    """Makes a category and a tag, and puts it on (type, id), as an admin's script would by REST."""
     trusted = ssl.create_default_context(cafile=str(site.ca))
     address, _, port = site.address.partition(":")
     line = http.client.HTTPSConnection(address, int(port), context=trusted, timeout=20)
@@ -355,24 +355,30 @@ def tag(site: VCSim, category: str, name: str, vms: list[str]) -> None:
     spec = {"name": category, "description": "", "cardinality": "MULTIPLE", "associable_types": []}
     group = told("/tagging/category", {"create_spec": spec})
     made = told("/tagging/tag", {"create_spec": {"name": name, "description": "", "category_id": group}})
-    for vm in vms:
-        body = {"tag_ids": [made], "object_id": {"type": "VirtualMachine", "id": vm}}
+    for kind, id_ in things:
+        body = {"tag_ids": [made], "object_id": {"type": kind, "id": id_}}
         told("/tagging/tag-association?~action=attach-multiple-tags-to-object", body)
     line.close()
 
 
-async def test_tags_of_vms_are_read_by_rest_as_older_vcenters_have_it(site: VCSim) -> None:
+async def test_tags_of_vms_and_hosts_are_read_by_rest_as_older_vcenters_have_it(site: VCSim) -> None:
     """vcsim has /rest and not /api: the way of vCenter 6.5 to 7.0."""
     first = backend_at(site)
     vms = sorted(vm.id for vm in (await first.inventory()).vms)[:2]
     await first.close()
-    await asyncio.to_thread(tag, site, "backup", "daily", vms)
+    with plain(site) as client:
+        kinds = [vim.HostSystem]
+        view = client.content.viewManager.CreateContainerView(client.content.rootFolder, kinds, True).view
+        host, name = view[0]._moId, view[0].name
+    tagged = [("VirtualMachine", vm) for vm in vms] + [("HostSystem", host)]
+    await asyncio.to_thread(tag, site, "backup", "daily", tagged)
     made = backend_at(site)
     try:
         answer = await until(
             made.inventory, lambda one: any(vm.tags for vm in one.vms), "tags in the inventory"
         )
         assert {vm.id: vm.tags for vm in answer.vms if vm.tags} == dict.fromkeys(vms, ("backup:daily",))
+        assert {one.name: one.tags for one in answer.hosts if one.tags} == {name: ("backup:daily",)}
         assert answer.problems == ()
     finally:
         await made.close()

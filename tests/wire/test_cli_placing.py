@@ -116,6 +116,13 @@ async def test_datastores_are_listed_for_people_and_for_scripts(lab: Bench) -> N
     assert {row["name"]: row["hosts"] for row in rows}["scratch"] == ["h3"]
 
 
+async def test_hosts_are_listed_with_their_tags_and_found_by_them(lab: Bench) -> None:
+    lab.world.hosts["h2"].tags = ("rack:B12",)
+    await until(lambda: getattr(lab.here.engine.fleet.host("lab", "h2"), "tags", ()), "it is polled")
+    found = await lab.evac("hosts", "tag:b12", "--json")
+    assert [(row["name"], row["tags"]) for row in json.loads(found.out)["hosts"]] == [("h2", ["rack:B12"])]
+
+
 async def test_an_address_is_typed_for_a_vm_and_taken_back_by_whoever_may_change_things(lab: Bench) -> None:
     typed = await lab.evac("address", "db", "[2001:db8::7]:22", "--json")
     assert json.loads(typed.out)["addresses"] == ["[2001:db8::7]:22"]

@@ -47,8 +47,13 @@ def built(site: Site, tmp_path: Path, door: Door | None = None) -> Any:
     simulator = site.simulator
     shell = None
     if door is not None:
-        paths = {"identity": str(door.identity), "known_hosts": str(door.known_hosts)}
-        shell = ShellOptions(user=door.user, port=door.port, agent=False, **paths)
+        shell = ShellOptions(
+            user=door.user,
+            port=door.port,
+            agent=False,
+            identity=str(door.identity),
+            known_hosts=str(door.known_hosts),
+        )
     options = Options(
         endpoints=(simulator.endpoint,),
         fingerprints=(simulator.fingerprint,),
@@ -134,7 +139,8 @@ async def reset(site: Site, tmp_path: Path, vmid: int, door: Door) -> Job:
         await client.order(OrderRequest(title="unlock", actions=(action,), token="t"))
         jobs = here.engine.fleet.table("jobs")
         await until(lambda: jobs["J1"].state.ended, "the end of the job", seconds=PATIENCE)
-        return jobs["J1"]
+        job: Job = jobs["J1"]
+        return job
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,26 @@ async def test_tags_come_with_a_poll_after_the_first_and_only_for_those_that_hav
         assert simulator.rest.sessions == {}, "the REST session was closed"
 
 
+async def test_hosts_have_their_tags_in_the_inventory_and_in_a_look() -> None:
+    async with site() as (simulator, backend):
+        simulator.world.hosts["cmp02"].tags = ("rack:B12", "spare")
+        answer = await polled(backend, "", tagged)
+        assert {host.name: host.tags for host in answer.hosts if host.tags} == {
+            "cmp02": ("General:spare", "rack:B12")
+        }
+        seen = await backend.host("cmp02")
+        assert seen == next(host for host in answer.hosts if host.name == "cmp02")
+        simulator.world.hosts["cmp02"].tags = ()
+        again(backend)
+
+        def gone(answer: Inventory) -> bool:
+            return not any(host.tags for host in answer.hosts)
+
+        news = await polled(backend, answer.mark, gone)
+        assert not news.complete
+        assert news.vms == (), "no VM has changed"
+
+
 async def test_a_tag_that_is_taken_off_is_told_as_a_change() -> None:
     async with site() as (simulator, backend):
         mark = (await polled(backend, "", tagged)).mark

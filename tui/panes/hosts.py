@@ -40,7 +40,7 @@ def _hay(host: Host, context: Context) -> Haystack:
     name, cluster, tag = (
         host.name.lower(),
         host.cluster.lower(),
-        " ".join((host.zone, *host.aggregates)).lower(),
+        " ".join((host.zone, *host.aggregates, *host.tags)).lower(),
     )
     more = f"{host.address} {host.reason.lower()} {host.cpu_model.lower()}"
     whole = f"{name} {host.id.lower()} {state} {cluster} {tag} {more}"
@@ -94,6 +94,7 @@ def _properties(host: Host, plain: bool) -> list[Line]:
             ("address", host.address),
             ("zone", host.zone),
             ("aggregates", ", ".join(host.aggregates)),
+            ("tags", ", ".join(host.tags)),
             look_ascii=plain,
         ),
         facts(
