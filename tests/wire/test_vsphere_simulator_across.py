@@ -13,6 +13,7 @@ from backends.simulation.world import World
 from backends.vsphere.simulator import ADMIN, AUDITOR, PASSWORD
 from backends.vsphere.simulator_across import sha1
 from backends.vsphere.simulator_facts import Net
+from backends.vsphere.simulator_site import SWITCH_UUID
 from tests.wire.vsphere_site import MEMORY, VIM, VMODL, Client, small_world, vcenter
 
 
@@ -144,7 +145,7 @@ async def test_a_network_that_is_not_there_must_be_mapped(pair: Pair) -> None:
     def mapped() -> Any:
         card = next(one for one in pair.here.vm(0).config.hardware.device if one.key == 4000)
         key = pair.there.simulator.site.net_ref("dvs-far").id
-        port = VIM.dvs.PortConnection(switchUuid="50 2e", portgroupKey=key)
+        port = VIM.dvs.PortConnection(switchUuid=SWITCH_UUID, portgroupKey=key)
         card.backing = VIM.vm.device.VirtualEthernetCard.DistributedVirtualPortBackingInfo(port=port)
         return VIM.vm.device.VirtualDeviceSpec(operation="edit", device=card)
 
