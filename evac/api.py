@@ -212,6 +212,8 @@ class Preflight(Noun, frozen=True, kw_only=True):
     to_cluster: str = ""
     """The cluster whose hosts the targets are; "": its own."""
     checks: tuple[MoveCheck, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What holds for all of it: what is not known of the links between the hosts, and how old that is."""
     at: float
     """When it was true, Unix seconds."""
 

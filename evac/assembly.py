@@ -25,6 +25,7 @@ from evac.fleet import Fleet
 from evac.jobs import Actor
 from evac.journal import Journal
 from evac.link import Link, Linker
+from evac.linking import Linking
 from evac.notifier import Notifier
 from evac.paths import Paths
 from evac.poller import Poller, first_state
@@ -76,6 +77,7 @@ class Engine:
         self.probing = Probing(probe, self.fleet, lambda on_rows: Prober(rate=probe.rate, on_rows=on_rows))
         self.vault = Vault()
         self.reach = self._reaching()
+        self.linking = Linking(self.fleet, self.reach, self._backends)
         self.queue = Queue(
             journal=journal,
             fleet=self.fleet,

@@ -326,6 +326,15 @@ class TellsOfHosts(Protocol):
 
 
 @runtime_checkable
+class KnowsMigrationNetwork(Protocol):
+    """Can say at which address each host takes migrations in, where that is another than its own."""
+
+    async def migration_addresses(self, hosts: Sequence[str]) -> Mapping[str, str]:
+        """Host.id → address or name; a host is absent for which the platform says nothing."""
+        ...
+
+
+@runtime_checkable
 class HasSwitches(Protocol):
     """The platform has balancers, HA or backup jobs that would work against a window, and they can be turned."""
 

@@ -17,6 +17,7 @@ import msgspec
 
 from evac.api import TABLES, Delta
 from evac.jobs import Event, Job, Order, QueueState
+from evac.links import Looks
 from evac.model import VM, ClusterState, Host, HostState, Inventory, Migration, Noun
 from evac.placing import Affinity, Datastore
 from evac.probe import Probe
@@ -63,6 +64,8 @@ class Fleet:
         self._revs: dict[str, OrderedDict[str, int]] = {table: OrderedDict() for table in TABLES}
         self._gone: deque[tuple[int, str, str]] = deque(maxlen=TOMBSTONES)
         self._forgotten = 0
+        self.links: Looks = {}
+        """What is known of the ways between hosts; replaced as a whole, and in no delta: who asks is told."""
         self._on_host: dict[tuple[str, str], set[str]] = {}
         self._looked: dict[str, float] = {}
         self._polled: dict[str, tuple[OSD, ...]] = {}
@@ -118,7 +121,7 @@ class Fleet:
     def still(self) -> Fleet:
         """As it is now, for a thread that reads for a while. The rows are shared: they never change."""
         copy = Fleet(self.epoch)
-        copy.rev, copy.queue = self.rev, self.queue
+        copy.rev, copy.queue, copy.links = self.rev, self.queue, self.links
         copy._rows = {table: dict(rows) for table, rows in self._rows.items()}
         copy._on_host = {place: set(keys) for place, keys in self._on_host.items()}
         return copy

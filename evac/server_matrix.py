@@ -14,6 +14,7 @@ from evac import clock, matrix, reply
 from evac.api import Matrix, MatrixRow
 from evac.asking import Asking
 from evac.backend import Backend, ChecksMigration, HasSwitches
+from evac.links import of_cluster
 from evac.matrix import Heard
 from evac.model import VM, ClusterState, HostState
 from evac.plan_warnings import OLD, listed
@@ -40,9 +41,7 @@ MOST_TARGETS = 16
 MOST_CELLS = 50_000
 """Of one matrix: about two seconds of rules, in slices."""
 
-LINKS = (
-    "Not judged: MTU and latency of the links between hosts, and networks where the platform has no checker."
-)
+NETWORKS = "Not judged: whether a target has the networks of a VM, where the platform has no checker."
 
 
 class MatrixRoutes:
@@ -70,11 +69,11 @@ class MatrixRoutes:
                 f"{len(vms)} VMs x {len(targets)} targets are too many.",
                 "Name those you mean.",
             )
-        rows, checker_notes = await self._rows(world, vms, targets, quick=bool(request.query.get("quick")))
+        rows, spoken = await self._rows(world, vms, targets, quick=bool(request.query.get("quick")))
         whole = host and not {"vm", "target"} & set(request.query)
         plan, why = self._plan(world, host) if whole else (None, [])
         answer = _summed(world, rows, targets, plan, host=host)
-        notes = (*_about(world, host), *why, *checker_notes, LINKS)
+        notes = (*_about(world, host), *why, *spoken)
         return reply.answer(request, replace(answer, notes=notes))
 
     def _vms(self, state: ClusterState, host: str, wanted: Sequence[str]) -> list[VM]:
@@ -105,17 +104,31 @@ class MatrixRoutes:
     async def _rows(
         self, world: RuleContext, vms: Sequence[VM], targets: Sequence[str], *, quick: bool
     ) -> tuple[list[MatrixRow], list[str]]:
-        """One per VM, and what is to be said of the platform's checker."""
+        """One per VM, and what is to be said of the platform's checker, and of the links."""
         backend = self._engine.backend(world.cluster.name)
         heard: dict[str, Heard] = {}
         notes: list[str] = []
+        links = asyncio.create_task(self._links(world, vms, targets, quick=quick))
         if not quick and backend is not None:
             heard, notes = await self._heard(world, backend, vms, targets)
+        notes += await links
+        world = replace(
+            world, links=of_cluster(self._engine.fleet.links, world.cluster.name, now=clock.wall())
+        )
         rows: list[MatrixRow] = []
         for vm in vms:
             rows.append(matrix.row(world, vm, targets, heard.get(vm.id, matrix.NOTHING)))
             await asyncio.sleep(0)  # a matrix is no reason to keep others waiting
         return rows, [*notes, *_quiet(backend, quick=quick or world.fenced is not None)]
+
+    async def _links(
+        self, world: RuleContext, vms: Sequence[VM], targets: Sequence[str], *, quick: bool
+    ) -> list[str]:
+        """What is not known of the links; those of a dead host carry nothing."""
+        if world.fenced is not None:
+            return []
+        sources = dict.fromkeys(vm.host for vm in vms if not vm.stays)
+        return await self._engine.linking.look(world.cluster.name, sources, targets, cached=quick)
 
     def _plan(self, world: RuleContext, host: str) -> tuple[PlannedHost | None, list[str]]:
         """Where the VMs of a host would go, all of them."""
@@ -212,7 +225,7 @@ def _quiet(backend: Backend | None, *, quick: bool) -> list[str]:
             "There is no connection to the cluster: evac's rules alone, over the figures of its last answer."
         ]
     if not isinstance(backend, ChecksMigration):
-        return ["This platform has no checker that evac could ask: evac's rules alone."]
+        return ["This platform has no checker that evac could ask: evac's rules alone.", NETWORKS]
     return []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -44,11 +45,11 @@ class PlacingRoutes:
         elsewhere = far not in {"", name}
         wanted = request.query.getall("target", [])
         targets = self._hosts_of(far, wanted) if elsewhere else self._targets(vm, wanted)
-        checks = (
-            await self._elsewhere.checks(request, vm, far, targets)
-            if elsewhere
-            else await self._checks(backend, vm, targets)
-        )
+        notes: list[str] = []
+        if elsewhere:
+            checks = await self._elsewhere.checks(request, vm, far, targets)
+        else:
+            checks, notes = await self._checks(backend, vm, targets)
         answer = Preflight(
             cluster=name,
             vm=vm.id,
@@ -57,6 +58,7 @@ class PlacingRoutes:
             targets=targets,
             to_cluster=far if elsewhere else "",
             checks=checks,
+            notes=tuple(notes),
             at=clock.wall(),
         )
         return reply.answer(request, answer)
@@ -73,11 +75,21 @@ class PlacingRoutes:
         others = sorted(host.id for host in hosts if host.id != vm.host)
         return _few(tuple(dict.fromkeys(wanted)) or tuple(others))
 
-    async def _checks(self, backend: Backend, vm: VM, targets: tuple[str, ...]) -> tuple[MoveCheck, ...]:
+    async def _checks(
+        self, backend: Backend, vm: VM, targets: tuple[str, ...]
+    ) -> tuple[tuple[MoveCheck, ...], list[str]]:
+        """And what is to be said once of all targets."""
+        said, notes = await asyncio.gather(self._said(backend, vm, targets), self._links(vm, targets))
         own = self._own(vm, targets)
-        if not isinstance(backend, ChecksMigration):
+        if said is None:
             quiet = MoveCheck(vm=vm.id, target="", outlook=Outlook.OK, rule=preflight.NO_CHECKER, why=WITHOUT)
-            return (quiet, *own)
+            return (quiet, *own), notes
+        return (*matrix.besides(own, said, targets), *said), notes
+
+    async def _said(self, backend: Backend, vm: VM, targets: tuple[str, ...]) -> list[MoveCheck] | None:
+        """By the platform's own checker; None where it has none."""
+        if not isinstance(backend, ChecksMigration):
+            return None
         said: Sequence[MoveCheck]
         try:
             async with self._asking.asking(vm.cluster):
@@ -85,11 +97,16 @@ class PlacingRoutes:
         except TimeoutError:
             why = f"{vm.cluster} did not answer within {asking.PATIENCE:g} s"
             said = preflight.unasked(vm.id, targets, why, "Ask again; evac doctor looks at the way to it.")
-        said = preflight.complete(vm.id, targets, said)
-        return (*matrix.besides(own, said, targets), *said)
+        return preflight.complete(vm.id, targets, said)
+
+    async def _links(self, vm: VM, targets: tuple[str, ...]) -> list[str]:
+        state = self._engine.fleet.cluster(vm.cluster)
+        assert state is not None  # its backend was found by it
+        near = matrix.by_room(context_of(self._engine.fleet, state), targets)
+        return await self._engine.linking.look(vm.cluster, [vm.host], near)
 
     def _own(self, vm: VM, targets: Sequence[str]) -> list[MoveCheck]:
-        """What evac's rules say; the fleet is looked at before the platform is asked, so both are of one moment or so."""
+        """What evac's rules say of the fleet as it is once the platform and the hosts have answered."""
         state = self._engine.fleet.cluster(vm.cluster)
         assert state is not None  # its backend was found by it
         world, way = context_of(self._engine.fleet, state), matrix.way_of(vm)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -12,7 +13,7 @@ from evac import clock, reply
 from evac.api import RebalanceRequest, RestoreRequest
 from evac.planning import diff_plan, history_of, plan_rebalance, plan_restore, plan_window
 from evac.reply import Handler
-from evac.window.plan import WindowPlan, WindowPlanRequest
+from evac.window.plan import HostName, WindowPlan, WindowPlanRequest
 
 if TYPE_CHECKING:
     from evac.assembly import Engine
@@ -40,6 +41,8 @@ class PlanningRoutes:
             wanted = replace(wanted, policy=replace(wanted.policy, hook=self._engine.hook))
         engine = self._engine
         timings = await engine.timings()
+        for cluster, hosts in _by_cluster(wanted.hosts).items():
+            await engine.linking.look(cluster, hosts)
         fleet, by, rules = engine.fleet.still(), request[reply.ACTOR].user, engine.queue.rules
 
         def planned() -> WindowPlan:
@@ -68,3 +71,10 @@ class PlanningRoutes:
         wanted = await reply.body(request, RestoreRequest)
         fleet = self._engine.fleet.still()
         return reply.answer(request, await asyncio.to_thread(plan_restore, fleet, wanted, now=clock.stamp()))
+
+
+def _by_cluster(hosts: Iterable[HostName]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for one in hosts:
+        found.setdefault(one.cluster, []).append(one.host)
+    return found

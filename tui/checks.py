@@ -126,6 +126,8 @@ def told(checks: Checks, targets: Sequence[tuple[str, str]], context: Context) -
     lines: list[Line] = [
         (Span(clean(f"{words}.", context.look.ascii_only), "dim"),) for words in sorted(said)
     ]
+    notes = dict.fromkeys(note for answer in checks.answers.values() for note in answer.notes)
+    lines += [(Span(clean(note, context.look.ascii_only), "dim"),) for note in notes]
     for outlook, ident, name in known:
         lines.append(
             (Span(clean(name, context.look.ascii_only), "title"), Span("  "), outlook_span(outlook, context))

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -71,6 +72,13 @@ class LibvirtBackend:
     async def check_migration(self, vm: str, targets: Sequence[str]) -> Sequence[MoveCheck]:
         """Each target is asked whether the guest's CPU fits (compareHypervisorCPU) and whether its name is free there."""
         return _decode((await self._ask("check_migration", [vm, list(targets)]))[0], list[MoveCheck])
+
+    async def migration_addresses(self, hosts: Sequence[str]) -> Mapping[str, str]:
+        """What the source dials: the host in `migrate_uri`, else in `peer_uri`. From the config; nobody is asked."""
+        found = {
+            entry.name: urlsplit(entry.migrate_uri or entry.peer_uri) for entry in entries(self._options)
+        }
+        return {one: found[one].hostname or "" for one in hosts if one in found and found[one].hostname}
 
     async def capabilities(self) -> Sequence[Capability]:
         """As the contract says."""

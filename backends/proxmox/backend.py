@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
 from backends import closing
-from backends.proxmox import hostfacts
+from backends.proxmox import hostfacts, migration_network
 from backends.proxmox.arriving import Arrivals
 from backends.proxmox.changing import Changes
 from backends.proxmox.client import Client
@@ -130,6 +130,16 @@ class ProxmoxBackend:
     async def host_facts(self, host: str) -> HostFacts:
         """As the contract says."""
         return await self._sights.run(lambda: hostfacts.host_facts(self._reader, self.name, host))
+
+    async def migration_addresses(self, hosts: Sequence[str]) -> Mapping[str, str]:
+        """Their addresses in the network for migrations, where the config or the datacenter's options name one."""
+        options: Options = self._settings.options
+        chosen = options.migration.network
+
+        def addresses() -> dict[str, str]:
+            return migration_network.addresses(self.client, hosts, chosen=chosen)
+
+        return await self._sights.run(addresses)
 
     def _host(self, host: str) -> Host | None:
         rows, _ = self._reader.resources("node")

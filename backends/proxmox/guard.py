@@ -29,7 +29,7 @@ READS = tuple(
         r"/access/users/[^/]+/token/[^/]+",
         r"/cluster/(?:resources|tasks|status|options|nextid|backup)",
         r"/cluster/ha/(?:status/manager_status|resources|rules)",
-        rf"{_NODE}/(?:status|version|tasks|time)",
+        rf"{_NODE}/(?:status|version|tasks|time|network)",
         rf"{_NODE}/tasks/{_UPID}/(?:log|status)",
         rf"{_GUEST}/(?:config|migrate|status/current)",
         rf"{_NODE}/qemu/\d+/agent/network-get-interfaces",

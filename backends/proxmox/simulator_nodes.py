@@ -49,6 +49,7 @@ class Nodes:
             Route("GET", "/nodes/{node}/status", "node", self._node),
             Route("GET", "/nodes/{node}/version", "version", lambda _: Answer(self._version())),
             Route("GET", "/nodes/{node}/time", "time", self._time),
+            Route("GET", "/nodes/{node}/network", "network", self._network, ("type",)),
             Route("GET", "/storage", "storage_config", self._storage_config, ("type",)),
             Route(
                 "GET",
@@ -217,6 +218,21 @@ class Nodes:
         ask.want(f"/nodes/{ask.where['node']}", "Sys.Audit")
         now = int(self._world.wall() + self._world.hosts[ask.where["node"]].machine.clock)
         return Answer({"time": now, "localtime": now, "timezone": "UTC"})
+
+    def _network(self, ask: Ask) -> Answer:
+        """As /etc/network/interfaces has it; an MTU only where somebody has set one."""
+        host = self._world.hosts[ask.where["node"]]
+        addresses = {"vmbr0": host.address} | ({host.machine.carrier: host.inward} if host.inward else {})
+        rows = []
+        for name, kind in host.machine.links:
+            row: dict[str, Any] = {"iface": name, "type": {"device": "eth"}.get(kind, kind), "active": 1}
+            row |= {"method": "manual", "method6": "manual", "families": ["inet"]}
+            if address := addresses.get(name):
+                row |= {"method": "static", "address": address, "cidr": f"{address}/16", "netmask": "16"}
+            if name in host.machine.mtus:
+                row["mtu"] = str(host.machine.mtus[name])
+            rows.append(row)
+        return Answer(rows)
 
     # --- storage and pools -----------------------------------------------------------------------
 

@@ -132,6 +132,8 @@ class Site:
         self.managed: set[int] = set()
         """Numbers that the mix wants under HA."""
         self.storages: dict[str, Storage] = {}
+        self.migration_network = ""
+        """CIDR, as datacenter.cfg has it; "": none is named."""
         self.ha_state: Callable[[Guest], str] = lambda _: ""
         """HA's word for a guest; "" when HA does not manage it."""
         self.ha_request: Callable[[Guest, str, str], None] = lambda *_: None

@@ -54,7 +54,9 @@ class Scheduled:
 
     def _options(self, ask: Ask) -> Answer:
         ask.want("/", "Sys.Audit")
-        options = {"keyboard": "en-us", "allowed-tags": []}
+        options: dict[str, object] = {"keyboard": "en-us", "allowed-tags": []}
+        if self._site.migration_network:
+            options["migration"] = f"secure,network={self._site.migration_network}"
         balancer = self._world.switches.get(REBALANCE)
         if balancer is None:
             return Answer(options)

@@ -49,6 +49,9 @@ DEAD = "muc-pve-07"
 DIES, REPAIRED = 420.0, 1200.0
 """When, in seconds after the start, the node loses power, and when it has it again."""
 
+SMALL = "muc-pve-05"
+"""The node whose link for migrations has an MTU of 1500 among 9000."""
+
 ENDPOINTS = 2
 """Nodes whose API the demo's config names."""
 
@@ -102,8 +105,20 @@ def cluster(*, seed: int, now: Callable[[], float]) -> PveSimulator:
         if not vm.name.isascii():  # PVE takes DNS names only
             vm.name = f"branch-{chance.randrange(10, 99)}-{vm.name[-2:]}"
     simulator = PveSimulator(world, seed=seed, name=PLAN.name, pace=PACE, mix=MIX)
+    _migration_network(simulator)
     _trouble(simulator)
     return simulator
+
+
+def _migration_network(simulator: PveSimulator) -> None:
+    """A network of its own for migrations, with jumbo frames; one node was installed anew and got none."""
+    simulator.site.migration_network = "10.1.0.0/16"
+    for host in simulator.world.hosts.values():
+        host.inward = host.address.replace("10.0.", "10.1.", 1)
+        machine = host.machine
+        machine.links.append(("vmbr1", "bridge"))
+        machine.carrier = "vmbr1"
+        machine.mtus = {} if host.name == SMALL else {"eno2": 9000, "vmbr1": 9000}
 
 
 def _trouble(simulator: PveSimulator) -> None:

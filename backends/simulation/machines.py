@@ -16,6 +16,9 @@ KERNEL = "6.17.2-1-pve"
 
 _ABI = re.compile(r"(.*?)-(\d+)-(\w+)", re.ASCII)
 
+ETHERNET = 1500
+"""MTU of a link that nobody has set."""
+
 UP_SINCE = -3_600_000.0
 """World time at which every machine was booted before the world began."""
 
@@ -65,6 +68,10 @@ class Machine:
         ]
     )
     """Name and kind, as `evac.window.hostfacts` has them."""
+    mtus: dict[str, int] = field(default_factory=dict)
+    """Of links whose MTU is not 1500."""
+    carrier: str = "vmbr0"
+    """The link that carries migrations, and the host's address."""
     mounts: list[tuple[str, str]] = field(default_factory=list)
     """File system and place."""
     shuts: float = 5.0
@@ -79,6 +86,10 @@ class Machine:
     """Those that changed something, as they were begun."""
     stands: bool = False
     """It hangs before its kernel."""
+
+    def mtu(self, link: str = "") -> int:
+        """Of one link; without a name of the one that carries migrations."""
+        return self.mtus.get(link or self.carrier, ETHERNET)
 
     def boot(self, now: float) -> None:
         """Power, firmware, kernel: it runs."""

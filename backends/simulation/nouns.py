@@ -94,6 +94,7 @@ def host_facts(cluster: str, world: World, name: str) -> HostFacts:
         version="simulation",
         clock=host.machine.clock,
         links=tuple(sorted(name for name, _ in host.machine.links)),
+        mtus={name: host.machine.mtu(name) for name, _ in sorted(host.machine.links)},
         mounts=tuple(sorted(place for _, place in host.machine.mounts)),
         how="simulation",
         at=time.time(),

@@ -3,6 +3,7 @@
 It knows these lines and no others:
 
     sh -c SCRIPT                             what evac asks a host (evac.window.hostfacts)
+    sh -c SCRIPT evac-path ADDRESS           what it asks of the way to another (evac.window.hostpath)
     sudo -n -- true
     [sudo -n --] patch-and-reboot [KERNEL]   installs a kernel, by default the next one, and restarts the machine
     [sudo -n --] reboot
@@ -24,10 +25,11 @@ from typing import Any
 
 import asyncssh
 
-from backends.simulation import machines
+from backends.simulation import machines, wires
 from backends.simulation.machines import LineFault, Machine
 from backends.simulation.things import SimHost
 from backends.simulation.world import World
+from evac.window import hostpath
 from evac.window.hostfacts import WORDS
 
 USER = "evac"
@@ -160,6 +162,9 @@ class Logins:
         if tuple(words) == WORDS:
             process.stdout.write(answer(host.machine))
             process.exit(0)
+        elif words and hostpath.is_look(line):
+            process.stdout.write(wires.path_answer(self._world, host, words[-1]))
+            process.exit(0)
         elif bare == ["true"]:
             process.exit(0)
         elif (bare[:1] == ["patch-and-reboot"] and len(bare) <= 2) or bare == ["reboot"]:
@@ -203,9 +208,9 @@ def _say(process: asyncssh.SSHServerProcess[str] | None, text: str) -> None:
 
 def answer(machine: Machine, now: Any = time.time) -> str:
     """As `evac.window.hostfacts.SCRIPT` prints it there."""
-    links = "".join(f"link {name} up 0x1003 {kind}\n" for name, kind in machine.links)
+    links = "".join(f"link {name} up 0x1003 {kind} {machine.mtu(name)}\n" for name, kind in machine.links)
     mounts = "".join(f"mount {kind} {place}\n" for kind, place in machine.mounts)
     return (
         f"evac-facts 1\nboot {machine.boot_id}\nkernel {machine.kernel}\n"
-        f"clock {now() + machine.clock:.9f}\nlink lo unknown 0x9 other\n{links}{mounts}end\n"
+        f"clock {now() + machine.clock:.9f}\nlink lo unknown 0x9 other 65536\n{links}{mounts}end\n"
     )

@@ -36,6 +36,8 @@ class SimHost:
     aggregates: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     address: str = ""
+    inward: str = ""
+    """The address at which it takes migrations in; "": the same."""
     alive: bool = True
     """False: the machine is off and every guest on it is gone."""
     agent: bool = True
@@ -55,6 +57,11 @@ class SimHost:
     """VMs that were evacuated away while it was down; they die when it comes back."""
     machine: Machine = field(default_factory=Machine)
     """What a login there would see."""
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """All that it has on the network."""
+        return tuple(filter(None, (self.address, self.inward)))
 
 
 @dataclass(slots=True)

@@ -51,10 +51,12 @@ class Traffic:
         flowing = [move for move in moves if _stream(move).flows and move.lie != Kind.STUCK]
         links = [_links(move) for move in flowing]
         capacity: dict[Hashable, float] = {}
+        wires = self._world.wires
         for move in flowing:
             capacity["out", move.source] = self._world.hosts[move.source].link
             capacity["in", move.target] = self._world.hosts[move.target].link
             capacity["limit", move.id] = move.limit
+            capacity["tcp", move.id] = wires.ceiling(move.source, move.target)
         for move in moves:
             _stream(move).rate = 0.0
         for move, rate in zip(flowing, fair_shares(links, capacity), strict=True):
@@ -89,8 +91,8 @@ class Traffic:
 
 
 def _links(move: SimMove) -> tuple[Hashable, ...]:
-    """What it crosses; a limit of its own is a link that it has for itself."""
-    links: tuple[Hashable, ...] = (("out", move.source), ("in", move.target))
+    """What it crosses; a limit of its own, and its one TCP connection, are links that it has for itself."""
+    links: tuple[Hashable, ...] = (("out", move.source), ("in", move.target), ("tcp", move.id))
     return (*links, ("limit", move.id)) if move.limit else links
 
 

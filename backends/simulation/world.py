@@ -31,6 +31,7 @@ from backends.simulation.things import (
     SimVM,
     Timing,
 )
+from backends.simulation.wires import Wires
 from evac.model import MigrationKind, VMState
 
 
@@ -73,6 +74,7 @@ class World:
         self.end_listeners: list[Callable[[SimMove], None]] = []  # a move has ended in whatever way
         self.population = 0
         """Goes up when a VM is added or removed."""
+        self.wires = Wires(self)
         self.live = LiveMoves(self)
         self.cold = ColdMoves(self)
         self.evacuations = Evacuations(self)

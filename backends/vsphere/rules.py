@@ -13,6 +13,7 @@ from backends.vsphere import (
     rules_devices,
     rules_guest,
     rules_host,
+    rules_links,
     rules_network,
     rules_storage,
 )
@@ -25,6 +26,7 @@ RULES: Sequence[tuple[str, Rule]] = (
     ("host", rules_host.state),
     ("memory", rules_host.memory),
     ("vmotion network", rules_network.vmotion),
+    ("mtu", rules_links.mtu),
     ("distance", rules_network.distance),
     ("cpu", rules_cpu.cpu),
     ("storage", rules_storage.shared),

@@ -91,6 +91,15 @@ def _devices(config: Node) -> list[str]:
     ]
 
 
+def adapters(place: Place) -> list[Node]:
+    """The VMkernel adapters (HostVirtualNic) that carry vMotion, as far as they are told."""
+    config = _config(place, "vmotion")
+    if config is None:
+        return []
+    chosen = set(config.texts("selectedVnic"))
+    return [one for one in config.nodes("candidateVnic") if one.text("key") in chosen]
+
+
 def _on_management(place: Place) -> bool:
     """An adapter of the default stack that carries management as well."""
     vmotion_config, management = _config(place, "vmotion"), _config(place, "management")

@@ -19,6 +19,10 @@ from backends.vsphere.simulator_vms import MIB, Getter, feature_key
 VERSION = "8.0.3"
 BUILD = "24022510"
 MHZ = 2400
+ETHERNET, JUMBO = 1500, 9000
+GROUPS = ("Management Network", "vMotion")
+"""Port groups of the two VMkernel adapters, each on a switch of its own."""
+SWITCHES = ("vSwitch0", "vSwitch1")
 PRODUCT = {
     "name": "VMware ESXi",
     "fullName": f"VMware ESXi {VERSION} build-{BUILD}",
@@ -82,14 +86,20 @@ def _packages(_site: Site, host: SimHost) -> list[Data]:
     ]
 
 
+def _mtu(host: SimHost, link: str, number: int) -> int:
+    """Of an adapter or its switch, by the number of both: vMotion's take more, where nobody has set them otherwise."""
+    return host.machine.mtus.get(link, JUMBO if number else ETHERNET)
+
+
 def _vmkernel(host: SimHost, number: int, stack: str, device: str) -> Data:
     octets = host.address.split(".")
     address = host.address if number == 0 else ".".join(["10", "1", *octets[2:]])
     ip = Data("HostIpConfig", dhcp=False, ipAddress=address, subnetMask="255.255.0.0")
-    spec = Data("HostVirtualNicSpec", ip=ip, mtu=1500 if number == 0 else 9000, netStackInstanceKey=stack)
-    return Data(
-        "HostVirtualNic", device=device, key=f"key-vim.host.VirtualNic-{device}", portgroup="", spec=spec
-    )
+    group = GROUPS[number]
+    mtu = _mtu(host, device, number)
+    spec = Data("HostVirtualNicSpec", ip=ip, mtu=mtu, netStackInstanceKey=stack, portgroup=group)
+    key = f"key-vim.host.VirtualNic-{device}"
+    return Data("HostVirtualNic", device=device, key=key, portgroup=group, spec=spec)
 
 
 def _vmkernels(_site: Site, host: SimHost) -> list[Data]:
@@ -113,6 +123,33 @@ def net_config(site: Site, host: SimHost) -> list[Data]:
             )
         )
     return found
+
+
+def _switches(_site: Site, host: SimHost) -> list[Data]:
+    return [
+        Data(
+            "HostVirtualSwitch",
+            name=name,
+            key=f"key-vim.host.VirtualSwitch-{name}",
+            numPorts=128,
+            numPortsAvailable=120,
+            mtu=_mtu(host, name, number),
+            portgroup=[f"key-vim.host.PortGroup-{group}"],
+        )
+        for number, (name, group) in enumerate(zip(SWITCHES, GROUPS, strict=True))
+    ]
+
+
+def _groups(_site: Site, _host: SimHost) -> list[Data]:
+    return [
+        Data(
+            "HostPortGroup",
+            key=f"key-vim.host.PortGroup-{group}",
+            vswitch=f"key-vim.host.VirtualSwitch-{name}",
+            spec=Data("HostPortGroupSpec", name=group, vlanId=0, vswitchName=name),
+        )
+        for name, group in zip(SWITCHES, GROUPS, strict=True)
+    ]
 
 
 def _stacks(_site: Site, _host: SimHost) -> list[Data]:
@@ -201,6 +238,9 @@ HOST_PROPERTIES: Mapping[str, Getter] = {
     "config.maskedFeatureCapability": lambda site, host: _capabilities(site, host, masked=True),
     "config.virtualNicManagerInfo.netConfig": net_config,
     "config.network.vnic": _vmkernels,
+    "config.network.vswitch": _switches,
+    "config.network.proxySwitch": lambda site, host: [],
+    "config.network.portgroup": _groups,
     "config.network.netStackInstance": _stacks,
     "configManager.virtualNicManager": lambda site, host: Ref(
         "HostVirtualNicManager", f"virtualNicManager-{site.host_ref(host.name).id[5:]}"

@@ -8,7 +8,9 @@ from typing import NamedTuple
 import msgspec
 from msgspec import Struct
 
+from evac import clock
 from evac.fleet import Fleet
+from evac.links import LinkLook, of_cluster
 from evac.model import VM, Affinity, ClusterState, Datastore, Host, Migration
 from evac.rules.identity import twins
 from evac.window.plan import Policy, Way
@@ -36,6 +38,8 @@ class RuleContext(Struct, frozen=True, kw_only=True):
     """VM.id → the move that is under way."""
     twins: Mapping[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
     """VM.id → in words, what other VMs of the fleet have that should be its alone."""
+    links: Mapping[tuple[str, str], LinkLook] = msgspec.field(default_factory=dict)
+    """(Host.id from, Host.id to) → the last look from one to the other."""
     fenced: str | None = None
     """None: VMs are moved. Else their host is dead and they are rebuilt elsewhere, and this is how somebody knows that it is
     fenced."""
@@ -90,5 +94,6 @@ def context_of(fleet: Fleet, cluster: ClusterState, *, keep_free: float = Policy
             for key, words in shared.items()
             if key.startswith(f"{cluster.name}/")
         },
+        links=of_cluster(fleet.links, cluster.name, now=clock.wall()),
         keep_free=keep_free,
     )

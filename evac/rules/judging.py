@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from evac.model import VM, Host, MoveCheck, Outlook
-from evac.rules import belongings, capacity, cpu, places, standing
+from evac.rules import belongings, capacity, cpu, links, places, standing
 from evac.rules.context import Case, RuleContext, case_of
 from evac.rules.said import Said
 from evac.window.plan import Way
@@ -50,6 +50,9 @@ OF_TARGET: Sequence[tuple[str, TargetRule]] = (
     ("affinity", places.affinity),
     ("zone", places.zone),
     ("aggregate", places.aggregates),
+    ("mtu", links.mtu),
+    ("path", links.path),
+    ("latency", links.latency),
 )
 
 SEEN = "rules"

@@ -28,6 +28,12 @@ class Traits(Struct, frozen=True, kw_only=True):
     """With disks that lie on its host and must be copied while it runs."""
     zones: bool = False
     """A guest may be bound to the availability zone, or to the aggregates, of its host."""
+    round_trip: float = 0.010
+    """Seconds of a round trip between two hosts from which it is a risk. Nobody documents one for QEMU: TCP's largest window
+    by default (4 MiB, kernel ip-sysctl "tcp_wmem") carries 400 MB/s at 10 ms, a third of a 10 Gbit/s link."""
+    round_trip_why: str = "TCP fills no fast link over that"
+    links: str = ""
+    """Who judges the links between hosts, where that is not a look by SSH; a sentence."""
     cold_counts: bool = False
     """A stopped guest takes its memory of the target as well."""
 
@@ -54,6 +60,9 @@ _PVE = Traits(
     lesser_cpu_why="Proxmox VE compares nothing: a guest that uses them crashes after its move",
     older_why="Proxmox VE supports live moves to the same or a newer version only",
     group_why="HA moves the others along",
+    # pve-docs, pvecm.adoc, "Requirements"/"Cluster Network": "latencies under 5 milliseconds (LAN performance)".
+    round_trip=0.005,
+    round_trip_why="Proxmox VE asks for less than 5 ms between its nodes",
 )
 _LIBVIRT = Traits(
     # libvirt, formatdomain "CPU model and topology"; virConnectCompareHypervisorCPU before the move.
@@ -71,6 +80,8 @@ _VSPHERE = Traits(
     snapshots=Outlook.RISK,
     snapshots_why="it carries its snapshots along, and moving disks takes longer",
     group_why="DRS moves the others after it, or it back",
+    links="Links: the MTU of vMotion's adapters and switches is judged beside vCenter's checker; between, and how long a round"
+    " trip takes, no API tells.",
 )
 
 _KINDS: Mapping[str, Traits] = {"openstack": _NOVA, "proxmox": _PVE, "libvirt": _LIBVIRT, "vsphere": _VSPHERE}

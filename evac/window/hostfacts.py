@@ -6,7 +6,7 @@ The answer, between two marks so that what a login shell prints before it does n
     boot b4a0e9b0-3c51-4d54-8f5e-0a1c8f4f9a11      /proc/sys/kernel/random/boot_id: new at each boot (random(4))
     kernel 6.8.12-4-pve                            uname -r
     clock 1764422400.123456789                     date +%s.%N
-    link eno1 up 0x1003 device                     name, operstate, flags, kind
+    link eno1 up 0x1003 device 9000                name, operstate, flags, kind, MTU
     mount nfs4 /mnt/pve/nas                        type, place, as /proc/mounts writes it
     end
 """
@@ -35,7 +35,8 @@ t=other
 [ -d "$n/bridge" ] && t=bridge
 [ -d "$n/bonding" ] && t=bond
 while read -r u; do [ "$u" = DEVTYPE=vlan ] && t=vlan; done <"$n/uevent"
-echo "link $n $s $f $t"
+m=; {{ read -r m <"$n/mtu"; }} 2>/dev/null
+echo "link $n $s $f $t${{m:+ $m}}"
 done
 while read -r d m y r; do case $y in {"|".join(NETWORK_FILE_SYSTEMS)}) echo "mount $y $m";; esac; done </proc/mounts
 echo end"""
@@ -50,7 +51,10 @@ _HEADER, _END = "evac-facts 1", "end"
 _BOOT = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 _KERNEL = re.compile(r"[!-~]{1,128}", re.ASCII)
 _CLOCK = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,9})?", re.ASCII)
-_LINK = re.compile(r"([!-~]{1,32}) ([a-z]{1,20}) (0x[0-9a-f]{1,8}) (device|bridge|bond|vlan|other)", re.ASCII)
+_LINK = re.compile(
+    r"([!-~]{1,32}) ([a-z]{1,20}) (0x[0-9a-f]{1,8}) (device|bridge|bond|vlan|other)(?: ([0-9]{1,7}))?",
+    re.ASCII,
+)
 _MOUNT = re.compile(r"([a-z0-9.-]{1,32}) (/[^\s]{0,4095})")
 
 GUESTS = re.compile(r"fwbr\d+i\d+|qbr[0-9a-f-]+|docker\d+|br-[0-9a-f]{12}", re.ASCII)
@@ -66,12 +70,14 @@ def parse(answer: str, *, sent: float, came: float) -> HostFacts:
     boot = _the_one(lines, "boot", _BOOT)
     kernel = _the_one(lines, "kernel", _KERNEL)
     clock = float(_the_one(lines, "clock", _CLOCK))
+    links = dict(_links(lines))
     return HostFacts(
         boot=boot,
         kernel=kernel,
         clock=clock - (sent + came) / 2,
         clock_unsure=abs(came - sent) / 2,
-        links=tuple(sorted(set(_links(lines)))),
+        links=tuple(sorted(links)),
+        mtus={name: int(mtu) for name, mtu in sorted(links.items()) if mtu},
         mounts=tuple(sorted(set(_mounts(lines)))),
         how="ssh",
         at=came,
@@ -103,17 +109,17 @@ def _the_one(lines: Sequence[tuple[str, str]], kind: str, shape: re.Pattern[str]
     return found[0]
 
 
-def _links(lines: Sequence[tuple[str, str]]) -> Iterator[str]:
-    """Those of the host itself that are up: cards, bridges, bonds and VLANs, and none of a guest's."""
+def _links(lines: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """Those of the host itself that are up, with their MTU: cards, bridges, bonds and VLANs, and none of a guest's."""
     for kind, rest in lines:
         if kind != "link":
             continue
         if (found := _LINK.fullmatch(rest)) is None:
             raise ValueError(f"it has a link that makes no sense: {rest[:80]!a}")
-        name, state, flags, sort = found.groups()
+        name, state, flags, sort, mtu = found.groups()
         up = state == "up" or (state == "unknown" and int(flags, 16) & _UP)
         if up and sort != "other" and not GUESTS.fullmatch(name):
-            yield name
+            yield name, mtu or ""
 
 
 def _mounts(lines: Sequence[tuple[str, str]]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What is said to a host by SSH: the questions of `evac.window.hostfacts`, and a window's command.
+"""What is said to a host by SSH: the questions of `evac.window.hostfacts` and `hostpath`, and a window's command.
 
 A connection of its own for each: between two of them the host may have been restarted, and a connection that is dead
 without knowing it would cost a minute.
@@ -7,7 +7,7 @@ without knowing it would cost a minute.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import asyncssh
 
@@ -22,14 +22,18 @@ from evac.errors import (
     Uncertain,
     Unreachable,
 )
+from evac.links import LinkLook
 from evac.model import Problem
 from evac.ssh_rules import Door
 from evac.ssh_trouble import SSHTrouble
-from evac.window import hostfacts
+from evac.window import hostfacts, hostpath
 from evac.window.nouns import HostFacts
 
 LINE = 2000
 """Characters of one line of a command's output; the rest of it is dropped."""
+
+AT_ONCE = 6
+"""Questions on one connection at the same time; sshd's own limit (MaxSessions) is 10."""
 
 TRUE = ("true",)
 """Run with sudo by `evac doctor`, to see whether it may."""
@@ -83,6 +87,37 @@ class HostLine:
         finally:
             line.abort()
 
+    async def paths(self, addresses: Collection[str]) -> dict[str, LinkLook]:
+        """The ways to these addresses, each looked at and pinged from the host. Raises BackendError: none could be."""
+        line = await self._connected(_asked)
+        places = asyncio.Semaphore(AT_ONCE)
+
+        async def one(address: str) -> tuple[str, LinkLook]:
+            async with places:
+                return address, await self._path(line, address)
+
+        try:
+            return dict(await asyncio.gather(*map(one, addresses)))
+        finally:
+            line.abort()
+
+    async def _path(self, line: ssh.Line, address: str) -> LinkLook:
+        """What could not be asked is said in it."""
+        if not hostpath.may_be_asked(address):
+            return LinkLook(why=f"{address[:60]!a} is no address", at=clock.wall())
+        try:
+            async with asyncio.timeout(self._timeout):
+                process = await self._begin(line, self._written(hostpath.words(address), sudo=False))
+                out = await ssh.read(process.stdout, hostpath.LARGEST)
+                return hostpath.parse(out.decode(errors="replace"), at=clock.wall())
+        except (ssh.TooMuch, ValueError) as error:
+            why = f"its answer makes no sense: {str(error) or 'it is larger than anybody could use'}"
+        except TimeoutError:
+            why = f"it did not answer within {self._timeout:g} s"
+        except (asyncssh.Error, OSError) as error:
+            why = f"the SSH connection broke ({ssh_trouble.said(error)})"
+        return LinkLook(why=why, at=clock.wall())
+
     async def may_sudo(self) -> str:
         """Why it may not, in words; "" when it may. Raises BackendError."""
         line = await self._connected(_asked)
@@ -125,7 +160,7 @@ class HostLine:
             raise meaning(error) from None
 
     def _must_be_allowed(self, text: str) -> None:
-        if self._read_only and text not in self._looks:
+        if self._read_only and text not in self._looks and not hostpath.is_look(text):
             raise ReadOnly(
                 Problem(
                     happened=f"{self._name} is on a cluster that is read-only here: nothing is run on it.",

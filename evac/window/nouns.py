@@ -8,7 +8,10 @@ it again. Times are Unix seconds (UTC), stamps the boot clock's.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
+
+import msgspec
 
 from evac.actions import Action
 from evac.jobs import Actor
@@ -112,6 +115,8 @@ class HostFacts(Noun, frozen=True, kw_only=True):
     """By how much that may be wrong: half the round trip."""
     links: tuple[str, ...] = ()
     """Network links and bridges that are up, sorted."""
+    mtus: Mapping[str, int] = msgspec.field(default_factory=dict)
+    """Link of these → bytes of the largest packet it takes."""
     mounts: tuple[str, ...] = ()
     """Network file systems that are mounted, sorted."""
     datastores: tuple[str, ...] = ()

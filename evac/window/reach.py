@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
+from evac.links import LinkLook
 from evac.window.nouns import HostFacts
 
 
@@ -33,4 +34,16 @@ class Reach(Protocol):
         Every word is quoted. Raises Refused when it certainly did not begin; Uncertain when the connection broke, or
         the time ended, while it ran: a command that restarts the host ends like that.
         """
+        ...
+
+
+class SeesPaths(Protocol):
+    """Can look at the ways between hosts, from the hosts themselves."""
+
+    def why_not_paths(self, cluster: str) -> str:
+        """Why no way between its hosts can be looked at, in words; "" when it can."""
+        ...
+
+    async def paths(self, cluster: str, host: str, addresses: Collection[str]) -> Mapping[str, LinkLook]:
+        """The ways from one host to these addresses, each of which is in the answer. Raises BackendError: none was seen."""
         ...

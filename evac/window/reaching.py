@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from evac.backend import Backend, Call, TellsOfHosts
 from evac.config import Cluster
 from evac.errors import BackendError, ReadOnly, Refused, Unreachable
 from evac.fleet import Fleet
+from evac.links import LinkLook
 from evac.model import Host, Problem
 from evac.ssh_rules import Door, ShellRules, door, split
 from evac.window.nouns import HostFacts
@@ -59,13 +60,23 @@ class Reaching:
             told = await self._platform(cluster, host)
         return replace(told, datastores=self._datastores(cluster, host))
 
+    def why_not_paths(self, cluster: str) -> str:
+        """As `SeesPaths` says."""
+        if self._shell(cluster) is None:
+            return f"the config has no [clusters.{cluster}.shell]: evac does not get onto its hosts"
+        return "" if find_spec("asyncssh") is not None else 'SSH is not installed: it needs "evac[ssh]"'
+
+    async def paths(self, cluster: str, host: str, addresses: Collection[str]) -> Mapping[str, LinkLook]:
+        """As `SeesPaths` says. A look, also on a cluster that is read-only."""
+        if why := self.why_not_paths(cluster):
+            raise Refused(Problem(happened=f"The ways from {host} cannot be looked at: {why}."))
+        return await self._line(cluster, host).paths(addresses)
+
     def why_not_run(self, cluster: str, host: str) -> str:
         """As `Reach` says."""
         state = self._fleet.cluster(cluster)
-        if self._shell(cluster) is None:
-            return f"the config has no [clusters.{cluster}.shell]: evac does not get onto its hosts"
-        if find_spec("asyncssh") is None:
-            return 'SSH is not installed: it needs "evac[ssh]"'
+        if why := self.why_not_paths(cluster):
+            return why
         if state is None or self._fleet.host(cluster, host) is None:
             return f"{cluster} has not been read yet"
         if state.read_only:

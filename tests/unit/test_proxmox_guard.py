@@ -23,6 +23,7 @@ READS = [
     ("GET", "/cluster/nextid"),
     ("GET", "/cluster/backup"),
     ("GET", "/cluster/options"),
+    ("GET", "/nodes/pve1/network"),
     ("GET", f"/nodes/pve-1/tasks/{UPID}/log"),
     ("GET", "/nodes/pve1/qemu/100/status/current"),
     ("GET", "/nodes/pve1/qemu/100/migrate"),

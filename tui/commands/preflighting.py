@@ -163,6 +163,8 @@ def tell(answer: Preflight, view: View) -> None:
     show.table(("OUTLOOK", "TARGET", "WHY"), rows)
     if not answer.targets:
         show.note("There is no other host it could go to.")
+    for words in answer.notes:
+        show.wrapped(words, err=True)
 
 
 def reason(check: MoveCheck) -> str:
