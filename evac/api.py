@@ -265,6 +265,8 @@ class TargetRoom(Noun, frozen=True, kw_only=True):
     name: str
     outlook: Outlook
     """The best that any of the VMs is told of it."""
+    links: tuple[str, ...] = ()
+    """What stands against the link to it, whichever VM takes it: why and what to do, a line each."""
     memory: int | None = None
     before: int | None = None
     """Bytes used now."""

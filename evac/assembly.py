@@ -63,8 +63,7 @@ class Engine:
         self.access = Access(config.access, owner=where.state.stat().st_uid)
         self.read_only_why = _read_only_why(config, read_only=read_only)
         self._where, self._config, self._journal = where, config, journal
-        self._demo = demo
-        self._started = clock.wall()
+        self._demo, self._started = demo, clock.wall()
         self._stopped = asyncio.Event()
         self._why_stopped = ""
         self._linker = Linker(
@@ -98,6 +97,7 @@ class Engine:
             queue=self.queue,
             backends=self._backends,
             reach=self.reach,
+            links=self.linking.look,
             approvals=self._config.window.approvals,
             wake=self.poll,
         )

@@ -15,6 +15,7 @@ from evac.api import Cell, MatrixRow, TargetRoom
 from evac.model import VM, Host, MoveCheck, Outlook, VMState
 from evac.preflight import about, best, outlook_of, rank
 from evac.rules import RuleContext, judge_target, judge_vm
+from evac.rules.links import between
 from evac.window.plan import PlannedHost, PlannedMove, PlannedStay, Way
 
 YIELDS = frozenset(
@@ -239,15 +240,22 @@ def rooms(
     for one in rows:
         for spoken in one.cells:
             cells[spoken.target].append(spoken)
-    return tuple(_room(world, target, cells[target], coming.get(target, ())) for target in targets)
+    homes = list(dict.fromkeys(one.host for one in rows if not one.harmless))
+    return tuple(_room(world, target, cells[target], coming.get(target, ()), homes) for target in targets)
 
 
-def _room(world: RuleContext, target: str, cells: Sequence[Cell], coming: Sequence[int]) -> TargetRoom:
+def _room(
+    world: RuleContext, target: str, cells: Sequence[Cell], coming: Sequence[int], homes: Sequence[str]
+) -> TargetRoom:
     host, before = world.hosts.get(target), world.used.get(target)
+    sources = [world.hosts[one] for one in homes if one in world.hosts and one != target]
+    said = [check for source in sources if host for check in between(world, source, host)]
+    links = tuple(dict.fromkeys(f"{check.outlook.value.upper()}: {check.why}. {check.fix}" for check in said))
     return TargetRoom(
         host=target,
         name=host.name if host else target,
         outlook=best(one.outlook for one in cells),
+        links=links,
         memory=host.memory if host else None,
         before=before,
         after=None if before is None else before + sum(coming),

@@ -9,6 +9,11 @@ from evac.able import able
 from evac.actions import Action, ColdMigrate, LiveMigrate, kind_of
 from evac.fleet import Fleet
 from evac.model import VM, ClusterState, Host, HostState
+from evac.rules.context import RuleContext
+from evac.rules.links import between
+
+FEW = 3
+"""Links that a plan warns of by name."""
 
 OLD = 15.0
 """Seconds from which on a plan warns of the age of its figures."""
@@ -27,6 +32,17 @@ def about_source(fleet: Fleet, host: Host) -> list[str]:
     """What is not known of the host, and what else it carries."""
     unsure = [f"the cluster does not say whether {host.name} is up"] * (host.state is HostState.UNKNOWN)
     return unsure + hyperconverged.warnings(fleet, host.name)
+
+
+def about_links(world: RuleContext, host: Host) -> list[str]:
+    """What was seen of the links to other hosts, whether the plan uses them or not."""
+    others = sorted((one for one in world.hosts.values() if one.id != host.id), key=lambda one: one.name)
+    told = {one.name: between(world, host, one) for one in others} if world.links else {}
+    words = [
+        f"link to {name}: {said.why}. {said.fix}".strip() for name, found in told.items() for said in found
+    ]
+    more = len(words) - FEW
+    return words[:FEW] + [f"{more} more such links: evac preflight --host {host.name}"] * (more > 0)
 
 
 def about_cluster(cluster: ClusterState, actions: Sequence[Action]) -> list[str]:

@@ -72,7 +72,7 @@ class MatrixRoutes:
         rows, spoken = await self._rows(world, vms, targets, quick=bool(request.query.get("quick")))
         whole = host and not {"vm", "target"} & set(request.query)
         plan, why = self._plan(world, host) if whole else (None, [])
-        answer = _summed(world, rows, targets, plan, host=host)
+        answer = _summed(self._with_links(world), rows, targets, plan, host=host)
         notes = (*_about(world, host), *why, *spoken)
         return reply.answer(request, replace(answer, notes=notes))
 
@@ -120,6 +120,13 @@ class MatrixRoutes:
             rows.append(matrix.row(world, vm, targets, heard.get(vm.id, matrix.NOTHING)))
             await asyncio.sleep(0)  # a matrix is no reason to keep others waiting
         return rows, [*notes, *_quiet(backend, quick=quick or world.fenced is not None)]
+
+    def _with_links(self, world: RuleContext) -> RuleContext:
+        """With what is known of the links by now."""
+        if world.fenced is not None:
+            return world
+        looks = of_cluster(self._engine.fleet.links, world.cluster.name, now=clock.wall())
+        return replace(world, links=looks)
 
     async def _links(
         self, world: RuleContext, vms: Sequence[VM], targets: Sequence[str], *, quick: bool

@@ -77,8 +77,7 @@ class World:
         self.wires = Wires(self)
         self.live = LiveMoves(self)
         self.cold = ColdMoves(self)
-        self.evacuations = Evacuations(self)
-        self.placing = Placing(self)
+        self.evacuations, self.placing = Evacuations(self), Placing(self)
 
     # --- time ------------------------------------------------------------------------------------
 

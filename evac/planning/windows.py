@@ -144,6 +144,7 @@ class _Window:
             ),
             warnings=(
                 *_about(self._fleet, cluster, host),
+                *about.about_links(floor.world, host),
                 *claims.words,
                 *about.about_restarts(anew),
                 *about.about_cold(cluster, cold, len(anew)),

@@ -9,13 +9,27 @@ migration that stays at its first per cent.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from evac.links import LinkLook
 from evac.model import Host, Outlook
-from evac.rules.context import Case
+from evac.rules.context import Case, RuleContext
 from evac.rules.platforms import traits
 from evac.rules.said import Said, fail, risk
 from evac.window.plan import Way
+
+
+class _Link(NamedTuple):
+    """Two hosts, and what each saw of the way to the other."""
+
+    source: Host
+    target: Host
+    out: LinkLook | None
+    back: LinkLook | None
+    kind: str
+    """Of their cluster."""
+    full: bool
+    """A running guest's memory goes over it. Of a VM that is off, with its disks on shared storage, next to nothing does."""
 
 
 def mtu(case: Case, host: Host) -> Iterator[Said]:
@@ -23,80 +37,111 @@ def mtu(case: Case, host: Host) -> Iterator[Said]:
 
     Broadcom KB 432825 says of vMotion what holds for all: "the MTU must be uniform across the entire data path".
     """
-    out, back = _looks(case, host)
-    if out and back and out.mtu and back.mtu and out.mtu != back.mtu:
-        few, many = sorted((out.mtu, back.mtu))
-        lesser = host.name if back.mtu == few else _source(case)
-        link = back.link if back.mtu == few else out.link
-        yield risk(
-            f"MTU {out.mtu} on {out.link} of {_source(case)}, {back.mtu} on {back.link} of {host.name}",
-            f"On {lesser}: ip link set dev {link} mtu {many}, and in its network configuration.",
-        )
+    if link := _of_case(case, host):
+        yield from _mtu(link)
 
 
 def path(case: Case, host: Host) -> Iterator[Said]:
     """It answers, and packets as large as both links take get through, both ways."""
-    out, back = _looks(case, host)
-    source = _source(case)
-    for look, one, other in ((out, source, host.name), (back, host.name, source)):
-        if look is not None and look.answered is False:
-            yield from _silent(case, look, one, other)
-            return
-    smallest = min((look.mtu for look in (out, back) if look and look.mtu), default=0)
-    for look, one, other, far in ((out, source, host.name, back), (back, host.name, source, out)):
-        if look is not None and look.mtu == smallest and look.passed is False:
-            yield from _stuck(case, look, one, other, known=bool(far and far.mtu))
-            return
+    if link := _of_case(case, host):
+        yield from _path(link)
 
 
 def latency(case: Case, host: Host) -> Iterator[Said]:
     """A round trip that the platform bears; `Traits.round_trip` has the sources."""
-    trips = [look.rtt for look in _looks(case, host) if look is not None and look.rtt is not None]
-    own = traits(case.world.cluster.kind)
-    if trips and min(trips) > own.round_trip:
-        yield risk(
-            f"a round trip of {min(trips) * 1000:.1f} ms to {host.name}: {own.round_trip_why}",
-            "Choose a nearer host; look for a detour or a full link (mtr).",
-        )
+    if link := _of_case(case, host):
+        yield from _latency(link)
 
 
-def _looks(case: Case, host: Host) -> tuple[LinkLook | None, LinkLook | None]:
-    """There and back. A rebuild from a dead host sends nothing over that way."""
-    if case.source is None or case.world.fenced is not None:
-        return None, None
-    looks = case.world.links
-    return looks.get((case.source.id, host.id)), looks.get((host.id, case.source.id))
+def between(world: RuleContext, source: Host, target: Host) -> list[Said]:
+    """What stands against moves of running guests from one host to another, whichever they are."""
+    link = _link(world, source, target, full=True)
+    return [*_mtu(link), *_path(link), *_latency(link)]
 
 
-def _source(case: Case) -> str:
-    return case.source.name if case.source is not None else "its host"
+def _of_case(case: Case, host: Host) -> _Link | None:
+    """None: nobody knows where it is, or it is rebuilt from a dead host, which sends nothing."""
+    if case.source is None or case.world.fenced is not None or not case.world.links:
+        return None
+    return _link(case.world, case.source, host, full=case.way is Way.LIVE)
 
 
-def _silent(case: Case, look: LinkLook, one: str, other: str) -> Iterator[Said]:
+def _link(world: RuleContext, source: Host, target: Host, *, full: bool) -> _Link:
+    out, back = world.links.get((source.id, target.id)), world.links.get((target.id, source.id))
+    return _Link(source, target, out, back, world.cluster.kind, full)
+
+
+# --- MTU -----------------------------------------------------------------------------------------
+
+
+def _mtu(link: _Link) -> Iterator[Said]:
+    out, back = link.out, link.back
+    if not (out and back and out.mtu and back.mtu) or out.mtu == back.mtu:
+        return
+    few, many = sorted((out.mtu, back.mtu))
+    lesser, name = (link.target, back.link) if back.mtu == few else (link.source, out.link)
+    yield risk(
+        f"MTU {out.mtu} on {out.link} of {link.source.name}, {back.mtu} on {back.link} of {link.target.name}",
+        f"On {lesser.name}: ip link set dev {name} mtu {many}, and in its network configuration.",
+    )
+
+
+# --- what passes ---------------------------------------------------------------------------------
+
+
+def _path(link: _Link) -> Iterator[Said]:
+    ways = (
+        (link.out, link.source.name, link.target.name, link.back),
+        (link.back, link.target.name, link.source.name, link.out),
+    )
+    for look, one, other, _ in ways:
+        if look is not None and look.answered is False:
+            yield _silent(link, look, one, other)
+            return
+    smallest = min((look.mtu for look, *_ in ways if look and look.mtu), default=0)
+    for look, one, other, far in ways:
+        if look is not None and look.mtu == smallest and look.passed is False:
+            yield _stuck(link, look, (one, other), known=bool(far and far.mtu))
+            return
+
+
+def _silent(link: _Link, look: LinkLook, one: str, other: str) -> Said:
     if look.refused:
         why = f"{one} finds no way to {other} ({look.address}): no route, or nobody has that address"
-        yield _as_bad_as(case, why, f"On {one}: ip route get {look.address}; look at the cable and the VLAN.")
-    else:
-        yield risk(
-            f"{other} ({look.address}) does not answer ping from {one}: ICMP is filtered, or nothing gets there",
-            f"On {one}: ping {look.address}; let echo requests through, or mend the link.",
-        )
+        fix = f"On {one}: ip route get {look.address}; look at the cable and the VLAN."
+        return _as_bad_as(link, why, fix)
+    return risk(
+        f"{other} ({look.address}) does not answer ping from {one}: ICMP is filtered, or nothing gets there",
+        f"On {one}: ping {look.address}; let echo requests through, or mend the link.",
+    )
 
 
-def _stuck(case: Case, look: LinkLook, one: str, other: str, *, known: bool) -> Iterator[Said]:
+def _stuck(link: _Link, look: LinkLook, ends: tuple[str, str], *, known: bool) -> Said:
     """`known`: the other end's MTU is, and is no smaller."""
+    one, other = ends
     words = f"packets of {look.size} bytes, the MTU of {look.link}, do not pass from {one} to {other}"
     fix = f"Raise the MTU of the switches between, or lower it at both ends: ip link set dev {look.link} mtu 1500."
     if look.told:
-        yield risk(f"{words}; {look.told} do, as a router says: slower, and it works", fix)
-    elif look.adapts:
-        yield risk(f"{words}; TCP on {one} finds out by itself what passes (tcp_mtu_probing)", fix)
-    elif not known:
-        yield risk(f"{words}, and the MTU of {other} is not known", f"Compare: ip link show, on {other}.")
-    else:
-        yield _as_bad_as(case, f"{words}: a migration hangs at its first full packet", fix)
+        return risk(f"{words}; {look.told} do, as a router says: slower, and it works", fix)
+    if look.adapts:
+        return risk(f"{words}; TCP on {one} finds out by itself what passes (tcp_mtu_probing)", fix)
+    if not known:
+        return risk(f"{words}, and the MTU of {other} is not known", f"Compare: ip link show, on {other}.")
+    return _as_bad_as(link, f"{words}: a migration hangs at its first full packet", fix)
 
 
-def _as_bad_as(case: Case, why: str, fix: str) -> Said:
-    """A VM that is off, with its disks on shared storage, may send next to nothing."""
-    return fail(why, fix) if case.way is Way.LIVE else Said(Outlook.RISK, why, fix)
+def _as_bad_as(link: _Link, why: str, fix: str) -> Said:
+    return fail(why, fix) if link.full else Said(Outlook.RISK, why, fix)
+
+
+# --- how far -------------------------------------------------------------------------------------
+
+
+def _latency(link: _Link) -> Iterator[Said]:
+    trips = [look.rtt for look in (link.out, link.back) if look is not None and look.rtt is not None]
+    own = traits(link.kind)
+    if trips and min(trips) > own.round_trip:
+        yield risk(
+            f"a round trip of {min(trips) * 1000:.1f} ms to {link.target.name}: {own.round_trip_why}",
+            "Choose a nearer host; look for a detour or a full link (mtr).",
+        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from evac.actions import Action
@@ -20,6 +20,10 @@ from evac.window.told import Halt, held, needs
 Given = tuple[Order, tuple[Job, ...]]
 
 
+async def nothing(_cluster: str, _hosts: Sequence[str]) -> None:
+    """Where nobody can look."""
+
+
 @dataclass(slots=True)
 class Tools:
     """What every step of every window shares."""
@@ -34,6 +38,8 @@ class Tools:
     wall: Callable[[], float]
     wake: Callable[[str], object]
     """Has a cluster polled now."""
+    links: Callable[[str, Sequence[str]], Awaitable[object]] = nothing
+    """Sees to it that the links of these hosts of a cluster are known; bounded in time, and raises nothing."""
     hooks: Hooks = field(init=False)
     tokens: dict[str, str] = field(default_factory=dict)
     """Token → Order.id of orders that were given; "" where the queue knows none."""

@@ -10,8 +10,10 @@ from evac import ssh_doctor
 from evac.config import Cluster
 from evac.errors import BackendError
 from evac.model import Finding, Host
+from evac.rules.said import listed
 from evac.ssh_rules import Door
 from evac.window.hostline import HostLine
+from evac.window.nouns import HostFacts
 from evac.window.reaching import door_of
 
 AT_ONCE = 8
@@ -46,10 +48,21 @@ async def _host(host: Host, door: Door, *, timeout: float) -> Finding:  # noqa: 
         problem = error.problem
         return Finding(check=check, ok=False, detail=problem.happened, fix=problem.next_step)
     detail = f"{door.user or 'you'}@{door.host}, kernel {facts.kernel}, clock {facts.clock or 0.0:+.1f} s"
+    detail += f", {mtus}" if (mtus := _mtus(facts)) else ""
     if refused:
         fix = f"Allow the window's command there without a password: {door.user or 'that user'} ALL=(root) NOPASSWD: COMMAND"
         return Finding(check=check, ok=None, detail=f"{detail}; {refused}", fix=fix)
     return Finding(check=check, ok=True, detail=f"{detail}; sudo works" if door.sudo else detail)
+
+
+def _mtus(facts: HostFacts) -> str:
+    """As "MTU 9000 on bond0, vmbr1, 1500 on eno1"; "MTU 1500" where all have the same; "" where nobody tells."""
+    links: dict[int, list[str]] = {}
+    for name, mtu in facts.mtus.items():
+        links.setdefault(mtu, []).append(name)
+    if len(links) < 2:
+        return "".join(f"MTU {mtu}" for mtu in links)
+    return "MTU " + ", ".join(f"{mtu} on {listed(links[mtu])}" for mtu in sorted(links, reverse=True))
 
 
 def _stranger(cluster: str, name: str) -> Finding:

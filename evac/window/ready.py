@@ -240,8 +240,23 @@ def _of_the_host(seen: Seen, policy: Policy) -> Iterator[Finding]:
         )
         return
     yield from _kept("links", "link or bridge", seen, lambda facts: facts.links)
+    yield from _mtus(seen.before, seen.after)
     yield from _kept("mounts", "network mount", seen, lambda facts: facts.mounts)
     yield _clock(seen.after, policy)
+
+
+def _mtus(before: HostFacts | None, after: HostFacts) -> Iterator[Finding]:
+    """No link takes smaller packets than before: set by hand and never written down, an MTU is gone after a restart."""
+    if before is None or before.how != after.how:
+        return
+    both = [name for name in before.mtus if name in after.mtus]
+    less = [name for name in both if after.mtus[name] < before.mtus[name]]
+    if less:
+        detail = _names(f"{name} {after.mtus[name]}, before {before.mtus[name]}" for name in less)
+        fix = f"ip link set dev {less[0]} mtu {before.mtus[less[0]]}, and in its network configuration."
+        yield Finding(check="mtu", ok=False, passes=True, detail=f"MTU of {detail}", fix=fix)
+    elif both:
+        yield Finding(check="mtu", ok=True, detail=f"{len(both)} as before")
 
 
 def _clock(facts: HostFacts, policy: Policy) -> Finding:

@@ -58,6 +58,11 @@ async def preflight(at: At) -> Told:
         return needs(
             f"{planned.name} is {word}: nothing can be migrated off it", "Bring it up, or leave it out."
         )
+    if not at.notes.get("links"):
+        at.notes["links"] = (
+            True  # once an attempt: what is seen then is what the drain, a moment later, goes by
+        )
+        await at.tools.links(planned.cluster, [planned.host])
     now = moving(at)
     if now.undecided:
         first = now.undecided[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -20,7 +20,7 @@ from evac.window import admitting
 from evac.window.asked import Desk, written
 from evac.window.book import Book
 from evac.window.deciding import Deciding
-from evac.window.giving import Tools
+from evac.window.giving import Tools, nothing
 from evac.window.nouns import (
     Approval,
     HostRun,
@@ -54,6 +54,7 @@ class Windows:
         queue: Queue,
         backends: Mapping[str, Backend],
         reach: Reach,
+        links: Callable[[str, Sequence[str]], Awaitable[object]] = nothing,
         approvals: int = 0,
         wake: Callable[[str], object] = lambda _: None,
         now: Callable[[], float] = clock.stamp,
@@ -67,6 +68,7 @@ class Windows:
             queue=queue,
             backends=backends,
             reach=reach,
+            links=links,
             now=now,
             wall=wall,
             wake=wake,

@@ -17,6 +17,7 @@ from evac import matrix, server_matrix
 from evac.api import Matrix
 from evac.client import EngineRefusal
 from evac.errors import Unreachable
+from evac.links import LinkLook
 from evac.matrix import Heard, by_room, promising, row, weigh, with_plan
 from evac.model import VM, Capability, Host, HostState, MoveCheck, Outlook, Problem, Switch, VMState
 from evac.preflight import outlook_of, rank
@@ -336,3 +337,31 @@ async def test_a_matrix_that_is_too_large_is_refused(tmp_path: Path, monkeypatch
         await until(lambda: here.engine.fleet.vm("north", "v0"), "the first poll")
         with pytest.raises(EngineRefusal, match="too many"):
             await client.matrix("north", host="h1")
+
+
+# --- links ---------------------------------------------------------------------------------------
+
+
+def test_what_stands_against_a_link_is_said_once_of_the_target_and_not_of_each_vm() -> None:
+    small, large = (LinkLook(link="vmbr1", mtu=mtu, answered=True, passed=True) for mtu in (1500, 9000))
+    looks = {("a", "b"): large, ("b", "a"): small, ("a", "d"): large, ("d", "a"): large}
+    seen = replace(world([host("a"), host("b"), host("d")], [vm(), vm("v1")]), links=looks)
+    rows = [row(seen, one, ["b", "d"]) for one in seen.vms.values()]
+    assert {one.best for one in rows} == {"d"}
+    found = {one.host: one for one in matrix.rooms(seen, rows, ["b", "d"], matrix.spread(seen, rows))}
+    (words,) = found["b"].links
+    assert words.startswith("RISK: MTU 9000 on vmbr1 of a, 1500 on vmbr1 of b.")
+    assert (found["b"].outlook, found["d"].outlook, found["d"].links) == (Outlook.RISK, Outlook.OK, ())
+
+
+async def test_a_cluster_without_a_way_onto_its_hosts_is_told_once_that_its_links_are_not_known(
+    tmp_path: Path,
+) -> None:
+    async with house(tmp_path, Checking(1)) as here, here.client() as client:
+        await until(lambda: here.engine.fleet.vm("north", "v0"), "the first poll")
+        told = await client.matrix("north", host="h1")
+        one = await client.preflight("north", "v0", ["h2"])
+    links = [note for note in told.notes if "MTU" in note]
+    assert len(links) == 1
+    assert "[clusters.north.shell]" in links[0]
+    assert one.notes == tuple(links)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
+from evac.links import LinkLook
 from evac.model import VM, AffinityKind, ClusterState, Host, HostState, Outlook, VMState
 from evac.planner import PlanRefused
 from evac.planning import diff_plan, plan_hash
@@ -280,3 +282,17 @@ def test_a_host_that_lets_a_vm_in_but_not_back_is_the_second_choice_where_vms_co
     (only,) = plan(fleet(host("a", **old), host("b", **new), x), "a").hosts[0].moves
     assert (only.to, only.outlook) == ("b", Outlook.RISK)
     assert only.why.startswith("on its way back: ")
+
+
+def test_a_host_to_which_a_link_is_bad_is_no_target_and_the_plan_says_why() -> None:
+    good = LinkLook(link="vmbr1", mtu=9000, size=9000, answered=True, passed=True, at=time.time())
+    of = fleet(host("a"), host("b"), host("d", used=40), vm("v"), vm("w"))
+    of.links = {("c", "a", "b"): replace(good, passed=False), ("c", "b", "a"): good}
+    of.links |= {("c", "a", "d"): good, ("c", "d", "a"): good}
+    made = plan(of, "a")
+    assert goes(made) == {"v": "d", "w": "d"}
+    (words,) = [one for one in made.hosts[0].warnings if one.startswith("link to b: ")]
+    assert "hangs at its first full packet" in words
+    old = {key: replace(look, at=look.at - 3600) for key, look in of.links.items()}
+    of.links = old
+    assert set(goes(plan(of, "a")).values()) == {"b"}, "an old look is none"

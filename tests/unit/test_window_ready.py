@@ -65,6 +65,13 @@ def test_a_cluster_that_does_not_answer_holds_the_host() -> None:
     )
 
 
+def test_a_link_that_takes_less_than_before_stands_against_it_and_one_that_takes_more_does_not() -> None:
+    known = replace(BEFORE, mtus={"vmbr0": 1500, "vmbr1": 9000})
+    smaller = replace(AFTER, mtus={"vmbr0": 9000, "vmbr1": 1500})
+    assert against(seen(before=known, after=smaller)) == {"mtu": "MTU of vmbr1 1500, before 9000"}
+    assert not against(seen(before=known, after=replace(AFTER, mtus={"vmbr0": 9000, "vmbr1": 9000})))
+
+
 def test_a_link_that_came_up_under_another_name_is_named_with_the_new_one() -> None:
     after = replace(AFTER, links=("enp5s0", "vmbr0", "vmbr1"))
     assert against(seen(after=after)) == {"links": "link or bridge missing: eno1; new: enp5s0"}

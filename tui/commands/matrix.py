@@ -72,6 +72,9 @@ def tell(answer: Matrix, view: View) -> None:
         say_group(group, view, answer.cluster)
     show.say()
     show.table(("TARGET", "OUTLOOK", "VMS", "MEMORY", "NOW", "AFTER", "JUDGED BY"), list(targets(answer)))
+    for one in answer.targets:
+        for words in one.links:
+            show.wrapped(f"{one.name}  {words}", indent=2)
     for words in answer.notes:
         show.wrapped(words, err=True)
 
