@@ -9,7 +9,9 @@ from backends.proxmox.simulator_offline import OfflineRun
 from backends.proxmox.simulator_run import Run, Wish, limited, mirrored
 from backends.proxmox.simulator_site import Guest, Site
 from backends.proxmox.simulator_tasks import Task, Tasks
+from backends.simulation.physics import Stage, Stream
 from backends.simulation.things import SimMove
+from backends.simulation.traffic import Flow, Link
 
 MIRROR_LOOK = 1.0
 """Seconds between two lines about a disk that is copied."""
@@ -50,7 +52,7 @@ class Motion:
 
 
 class Mirror:
-    """move_disk: the disk of a guest is copied to another storage while it runs."""
+    """move_disk: the disk of a guest is copied to another storage while it runs, over the link of its node as all moves are."""
 
     def __init__(self, motion: Motion, task: Task, guest: Guest, storage: str, *, limit: float) -> None:
         self._motion = motion
@@ -59,25 +61,37 @@ class Mirror:
         self._guest = guest
         self._storage = storage
         self._began = self._world.time
-        link = self._world.hosts[guest.vm.host].link
-        self._rate = min(link, limit) if limit else link
+        self._stream = Stream(memory=0.0, disk=guest.vm.disk)
         task.stop = self._cancel
         task.log.append(f"create full clone of drive {guest.drive} ({guest.volume})")
         task.log.append(f"drive mirror is starting for drive-{guest.drive}{limited(limit)}")
         self._look()
+        links: list[Link] = [("out", guest.vm.host)] + [("limit", limit, task.upid)] * bool(limit)
+        self._world.live.traffic.begin(self._key, Flow(self._stream, tuple(links), self._stage_over))
+
+    @property
+    def _key(self) -> tuple[str, str]:
+        return "mirror", self._task.upid
+
+    @property
+    def _over(self) -> bool:
+        return self._task.ended is not None or self._task.broken
+
+    def _line(self) -> str:
+        self._world.live.traffic.settle()
+        sent, took = self._stream.disk_sent, self._world.time - self._began
+        return mirrored(self._guest.drive, sent, self._guest.vm.disk, took)
 
     def _look(self) -> None:
-        if self._task.ended is not None or self._task.broken:
-            return
-        total, took = self._guest.vm.disk, self._world.time - self._began
-        sent = min(total, self._rate * took)
-        line = mirrored(self._guest.drive, sent, total, took)
-        if total - sent > 1:
-            self._task.log.append(line)
-            self._world.later(min(MIRROR_LOOK, (total - sent) / self._rate), self._look)
+        if not self._over:
+            self._task.log.append(self._line())
+            self._world.later(MIRROR_LOOK, self._look)
+
+    def _stage_over(self, _: Stage) -> None:
+        if self._stream.stage is not Stage.DONE or self._over:
             return
         drive = f"drive-{self._guest.drive}"
-        self._task.log += [f"{line}, ready", "all 'mirror' jobs are ready"]
+        self._task.log += [f"{self._line()}, ready", "all 'mirror' jobs are ready"]
         self._task.log += [f"{drive}: Completing block job...", f"{drive}: Completed successfully."]
         self._task.log.append(f"{drive}: mirror-job finished")
         self._guest.storage = self._storage
@@ -86,6 +100,7 @@ class Mirror:
         self._motion.tasks.end(self._task)
 
     def _cancel(self) -> None:
+        self._world.live.traffic.drop(self._key)
         self._task.log.append(f"drive-{self._guest.drive}: Cancelling block job")
         self._task.log.append(f"drive-{self._guest.drive}: Done.")
         self._motion.tasks.end(

@@ -30,7 +30,7 @@ class LiveMoves:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self.traffic = Traffic(world, self._stage_over)
+        self.traffic = Traffic(world)
         self._queues: dict[str, list[SimMove]] = {}
         self._busy: dict[str, set[int]] = {}
         self._open: dict[int, SimMove] = {}
@@ -139,7 +139,7 @@ class LiveMoves:
         """A VM is rebuilt elsewhere: what is reserved for its moves is given back, their records stay as they are."""
         for move in [move for move in self._open.values() if move.vm == vm_id]:
             del self._open[move.id]
-            self.traffic.drop(move)
+            self.traffic.drop(move.id)
             if move.claimed:
                 move.claimed = False
                 self._world.release(self._world.hosts[move.target], self._world.vms[vm_id])
@@ -151,7 +151,7 @@ class LiveMoves:
             if move.stream is not None and move.stream.at_target:
                 self._break_guest(move, vm)
             elif name == move.source:
-                self.traffic.drop(move)
+                self.traffic.drop(move.id)
                 move.lie = "stuck"
                 self._world.note("stuck", vm, move=move.id, text=f"{name} died while sending")
             else:
@@ -243,7 +243,7 @@ class LiveMoves:
             max_downtime=world.timing.max_downtime,
             pause=world.timing.pause,
         )
-        self.traffic.add(move, stream)
+        self.traffic.add(move, stream, self._stage_over)
         self._misbehave(move, vm)
 
     def _misbehave(self, move: SimMove, vm: SimVM) -> None:
@@ -291,7 +291,7 @@ class LiveMoves:
         world = self._world
         if self._open.pop(move.id, None) is None:
             return
-        self.traffic.drop(move)
+        self.traffic.drop(move.id)
         world.set_status(move, status)
         vm = world.vms.get(move.vm)
         if vm is not None:

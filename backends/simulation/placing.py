@@ -7,6 +7,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from backends.simulation.faults import Kind
+from backends.simulation.physics import Stage, Stream
 from backends.simulation.things import Denied, SimAction, SimMove, SimVM
 from evac.model import Choice, MigrationKind, Question, VMState
 
@@ -38,7 +39,6 @@ class Placing:
         self._world = world
         self._open: dict[int, SimMove] = {}
         self._to: dict[int, str] = {}
-        self._began: dict[int, float] = {}
         self._questions = count(1)
         self.datastores: dict[str, SimDatastore] = {}
 
@@ -75,25 +75,25 @@ class Placing:
         move.target, move.lie = to or vm.host, fault.kind.value if fault is not None else ""
         if to:
             world.claim(world.hosts[to], vm)
-        self._open[move.id], self._to[move.id], self._began[move.id] = move, storage, world.time
+        self._open[move.id], self._to[move.id] = move, storage
         vm.task = "migrating"
         world.touch(vm)
-        if move.lie != Kind.STUCK:
-            world.later(self.seconds(move), lambda: self._over(move))
+        world.later(world.timing.prepare, lambda: self._start(move))
         return action
 
-    def seconds(self, move: SimMove) -> float:
-        """How long a move of disks takes."""
-        rate = min(self.datastores[self._to[move.id]].rate, self._world.hosts[move.source].link)
-        return self._world.timing.prepare + self._world.vms[move.vm].disk / rate
+    def _start(self, move: SimMove) -> None:
+        """The bytes cross what every other move of that host crosses, and share it: Storage vMotion and drive mirrors do."""
+        world, vm = self._world, self._world.vms.get(move.vm)
+        if vm is None or move.id not in self._open:
+            return
+        pause = world.timing.pause if vm.runs_on else 0.0
+        links = [("out", move.source), ("store", self._to[move.id])]
+        links += [("in", move.target)] * (move.target != move.source)
+        world.live.traffic.add(move, Stream(memory=0.0, disk=vm.disk, pause=pause), self._stage_over, *links)
 
     def sent(self, move: SimMove) -> int:
         """Bytes written by now."""
-        vm = self._world.vms.get(move.vm)
-        if vm is None or move.id not in self._open:
-            return move.disk_sent
-        share = (self._world.time - self._began[move.id]) / self.seconds(move)
-        return int(vm.disk * min(1.0, share))
+        return move.disk_sent
 
     def abort(self, vm_id: str, move_id: int) -> None:
         """What was written is thrown away. Raises Denied."""
@@ -116,32 +116,27 @@ class Placing:
         if store.used + vm.disk > store.capacity:
             raise Denied(400, f"Insufficient space on {store.name}.")
 
-    def _over(self, move: SimMove) -> None:
+    def _stage_over(self, move: SimMove, _: Stage) -> None:
         """All is copied: a guest that runs pauses for a moment, as it does at the end of any move."""
         world, vm = self._world, self._world.vms.get(move.vm)
         if vm is None or move.id not in self._open:
             return
+        assert move.stream is not None, "called for streams only"
         if move.lie == Kind.LIES_COMPLETED:
             self._end(move, "completed")
         elif move.lie == Kind.FAILS or not self._lives(move):
             self._end(move, "failed")
-        elif vm.runs_on:
+        elif move.stream.stage is Stage.DONE:
+            self._switch_over(move, vm)
+        elif move.stream.paused and vm.runs_on:
             vm.runs_on = ""
             world.note("paused", vm, host=move.source, move=move.id)
-            world.later(world.timing.pause, lambda: self._switch_over(move))
-        else:
-            self._switch_over(move)
 
     def _lives(self, move: SimMove) -> bool:
         return all(self._world.hosts[name].alive for name in (move.source, move.target))
 
-    def _switch_over(self, move: SimMove) -> None:
-        world, vm = self._world, self._world.vms.get(move.vm)
-        if vm is None or move.id not in self._open:
-            return
-        if not self._lives(move):
-            self._end(move, "failed")
-            return
+    def _switch_over(self, move: SimMove, vm: SimVM) -> None:
+        world = self._world
         for old in vm.datastores:
             self.datastores[old].used -= vm.disk // len(vm.datastores)
         vm.datastores = (self._to[move.id],)
@@ -157,7 +152,9 @@ class Placing:
 
     def _end(self, move: SimMove, status: str) -> None:
         world, vm = self._world, self._world.vms[move.vm]
-        move.disk_sent = self.sent(move) if status != "completed" else vm.disk
+        world.live.traffic.drop(move.id)
+        if status == "completed":
+            move.disk_sent = vm.disk
         if vm.host != move.target:
             world.release(world.hosts[move.target], vm)
         if vm.state is VMState.RUNNING and not vm.runs_on and world.hosts[vm.host].alive:

@@ -168,8 +168,6 @@ class SimMove:
     asked: str = ""
     """The target that was asked for; "" when the scheduler chooses."""
     stream: Stream | None = None
-    settled: float = 0.0
-    """Until when `stream` has been advanced."""
     lie: str = ""
     """The fault's kind that governs this move; "" normally."""
     claimed: bool = False

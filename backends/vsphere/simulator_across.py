@@ -1,7 +1,7 @@
 """vMotion from one simulated vCenter to another: what the source asks of the target, and the bytes between them.
 
-The two worlds have nothing in common but the clock. The stream is an even one, as fast as the slower of the two hosts'
-links, with the datastore's rate for the disk; the guest pauses at its end as in any other vMotion. On the target the VM
+The two worlds have nothing in common but the clock. Disks and memory are one even stream, which shares its host's link with
+all that leaves it, and the target's link and datastore with all that goes there from here; the guest pauses at its end. On the target the VM
 has another reference and the same UUIDs.
 """
 
@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from backends.simulation import scheduler
 from backends.simulation.faults import Fault, Kind
+from backends.simulation.physics import Stage, Stream
 from backends.simulation.placing import SimDatastore
 from backends.simulation.things import SimHost, SimVM
+from backends.simulation.traffic import Flow, Link
 from backends.vsphere.simulator_checks import Wish, judge, too_new
 from backends.vsphere.simulator_devices import wired
 from backends.vsphere.simulator_facts import power_state
@@ -54,8 +56,8 @@ class Journey:
     host: SimHost
     store: SimDatastore
     cards: tuple[str, ...]
-    began: float
-    seconds: float
+    stream: Stream
+    """Disks and memory, as one even stream."""
     lie: str = ""
 
 
@@ -117,10 +119,8 @@ class Across:
                 )
             ]
         cards = self._cards(peer, vm, spec)
-        link = min(self._objects.world.hosts[vm.host].link, host.link)
         memory = vm.memory if power_state(vm) != "poweredOff" else 0
-        seconds = vm.disk / max(1.0, min(link, store.rate)) + memory / max(1.0, link)
-        journey = Journey(vm, peer, host, store, cards, self._objects.world.time, seconds)
+        journey = Journey(vm, peer, host, store, cards, Stream(memory=0.0, disk=vm.disk + memory))
         return journey, self._against(account, journey)
 
     def _host(self, peer: VCenterSimulator, vm: SimVM, spec: Data) -> SimHost | None:
@@ -174,15 +174,32 @@ class Across:
         elif journey.lie == Kind.LIES_COMPLETED:
             world.later(FAIL_AFTER, lambda: self._end(task, journey, lambda: self._tasks.succeed(task)))
         else:
-            world.later(world.timing.prepare + journey.seconds, lambda: self._pause(task, journey))
+            world.later(world.timing.prepare, lambda: self._stream(task, journey))
+
+    def _stream(self, task: SimTask, journey: Journey) -> None:
+        """It shares its host's link with all that leaves it, and the target's with all that goes there from here."""
+        if task.ended is not None:
+            return
+        there, host, store = journey.peer.endpoint, journey.host, journey.store
+        links: tuple[Link, ...] = (
+            ("out", journey.vm.host),
+            ("limit", max(1.0, host.link), ("in", there, host.name)),
+            ("limit", store.rate, ("store", there, store.id)),
+        )
+
+        def over(_: Stage) -> None:
+            if journey.stream.stage is Stage.DONE:
+                self._pause(task, journey)
+
+        self._objects.world.live.traffic.begin(task.key, Flow(journey.stream, links, over))
 
     def _follow(self, task: SimTask, journey: Journey) -> None:
         world = self._objects.world
         if not world.hosts[journey.vm.host].alive or not journey.host.alive:
             self._broken(task, journey, "a host died")
             return
-        gone_by = world.time - journey.began - world.timing.prepare
-        task.progress = max(0, min(99, int(100 * gone_by / journey.seconds)))
+        world.live.traffic.settle()
+        task.progress = min(99, int(100 * journey.stream.disk_sent / max(1.0, journey.stream.disk)))
 
     def _pause(self, task: SimTask, journey: Journey) -> None:
         if task.ended is None:
@@ -219,6 +236,7 @@ class Across:
         if task.ended is not None:
             return
         world, vm = self._objects.world, journey.vm
+        world.live.traffic.drop(task.key)
         journey.peer.world.release(journey.host, vm)
         journey.store.used -= vm.disk
         vm.task = ""

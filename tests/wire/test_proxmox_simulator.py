@@ -277,6 +277,24 @@ async def test_a_disk_moves_to_another_storage_while_its_guest_runs(site: Site, 
     assert any("mirror-job finished" in line for line in await site.log(api, upid))
 
 
+async def test_two_disks_that_leave_one_node_share_its_link(site: Site, api: Any) -> None:
+    site.world.hosts["pve1"].link = site.world.hosts["pve2"].link = 1e9
+    for number in (0, 1, 2):
+        site.vms[number].disk = 40 * 10**9
+
+    def moved(node: str, vmid: int) -> str:
+        guest = api.nodes(node).qemu(vmid)
+        return str(guest.move_disk.post(disk="scsi0", storage="ceph-ssd", delete=1))
+
+    tasks = [
+        await site.call(lambda one=one: moved(*one)) for one in (("pve1", 100), ("pve1", 102), ("pve2", 101))
+    ]
+    assert [await site.ended(api, upid) for upid in tasks] == ["OK"] * 3
+    took = [(task.ended or 0.0) - task.started for task in map(site.simulator.tasks.all.__getitem__, tasks)]
+    assert took[2] == pytest.approx(40, rel=0.05), "one alone has the whole link"
+    assert took[0] + took[1] > 140, "two had to share it"
+
+
 @pytest.mark.parametrize(
     ("given", "code", "words"),
     [

@@ -176,6 +176,21 @@ async def test_progress_is_told_and_an_abort_leaves_it_where_it_was(pair: Pair) 
     assert pair.there.world.vms == {}
 
 
+async def test_two_that_leave_one_host_share_its_link(pair: Pair) -> None:
+    """100 MB/s of cmp01 carry 3 GB of each, so both take the time of 6 GB."""
+    pair.here.world.hosts["cmp01"].link = 100e6
+    began = pair.here.world.time
+    for number in (0, 1):
+        list(pair.here.world.vms.values())[number].disk = 10**9
+    receipts = {}
+    for number in (0, 1):
+        vm = await pair.vm(number)
+        receipts[vm.id] = await pair.near.move_across(vm.id, await pair.going(), given())
+    for vm_id, receipt in receipts.items():
+        assert await pair.ended(vm_id, receipt.task) is Phase.COMPLETED
+    assert pair.here.world.time - began > 2 * (10**9 + MEMORY) / 100e6
+
+
 async def test_a_reference_means_a_thing_of_the_target_though_the_source_has_one_like_it(pair: Pair) -> None:
     here, there = pair.here.site, pair.there.site
     colliding = here.host(there.host_ref("cmp03"))
