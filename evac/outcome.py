@@ -167,7 +167,8 @@ def _judge_switch(action: TurnSwitch, switch: Switch | None, odd_for: float) -> 
     if switch is None:
         return _ended(f"the cluster no longer has the switch {action.name}")
     if switch.value == action.to:
-        return Verdict(state=JobState.DONE, reason=f"it is {action.to}", met=True, over=True)
+        rest = f"; {switch.unrest}" if switch.unrest and not action.back else ""
+        return Verdict(state=JobState.DONE, reason=f"it is {action.to}{rest}", met=True, over=True)
     if odd_for < GRACE:
         return Verdict(state=JobState.RUNNING, reason="accepted; nothing to be seen yet", odd=True)
     return _without_effect(

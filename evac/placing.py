@@ -105,11 +105,23 @@ class Switch(Noun, frozen=True, kw_only=True):
     """What it would do otherwise, in one line."""
     host: str = ""
     """Host.id, where it is about that host alone."""
+    exempt: tuple[str, ...] = ()
+    """Names of VMs that it goes on moving by itself whatever its value; evac does not turn that."""
 
     @property
     def key(self) -> str:
         """(cluster, id) as one string."""
         return f"{self.cluster}/{self.id}"
+
+    @property
+    def unrest(self) -> str:
+        """What it goes on doing once it is calm, in words; "" where that is nothing."""
+        if not self.exempt:
+            return ""
+        more = f" and {len(self.exempt) - 3} more" if len(self.exempt) > 3 else ""
+        return (
+            f"{self.name} goes on moving {', '.join(self.exempt[:3])}{more} by itself: a level of their own"
+        )
 
 
 class Choice(Noun, frozen=True, kw_only=True):

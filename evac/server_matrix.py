@@ -198,7 +198,8 @@ class MatrixRoutes:
                 "Balancers and backup jobs could not be asked for: whether any works against it is not known."
             ]
         on = [one for one in switches if one.value != one.calm and one.host in ("", *hosts)]
-        return [f"{one.name} is {one.value}: {one.why or 'it may work against the moves'}" for one in on]
+        told = [f"{one.name} is {one.value}: {one.why or 'it may work against the moves'}" for one in on]
+        return told + [f"{one.unrest}, which evac does not turn" for one in switches if one.unrest]
 
 
 def _summed(

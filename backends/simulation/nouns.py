@@ -48,6 +48,7 @@ def switches(cluster: str, world: World) -> list[model.Switch]:
             calm=sim.calm,
             why=sim.why,
             host=sim.host,
+            exempt=sim.exempt,
         )
         for sim in world.switches.values()
     ]

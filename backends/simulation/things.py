@@ -134,6 +134,8 @@ class SimSwitch:
     why: str = ""
     host: str = ""
     """It is about that host alone."""
+    exempt: tuple[str, ...] = ()
+    """Names of VMs that it goes on moving whatever its value."""
 
 
 @dataclass(slots=True)

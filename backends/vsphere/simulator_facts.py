@@ -83,6 +83,8 @@ class Traits:
     template: bool = False
     hardware: str = "vmx-19"
     """Version of its virtual hardware."""
+    drs: str = ""
+    """Automation level of its own ("manual", "fullyAutomated", …); "": the cluster's."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -92,6 +94,8 @@ class ClusterPlan:
     drs: bool = True
     level: str = "partiallyAutomated"
     """"manual", "partiallyAutomated" or "fullyAutomated"."""
+    overrides: bool = True
+    """VMs may have levels of their own."""
     ha: bool = True
     evc: str = ""
     hardware: tuple[str, ...] = HARDWARE

@@ -35,7 +35,7 @@ def _drs(site: Site, zone: str) -> Data:
     return Data(
         "ClusterDrsConfigInfo",
         enabled=plan.drs,
-        enableVmBehaviorOverrides=True,
+        enableVmBehaviorOverrides=plan.overrides,
         defaultVmBehavior=plan.level,
         vmotionRate=3,
         scaleDescendantsShares="disabled",
@@ -55,12 +55,17 @@ def _das(site: Site, zone: str) -> Data:
 
 
 def _overrides(site: Site, zone: str) -> list[Data]:
-    """VCLS VMs are kept out of DRS by vCenter itself."""
+    """VCLS VMs are kept out of DRS by vCenter itself; others have what somebody gave them."""
     homes = {host.name for host in site.hosts_of(zone)}
     return [
-        Data("ClusterDrsVmConfigInfo", key=site.vm_ref(vm_id), enabled=False, behavior="manual")
+        Data(
+            "ClusterDrsVmConfigInfo",
+            key=site.vm_ref(vm_id),
+            enabled=not traits.agent,
+            behavior=traits.drs or "manual",
+        )
         for vm_id, traits in site.traits.items()
-        if traits.agent and vm_id in site.world.vms and site.world.vms[vm_id].host in homes
+        if (traits.agent or traits.drs) and vm_id in site.world.vms and site.world.vms[vm_id].host in homes
     ]
 
 

@@ -55,6 +55,9 @@ async def _calm(tools: Tools, window: str, cluster: str) -> str:
         switches, silence = await _switches(tools, cluster)
         if silence:
             return silence
+        for unrest in filter(None, (switch.unrest for switch in switches)):
+            words = f"{unrest}, which evac does not turn. Set them to the cluster's level in the platform, or watch them"
+            tools.book.tell(window, words, severity="warning", cluster=cluster)
         hosts = {run.host for run in tools.book.windows[window].hosts if run.cluster == cluster}
         restless = [
             switch for switch in switches if switch.value != switch.calm and switch.host in ("", *hosts)

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from backends.simulation import deeds
 from backends.simulation.faults import Fault, Kind
 from backends.simulation.things import SimSwitch
+from evac.actions import TurnSwitch
 from evac.jobs import Limits
 from evac.localtime import local_zone
 from evac.model import VMState
@@ -408,6 +409,24 @@ def test_balancers_are_calm_before_the_first_host_and_back_after_the_last(tmp_pa
             assert (sim.switches["drs"].value, sim.switches["ha"].value) == ("full", "half")
             sim.switches["ha"].value = "on"
             await rig.through()
+
+    run(main)
+
+
+def test_vms_that_a_calm_balancer_goes_on_moving_are_named_before_the_first_host(tmp_path: Path) -> None:
+    async def main() -> None:
+        sim = rack(vms=1)
+        sim.switches["drs"] = SimSwitch("drs", "DRS", "balancer", "full", "manual", exempt=("db", "web"))
+        async with WindowRig(tmp_path, {"sim": sim}) as rig:
+            await rig.window("h0")
+            await rig.stands("h0", StepKind.PREFLIGHT, StepState.RUNNING)
+            words = "DRS goes on moving db, web by itself: a level of their own"
+            told = [one.severity for one in rig.fleet.table("events").values() if words in one.text]
+            assert told == ["warning", "good"], "once for the window, and at the end of the job"
+            turned = [job for job in rig.fleet.table("jobs").values() if isinstance(job.action, TurnSwitch)]
+            assert [job.reason for job in turned] == [f"it is manual; {words}"]
+            await rig.through()
+            assert sim.switches["drs"].value == "full"
 
     run(main)
 

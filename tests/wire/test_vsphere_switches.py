@@ -8,6 +8,7 @@ import pytest
 
 from backends.simulation.faults import Fault, Kind
 from backends.vsphere.simulator import AUDITOR, VCenterSimulator
+from backends.vsphere.simulator_facts import Traits
 from evac.errors import Forbidden, NotFound, Refused, Uncertain
 from tests.wire.test_vsphere_trouble import LOST, sent, site
 
@@ -76,3 +77,23 @@ async def test_a_turn_whose_answer_is_lost_is_uncertain_and_never_sent_again(kin
         with pytest.raises(Uncertain):
             await backend.turn(f"{ref(simulator)}/drs", CALM, "manual")
         assert sent(simulator, METHOD) == (kind is not Kind.BLACK_HOLE)
+
+
+async def test_vms_with_a_level_of_their_own_are_named_whatever_the_clusters_level_is() -> None:
+    async with site() as (simulator, backend, _, __):
+        plan, guests = simulator.site.plans["nova"], list(simulator.world.vms.values())
+        traits = (
+            Traits(drs=FULL),
+            Traits(drs="manual"),
+            Traits(drs=FULL, agent=True),
+            Traits(drs=FULL),
+        )
+        simulator.site.traits.update({vm.id: one for vm, one in zip(guests, traits, strict=False)})
+        for plan.level in (FULL, CALM):
+            drs = (await backend.switches())[0]
+            assert drs.exempt == ("vm-1", "vm-4"), "neither the manual one nor vCenter's own agent"
+            assert drs.unrest == "DRS of nova goes on moving vm-1, vm-4 by itself: a level of their own"
+        plan.overrides = False
+        assert (await backend.switches())[0].exempt == ()
+        plan.overrides, plan.drs = True, False
+        assert [one.kind for one in await backend.switches()] == ["ha"]
