@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
-from evac.model import Problem
+from collections.abc import Iterable, Mapping
+
+from evac.api import KnownProblem
+from evac.model import ClusterState, Problem
 from evac.storage import Health, Storage
 
 SEE = "See the Ceph pane, or ceph health detail."
+
+
+def known(
+    clusters: Iterable[ClusterState], storages: Mapping[str, Storage], hooks: Iterable[Problem]
+) -> list[KnownProblem]:
+    """What kept us from reading a cluster, what a storage cluster says of itself, and what is wrong with the notify hooks."""
+    found = [
+        KnownProblem(cluster=state.name, problem=problem)
+        for state in clusters
+        for problem in (*state.problems, *ailments(storages.get(state.name)))
+    ]
+    return found + [KnownProblem(cluster="", problem=problem) for problem in hooks]
 
 
 def ailments(storage: Storage | None) -> tuple[Problem, ...]:

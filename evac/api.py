@@ -218,6 +218,14 @@ class Preflight(Noun, frozen=True, kw_only=True):
     """When it was true, Unix seconds."""
 
 
+class KnownProblem(Noun, frozen=True, kw_only=True):
+    """A row of GET /v1/problems."""
+
+    cluster: str
+    """"": it is about no cluster, but about the notify hooks."""
+    problem: Problem
+
+
 class Cell(Noun, frozen=True, kw_only=True):
     """One VM and one target of a `Matrix`: the worst that is said of it."""
 

@@ -20,6 +20,7 @@ from evac.api import (
     DrainPlan,
     EvacuatePlanRequest,
     Hello,
+    KnownProblem,
     LimitsRequest,
     Matrix,
     NotifyReply,
@@ -121,6 +122,10 @@ class EngineClient(WindowCalls):
     async def audit(self, since: int = 0, limit: int = 500) -> list[AuditEntry]:
         """Audit records with a number above `since`, oldest first; -1: the newest `limit` of them."""
         return await self._get(f"audit?since={since}&limit={limit}", list[AuditEntry])
+
+    async def problems(self) -> list[KnownProblem]:
+        """What is wrong now with the clusters and the notify hooks."""
+        return await self._get("problems", list[KnownProblem])
 
     async def groups(self, cluster: str, osd: int, pool: int | None = None) -> list[PG]:
         """The placement groups on an OSD of a storage cluster, asked of the cluster now; of one pool or of all."""

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from aiohttp import web
 
-from evac import access, clock, reply, wire
+from evac import access, ailing, clock, reply, wire
 from evac.across import Credential
-from evac.ailing import ailments
 from evac.api import (
     ENDING,
     TABLES,
@@ -274,14 +273,8 @@ class Server:
         return reply.answer(request, self._engine.fleet.queue)
 
     async def _problems(self, request: web.Request) -> web.StreamResponse:
-        states = self._engine.fleet.table("clusters").values()
-        storages = self._engine.fleet.table("storages")
-        found = [
-            {"cluster": state.name, "problem": problem}
-            for state in states
-            for problem in (*state.problems, *ailments(storages.get(state.name)))
-        ]
-        found += [{"cluster": "", "problem": problem} for problem in self._engine.notifier.problems]
+        fleet, hooks = self._engine.fleet, self._engine.notifier.problems
+        found = ailing.known(fleet.table("clusters").values(), fleet.table("storages"), hooks)
         return reply.answer(request, found)
 
     async def _audit(self, request: web.Request) -> web.StreamResponse:

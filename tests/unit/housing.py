@@ -20,6 +20,7 @@ from evac.client import EngineClient
 from evac.config import Config
 from evac.journal import Journal
 from evac.lifecycle import listen, prepare_state
+from evac.notify_rules import NotifyRules
 from evac.paths import Paths, paths
 from tests.unit.playing import PlayedCluster, config, plugin
 
@@ -52,10 +53,14 @@ async def house(
     read_only: bool = False,
     rules: AccessRules | None = None,
     poll_interval: float = 1.0,
+    notify: NotifyRules = NotifyRules(),  # noqa: B008 - frozen
 ) -> AsyncIterator[House]:
     where = paths(tmp_path / "config.toml", tmp_path / "s")
     settings: Config = config(
-        *(player.name for player in players), poll_interval=poll_interval, access=rules or AccessRules()
+        *(player.name for player in players),
+        poll_interval=poll_interval,
+        access=rules or AccessRules(),
+        notify=notify,
     )
     prepare_state(where, settings.access)
     journal = await Journal.open(where.journal)

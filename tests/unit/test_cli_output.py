@@ -16,13 +16,14 @@ from click.testing import CliRunner
 from rich.cells import cell_len
 
 from evac.actions import EnterMaintenance, LiveMigrate
+from evac.ailing import known
 from evac.jobs import Actor, Event, Job, JobState, Order, OrderState, QueueState
 from evac.model import VM, ClusterState, Host, Problem, VMState
 from evac.storage import Health, HealthCheck, Storage
 from tui.cli import cli
 from tui.commands import show
 from tui.commands.completing import ask, fitting
-from tui.commands.looking import finish, host_row, tell, tell_events, vm_row, wrong
+from tui.commands.looking import finish, host_row, tell, tell_events, vm_row
 from tui.commands.queueing import queue_line
 from tui.commands.session import View
 from tui.commands.waiting import ended_line, summary
@@ -121,17 +122,15 @@ def test_the_exit_code_says_how_much_of_the_fleet_was_read(capsys: pytest.Captur
 
 
 def test_a_storage_cluster_that_is_not_well_is_a_problem_though_it_was_read() -> None:
-    found = view(ClusterState(name="lab", kind="ceph"), ClusterState(name="fra", kind="x"))
+    states = (ClusterState(name="lab", kind="ceph"), ClusterState(name="fra", kind="x"))
     full = HealthCheck(code="OSD_FULL", severity=Health.ERROR, summary="1 full osd(s)", advice="Free space.")
     muted = HealthCheck(code="OSD_DOWN", summary="1 osds down", muted=True)
-    found.storages = {"lab": Storage(cluster="lab", health=Health.ERROR, checks=(full, muted))}
-    ((name, problem),) = wrong(found)
-    assert (name, problem.severity) == ("lab", "error")
-    assert (problem.happened, problem.next_step) == ("Health error: 1 full osd(s)", "Free space.")
-    found.storages = {"lab": Storage(cluster="lab", health=Health.WARNING, checks=(muted,))}
-    assert wrong(found) == []
-    found.storages = {"lab": Storage(cluster="lab", health=Health.WARNING)}
-    assert [problem.severity for _, problem in wrong(found)] == ["warning"], "though no reason is given"
+    storages = {"lab": Storage(cluster="lab", health=Health.ERROR, checks=(full, muted))}
+    hook = Problem(happened="A notice could not be sent: the webhook answered 503.")
+    one, other = known(states, storages, (hook,))
+    assert (one.cluster, one.problem.severity) == ("lab", "error")
+    assert (one.problem.happened, one.problem.next_step) == ("Health error: 1 full osd(s)", "Free space.")
+    assert (other.cluster, other.problem) == ("", hook)
 
 
 def test_old_figures_are_told(capsys: pytest.CaptureFixture[str]) -> None:

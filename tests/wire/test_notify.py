@@ -16,10 +16,18 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from backends.simulation.direct import DirectBackend
+from backends.simulation.world import World
+from evac.actions import EnterMaintenance
+from evac.api import OrderRequest
+from evac.model import Problem
 from evac.notify_rules import NotifyRules
 from evac.notify_ways import Notice, post, run_command
+from tests.unit.housing import house
 from tests.wire.certificates import authority
 from tests.wire.cli_site import running, until
+from tests.wire.test_cli_placing import Bench
+from tui.commands.looking import tell
 
 NOTICE = Notice(
     id="0a/O4/over/done/1.000",
@@ -222,3 +230,33 @@ async def test_a_command_that_hangs_is_ended_with_all_its_children(tmp_path: Pat
     assert why == "the command hook.sh did not end within 1 s"
     child = int((tmp_path / "child").read_text())
     await until(lambda: not running(child), "the child's end", 5)
+
+
+# --- what is wrong with the ways out -------------------------------------------------------------
+
+
+async def test_evac_problems_and_the_route_tell_the_same_of_a_hook_that_fails(tmp_path: Path) -> None:
+    sim = World(seed=1)
+    sim.add_host("h1")
+    rules = script(tmp_path, "exit 3")
+    backend: Any = DirectBackend("lab", sim)
+    async with house(tmp_path, backend, notify=rules) as here, here.client() as client:
+        await until(lambda: bool(here.engine.fleet.host("lab", "h1")), "the first poll")
+        assert await client.problems() == []
+        action = EnterMaintenance(cluster="lab", host="h1", name="h1", reason="fans")
+        drain = OrderRequest(title="drain h1", actions=(action,), empties="lab/h1", token="t")
+        await client.order(drain)
+        await until(lambda: bool(here.engine.notifier.problems), "the hook's failure")
+        evac = Bench(sim, here, tmp_path, sim).evac
+        ran, known = await evac("problems", "--json"), await client.problems()
+    assert ran.code == 4, ran.err
+    ((cluster, words),) = [(one.cluster, one.problem.happened) for one in known]
+    assert cluster == ""
+    assert words.startswith("A notice could not be sent: the command hook.sh ")
+    told = [(one["cluster"], one["happened"], one["next_step"]) for one in ran.json["problems"]]
+    assert told == [(one.cluster, one.problem.happened, one.problem.next_step) for one in known]
+
+
+def test_a_problem_of_no_cluster_is_told_without_a_name_before_it(capsys: pytest.CaptureFixture[str]) -> None:
+    tell("", Problem(happened="A notice could not be sent.", next_step="Look at [notify]."))
+    assert capsys.readouterr().out == "A notice could not be sent.\n    Next: Look at [notify].\n"

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from evac.ailing import ailments
+from evac.api import KnownProblem
 from evac.jobs import Event
 from evac.model import VM, Datastore, Host, Problem
 from tui.board import Context, Pane
@@ -99,30 +99,26 @@ def datastores_command(ctx: click.Context, /, cluster: str, as_json: bool) -> No
 @show.as_json
 @click.pass_context
 def problems_command(ctx: click.Context, /, as_json: bool) -> None:
-    """List what is wrong with the clusters, and what to do next.
+    """List what is wrong with the clusters and the notify hooks, and what to do next.
 
     Exit code 4 when there is anything.
     """
-    view = read(ctx.obj, "")
-    found = wrong(view)
+
+    async def task() -> tuple[View, list[KnownProblem]]:
+        async with engine(ctx.obj) as client:
+            view = await read_fleet(client)
+            return view, await client.problems()
+
+    view, found = run(task)
     if as_json:
-        rows = [{"cluster": name, **show.plain(problem)} for name, problem in found]
+        rows = [{"cluster": one.cluster, **show.plain(one.problem)} for one in found]
         show.print_json({"problems": rows, **standing(view, "")})
     elif not found:
         show.say("No problems.")
     else:
-        for name, problem in found:
-            tell(name, problem)
+        for one in found:
+            tell(one.cluster, one.problem)
     ctx.exit(int(Code.INCOMPLETE if found else Code.DONE))
-
-
-def wrong(view: View) -> list[tuple[str, Problem]]:
-    """What kept us from reading a cluster, and what a storage cluster says of itself, each with the cluster's name."""
-    return [
-        (state.name, problem)
-        for state in view.clusters.values()
-        for problem in (*state.problems, *ailments(view.storages.get(state.name)))
-    ]
 
 
 @click.command("events")
@@ -250,7 +246,7 @@ def finish(view: View, cluster: str, *, as_json: bool) -> int:
 
 def tell(cluster: str, problem: Problem) -> None:
     """A problem in up to three lines."""
-    prefix = "" if problem.happened.startswith(f"{cluster}: ") else f"{cluster}: "
+    prefix = "" if not cluster or problem.happened.startswith(f"{cluster}: ") else f"{cluster}: "
     show.say(f"{prefix}{problem.happened}")
     if problem.unaffected:
         show.say(f"    {problem.unaffected}")
