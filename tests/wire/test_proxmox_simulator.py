@@ -282,13 +282,11 @@ async def test_two_disks_that_leave_one_node_share_its_link(site: Site, api: Any
     for number in (0, 1, 2):
         site.vms[number].disk = 40 * 10**9
 
-    def moved(node: str, vmid: int) -> str:
+    async def moved(node: str, vmid: int) -> str:
         guest = api.nodes(node).qemu(vmid)
-        return str(guest.move_disk.post(disk="scsi0", storage="ceph-ssd", delete=1))
+        return str(await site.call(lambda: guest.move_disk.post(disk="scsi0", storage="ceph-ssd", delete=1)))
 
-    tasks = [
-        await site.call(lambda one=one: moved(*one)) for one in (("pve1", 100), ("pve1", 102), ("pve2", 101))
-    ]
+    tasks = [await moved(*one) for one in (("pve1", 100), ("pve1", 102), ("pve2", 101))]
     assert [await site.ended(api, upid) for upid in tasks] == ["OK"] * 3
     took = [(task.ended or 0.0) - task.started for task in map(site.simulator.tasks.all.__getitem__, tasks)]
     assert took[2] == pytest.approx(40, rel=0.05), "one alone has the whole link"
