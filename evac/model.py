@@ -142,6 +142,9 @@ class Host(Noun, frozen=True, kw_only=True):
     """Switches set on the host itself. Ceph: "noout"."""
     tags: tuple[str, ...] = ()
     """Where the platform has such (vSphere: "category:name"; Nova and Proxmox VE have none of hosts)."""
+    settling: str = ""
+    """What its platform has still to do before VMs are placed here again, though it is out of maintenance. Told by a look
+    at this host alone, not by an inventory."""
 
     @property
     def key(self) -> str:

@@ -153,6 +153,8 @@ def _judge_host(action: HostAction, host: Host | None, odd_for: float) -> Verdic
     if host is None:
         return _ended(f"the cluster no longer knows a host {action.host}")
     met, words = _host_reached(action, host)
+    if met and host.settling and isinstance(action, LeaveMaintenance):
+        return Verdict(state=JobState.RUNNING, reason=host.settling)
     if met:
         return Verdict(state=JobState.DONE, reason=words, met=True, over=True)
     if odd_for < GRACE:

@@ -209,6 +209,12 @@ class Aggregates(Payload, gc=False, frozen=True):
     aggregates: list[Aggregate]
 
 
+class Traits(Payload, gc=False, frozen=True):
+    """GET /resource_providers/ID/traits, of Placement."""
+
+    traits: list[str]
+
+
 class Move(Payload, gc=False, frozen=True):
     """One of GET /os-migrations, or of GET /servers/ID/migrations, which alone has the bytes."""
 

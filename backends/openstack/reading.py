@@ -15,7 +15,7 @@ from backends.openstack import mapping, payload, salvage
 from backends.openstack.client import NATIVE_ID, READ, Client
 from backends.openstack.login import Version
 from backends.openstack.salvage import Odd
-from evac.errors import BadAnswer, Forbidden, NotFound
+from evac.errors import BackendError, BadAnswer, Forbidden, NotFound
 from evac.model import VM, Affinity, Host, Migration, MigrationKind, Problem, TaskRecord, VMState
 
 E = TypeVar("E", bound=msgspec.Struct)
@@ -39,6 +39,14 @@ ACTIONS: Version = (2, 84)
 
 MOVES_SINCE: Version = (2, 59)
 """os-migrations takes limit and changes-since from here on."""
+
+TRAITS: Version = (1, 6)
+"""Placement's microversion from which a provider's traits can be read."""
+
+DISABLED = "COMPUTE_STATUS_DISABLED"
+"""os-traits; set by nova-compute on its provider while its service is disabled (Nova, "Compute node status")."""
+
+BARRED = "its service is enabled, but Placement still bars it (nova-compute corrects that within a minute)"
 
 EMBEDDED_FLAVOR: Version = (2, 47)
 
@@ -267,7 +275,28 @@ class Reader:
             nodes = self._nodes_of(host)
         except Forbidden:
             nodes = []
-        return mapping.host(self.cluster, host, agents[0], nodes)
+        found = mapping.host(self.cluster, host, agents[0], nodes)
+        barred = found.uuid and not found.maintenance and self._barred(found.uuid)
+        return replace(found, settling=BARRED) if barred else found
+
+    def _barred(self, provider: str) -> bool:
+        """Whether Placement still has the trait by which the scheduler passes over a disabled host.
+
+        nova-compute takes it away when it is told that its service is enabled. One that starts just then misses that, and
+        corrects it with its next report, within update_resources_interval (60 s); until then nothing can be moved here:
+        "No valid host was found". Where we may not ask, it is as before: the service's own word counts.
+        """
+        try:
+            api = self._client.login.service("placement")
+            if api is None:
+                return False
+            path = f"/resource_providers/{provider}/traits"
+            told = self._client.read(
+                payload.Traits, path, version=TRAITS, what="the traits of a host", api=api
+            )
+        except BackendError:
+            return False
+        return DISABLED in told.traits
 
     def _nodes_of(self, host: str) -> list[payload.Hypervisor]:
         """By a search for its name, or from the whole list where its hypervisor is named differently."""

@@ -89,6 +89,7 @@ class Placement:
     def _traits(self, ask: Ask) -> Answer:
         host = self._find(ask)
         traits = [f"HW_CPU_X86_{name.upper().replace('.', '')}" for name in host.cpu_features]
+        traits += ["COMPUTE_STATUS_DISABLED"] if host.maintenance or host.barred else []
         return Answer({"resource_provider_generation": 1, "traits": traits})
 
 

@@ -32,7 +32,7 @@ def takes(world: World, host: SimHost, vm: SimVM) -> bool:
     return (
         host.name != vm.host
         and world.host_up(host)
-        and not host.maintenance
+        and not (host.maintenance or host.barred)
         and vm.zone in ("", host.zone)
         and fits(world, host, vm)
         and not breaks_rule(world, host, vm)

@@ -47,6 +47,8 @@ class SimHost:
     forced_down: bool = False
     maintenance: bool = False
     reason: str = ""
+    barred: bool = False
+    """The scheduler has not heard yet that it is out of maintenance."""
     changed: float = 0.0
     memory_used: int = 0
     """Claims on it: what runs here, what is on its way here, and what waits for confirmation."""

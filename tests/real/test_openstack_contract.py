@@ -15,6 +15,7 @@ from backends.openstack import PLUGIN  # noqa: E402 - after the suite's asserts 
 from evac.backend import Settings  # noqa: E402
 from tests.contract.cluster import Cluster, Record  # noqa: E402
 from tests.contract.suite import ContractSuite  # noqa: E402
+from tests.real import masakari  # noqa: E402
 from tests.real.openstack import lab  # noqa: E402
 from tests.real.openstack.layout import CLOUDS  # noqa: E402
 from tests.real.world import World  # noqa: E402
@@ -26,6 +27,7 @@ class LabCluster(Cluster):
     """The lab. The pace is kept by the computes themselves."""
 
     patience = 60.0
+    cannot = Cluster.cannot - {"turn_switch"}
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -40,6 +42,9 @@ class LabCluster(Cluster):
 
     async def pace(self, seconds: float) -> None:
         self.world.last(seconds)
+
+    async def restless(self) -> None:
+        assert await asyncio.to_thread(masakari.watched, self.world)
 
     async def kill(self, host: str) -> None:
         lab.compute_kill(host)

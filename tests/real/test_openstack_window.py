@@ -9,6 +9,7 @@ import uuid
 from evac.api import Delta
 from evac.window.nouns import HostRun, Step, StepKind, StepState, Window, WindowState
 from evac.window.plan import HostName, Policy, WindowPlanRequest
+from tests.real import masakari
 from tests.real.openstack import lab
 from tests.real.rig import CLUSTER, EngineRig, Rig
 from tests.real.world import LEAST, World
@@ -23,6 +24,8 @@ async def test_two_hosts_of_nova_are_emptied_restarted_and_refilled_and_a_killed
 ) -> None:
     """Each server leaves once and comes back once, both services are enabled again, and the report owes nothing."""
     world.last(1)
+    masakari.heal(world)
+    assert masakari.on_maintenance(world) == set()
     began, home = time.time(), {key: one["host"] for key, one in world.ours().items()}
     theirs = [key for key, host in home.items() if host in TAKEN]
     await rig.start()
@@ -37,6 +40,10 @@ async def test_two_hosts_of_nova_are_emptied_restarted_and_refilled_and_a_killed
         assert "SAFE TO REBOOT" in step(run, StepKind.HOOK).reason
         assert world.on(host) == {}, "it says that it is empty, and it is"
         assert world.service(host)["status"] == "disabled"
+        assert masakari.on_maintenance(world) == set(TAKEN)
+        status, said = masakari.report_dead(world, host)
+        assert status == 409, "Masakari would have taken the restart for a failure"
+        assert "ignored as the host is already under maintenance" in said
         lab.compute_kill(host)
         lab.compute_start(host)
         await done(rig, window, run, StepKind.HOOK, "patched by hand")
@@ -44,6 +51,7 @@ async def test_two_hosts_of_nova_are_emptied_restarted_and_refilled_and_a_killed
         await done(rig, window, run, StepKind.BACK, "seen on its console")
     delta = await over(rig, window)
     assert {key: one["host"] for key, one in world.ours().items()} == home
+    assert masakari.on_maintenance(world) == set(), "watched again"
     assert [world.service(host)["status"] for host in TAKEN] == ["enabled", "enabled"]
     moved = [row["instance_uuid"] for row in world.migrations(began)]
     assert sorted(moved) == sorted(2 * theirs), "out once and back once, whatever was killed"

@@ -297,6 +297,14 @@ def test_host_actions_are_judged_by_the_host(action: Action, met: Host, unmet: H
     assert "no longer knows" in judge(job(action), Trail(), Look()).reason
 
 
+def test_a_host_that_the_scheduler_still_bars_is_not_out_of_maintenance() -> None:
+    leave = job(LeaveMaintenance(cluster="c", host="a", name="a"))
+    verdict = judge(leave, Trail(), Look(host=host(settling="not heard of yet")), odd_for=GRACE)
+    assert (verdict.state, verdict.reason, verdict.met) == (JobState.RUNNING, "not heard of yet", False)
+    enter = job(EnterMaintenance(cluster="c", host="a", name="a", reason="x"))
+    assert judge(enter, Trail(), Look(host=host(maintenance=True, settling="not heard of yet"))).met
+
+
 # --- a state that held a VM ----------------------------------------------------------------------
 
 

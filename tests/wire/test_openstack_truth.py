@@ -187,3 +187,24 @@ async def test_tokens_that_live_two_seconds_are_renewed_on_the_way() -> None:
         for _ in range(30):
             assert (await backend.look([vm]))[vm].vm is not None
         assert (await backend.inventory()).problems == ()
+
+
+async def test_a_host_is_settling_until_placement_lets_vms_onto_it() -> None:
+    """nova-compute that starts just when its service is enabled corrects Placement with its next report only."""
+    world, _ = small_world()
+    simulator = NovaSimulator(world)
+    async with simulator.serve() as url, opened(login(url)) as backend:
+        await backend.enter_maintenance("b", "patch")
+        world.hosts["b"].barred = True
+        assert (await backend.host("b")).settling == ""
+        await backend.leave_maintenance("b")
+        seen = await backend.host("b")
+        assert not seen.maintenance
+        assert "Placement still bars it" in seen.settling
+        world.faults.order(Fault(kind=Kind.STATUS, status=500, on="provider.traits"))
+        assert (await backend.host("b")).settling == "", (
+            "where it cannot be asked, the service's own word counts"
+        )
+        assert (await backend.host("b")).settling
+        world.hosts["b"].barred = False
+        assert (await backend.host("b")).settling == ""

@@ -77,6 +77,7 @@ def write_all() -> None:
     _write(LAB / "keystone/keystone.conf", _keystone())
     _write(LAB / "placement/placement.conf", _placement())
     _write(LAB / "glance/glance-api.conf", _glance())
+    _write(LAB / "masakari/masakari.conf", _masakari())
     _write(LAB / "nova/nova.conf", _nova())
     shutil.copy(SVC / "etc/nova/api-paste.ini", LAB / "nova/api-paste.ini")
     for host in HOSTS:
@@ -203,6 +204,30 @@ filesystem_store_datadir = {LAB}/glance/tasks
 [paste_deploy]
 flavor = keystone
 config_file = {SVC}/etc/glance/glance-api-paste.ini
+{_token_check()}"""
+
+
+def _masakari() -> str:
+    """Its API alone: nobody tells it of failures but the tests, and nobody recovers anything."""
+    return f"""[DEFAULT]
+log_file = {LOG}/masakari-api.log
+masakari_api_listen = 127.0.0.1
+masakari_api_listen_port = {PORTS["masakari"]}
+masakari_api_workers = 1
+transport_url = rabbit://lab:{PASSWORD}@127.0.0.1:{PORTS["amqp"]}/
+auth_strategy = keystone
+os_privileged_user_name = admin
+os_privileged_user_password = {PASSWORD}
+os_privileged_user_tenant = admin
+os_privileged_user_auth_url = {URL["keystone"]}/v3
+os_region_name = RegionOne
+nova_catalog_admin_info = compute:nova:publicURL
+[wsgi]
+api_paste_config = {SVC}/etc/masakari/api-paste.ini
+[database]
+connection = {database("masakari")}
+[taskflow]
+connection = {database("masakari")}
 {_token_check()}"""
 
 

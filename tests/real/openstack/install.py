@@ -20,6 +20,7 @@ _PACKAGES = (
     "keystone",
     "openstack-placement",
     "glance",
+    "masakari",
     "openstacksdk",
     "fixtures",
     "waitress",

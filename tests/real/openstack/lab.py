@@ -40,7 +40,7 @@ from tests.real.openstack.processes import (
 )
 
 BIN = SVC / "bin"
-_DATABASES = ("keystone", "placement", "glance", "nova_api", "nova_cell0", "nova_cell1")
+_DATABASES = ("keystone", "placement", "glance", "nova_api", "nova_cell0", "nova_cell1", "masakari")
 _LAST = ("rabbitmq", "epmd", "mariadbd")
 """Ended after everything that talks to them."""
 _OWNERS = {"mysql": "mariadbd", "amqp": "rabbitmq", "edist": "rabbitmq"}
@@ -165,6 +165,7 @@ def _initialise_others() -> None:
     run(BIN / "placement-manage", "--config-file", LAB / "placement/placement.conf", "db", "sync", env=env)
     glance = 'import sys; sys.argv[0] = "glance-manage"; from glance.cmd.manage import main; main()'
     run(BIN / "python", "-c", glance, "--config-file", LAB / "glance/glance-api.conf", "db_sync", env=env)
+    run(BIN / "masakari-manage", "--config-file", LAB / "masakari/masakari.conf", "db", "sync", env=env)
     nova = (BIN / "nova-manage", "--config-file", LAB / "nova/nova.conf")
     run(*nova, "api_db", "sync", env=env)
     run(*nova, "cell_v2", "map_cell0", "--database_connection", database("nova_cell0"), env=env)
@@ -182,6 +183,7 @@ def _start() -> None:
     _serve("glance", "glance.wsgi.api", 4)
     spawn("neutron", [BIN / "python", SERVICES / "neutron_stub.py", PORTS["neutron"]], environment())
     wait_port("amqp", "rabbitmq")
+    spawn("masakari", [BIN / "masakari-api", "--config-file", LAB / "masakari/masakari.conf"], environment())
     for name in ("conductor", "scheduler"):
         words = ["--config-file", LAB / "nova/nova.conf", "--log-file", LOG / f"nova-{name}.log"]
         spawn(f"nova-{name}", [BIN / f"nova-{name}", *words], environment())
@@ -193,6 +195,7 @@ def _start() -> None:
         compute_start(host)
     wait_http("nova")
     wait_http("glance")
+    wait_http("masakari")
     run(BIN / "python", SERVICES / "waitup.py", CLOUDS, len(HOSTS), env=environment())
 
 

@@ -17,7 +17,7 @@ CONSTRAINTS = HERE / "constraints.txt"
 
 ROOT = Path(os.environ.get("EVAC_LAB_DIR") or REPO / ".lab" / "openstack").resolve()
 SVC = ROOT / "svc"
-"""The virtual environment of Nova, Keystone, Placement and Glance."""
+"""The virtual environment of Nova, Keystone, Placement, Glance and Masakari."""
 LAB = ROOT / "lab"
 """All state: databases, queues, images, what the computes believe to run."""
 RUN = LAB / "run"
@@ -41,6 +41,7 @@ _DEFAULT_PORTS = {
     "glance": 19292,
     "nova": 18774,
     "neutron": 19696,
+    "masakari": 25868,
 }
 
 
@@ -60,5 +61,5 @@ URL = {name: f"http://127.0.0.1:{port}" for name, port in PORTS.items()}
 
 
 def database(name: str) -> str:
-    """SQLAlchemy address of one of the six databases. TCP, since a socket path can be too long for the kernel."""
+    """SQLAlchemy address of one of the seven databases. TCP, since a socket path can be too long for the kernel."""
     return f"mysql+pymysql://root@127.0.0.1:{PORTS['mysql']}/{name}?charset=utf8mb4"

@@ -17,6 +17,7 @@ for name, kind, address in (
     ("placement", "placement", url["placement"]),
     ("glance", "image", url["glance"]),
     ("neutron", "network", url["neutron"]),
+    ("masakari", "instance-ha", url["masakari"] + "/v1"),
 ):
     service = identity.create_service(name=name, type=kind)
     for interface in ("public", "internal", "admin"):
