@@ -9,7 +9,7 @@ from __future__ import annotations
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from email.utils import parsedate_to_datetime
 from enum import Enum
@@ -23,18 +23,12 @@ from urllib3.exceptions import HTTPError as Urllib3Error
 from urllib3.exceptions import NewConnectionError
 from urllib3.exceptions import SSLError as Urllib3SSLError
 
-from backends import tls, trouble
+from backends import tls, trouble, trust
+from backends.body import Broken, Sink, receive
 from evac.backend import Call
 from evac.clock import stamp, wall
 from evac.errors import BackendError, BadAnswer, ReadOnly, Refused, Uncertain, Unreachable
 from evac.model import Problem
-
-CAP = 256 * 1024 * 1024
-"""Bytes of one answer, unpacked. 10,000 servers in pages of 1,000 are 2 to 3 MB a page; 50 MB answers are fine."""
-
-CHUNK = 64 * 1024
-LARGE = 1024 * 1024
-"""Bytes of an answer from which on it is not copied once more: fresh pages cost more than what is done with them."""
 
 RECORDED = 2000
 """Characters of body and answer kept in a Call."""
@@ -120,16 +114,33 @@ class Wire(HTTPAdapter):
             pool["assert_fingerprint"] = self._fingerprint
         super().init_poolmanager(connections, maxsize, block, **pool)
 
+    def build_connection_pool_key_attributes(
+        self, request: requests.PreparedRequest, verify: bool | str, cert: Any = None
+    ) -> tuple[Any, Any]:
+        """With the CAs that were read already; requests reads them for every connection."""
+        host, pool = super().build_connection_pool_key_attributes(request, verify, cert)
+        known = None if self._fingerprint or cert else trust.context(verify)
+        if known is not None and host["scheme"] == "https":
+            kept = {name: value for name, value in pool.items() if name not in {"ca_certs", "ca_cert_dir"}}
+            return host, kept | {"ssl_context": known}
+        return host, pool
+
+    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
+        """As requests does, but a connection with CAs of its own is not told to read them."""
+        super().cert_verify(conn, url, verify, cert)  # type: ignore[no-untyped-call]
+        if conn.conn_kw.get("ssl_context") is not None:
+            conn.ca_certs = conn.ca_cert_dir = None
+
     def send(  # noqa: PLR0917 - the signature of requests' adapter
         self,
         request: requests.PreparedRequest,
-        stream: bool = False,  # noqa: ARG002 - of the signature; we always stream
+        stream: bool | Sink = False,
         timeout: object = None,  # noqa: ARG002 - of the signature; ours is used
         verify: bool | str = True,
         cert: Any = None,
         proxies: Mapping[str, str] | None = None,
     ) -> requests.Response:
-        """One request. `stream` and `timeout` of the caller are overruled by ours.
+        """One request. `timeout` of the caller is overruled by ours; `stream`: where the body goes, if it is a Sink.
 
         Raises:
             ReadOnly: the guard stopped it.
@@ -141,7 +152,7 @@ class Wire(HTTPAdapter):
         verdict = self._manners.judge(request.method or "", _path(request), request.body)
         kwargs = {"timeout": self._timeout, "verify": verify, "cert": cert, "proxies": proxies}
         if verdict is Verdict.READS:
-            return self._read(request, kwargs)
+            return self._read(request, kwargs, stream if isinstance(stream, Sink) else None)
         self._stop_if_not_allowed(request, verdict)
         return self._change(request, kwargs)
 
@@ -163,17 +174,19 @@ class Wire(HTTPAdapter):
                 )
             )
 
-    def _read(self, request: requests.PreparedRequest, kwargs: dict[str, Any]) -> requests.Response:
+    def _read(
+        self, request: requests.PreparedRequest, kwargs: dict[str, Any], sink: Sink | None
+    ) -> requests.Response:
         """One retry when a kept-alive connection turned out to be closed: a read may be repeated."""
         try:
             try:
-                return self._fetch(self, request, kwargs)
+                return self._fetch(self, request, kwargs, sink)
             except requests.ConnectionError as error:
                 if isinstance(error, requests.exceptions.SSLError | requests.Timeout) or _never_connected(
                     error
                 ):
                     raise
-                return self._fetch(self, request, kwargs)
+                return self._fetch(self, request, kwargs, sink)
         except (requests.RequestException, Urllib3Error, OSError) as error:
             raise self._unanswered(error, request, kwargs["verify"]) from error
 
@@ -199,13 +212,19 @@ class Wire(HTTPAdapter):
         return once
 
     def _fetch(
-        self, adapter: HTTPAdapter, request: requests.PreparedRequest, kwargs: dict[str, Any]
+        self,
+        adapter: HTTPAdapter,
+        request: requests.PreparedRequest,
+        kwargs: dict[str, Any],
+        sink: Sink | None = None,
     ) -> requests.Response:
         send = super().send if adapter is self else adapter.send
         response = send(request, stream=True, **kwargs)
         arrived, at = wall(), stamp()
         try:
-            body = self._body(response, time.monotonic() + self._timeout[1] * _WHOLE)
+            body, size = receive(response, time.monotonic() + self._timeout[1] * _WHOLE, sink)
+        except Broken as error:
+            raise BadAnswer(self._broken(response, str(error))) from error
         finally:
             response.close()
         _stay_here(response)
@@ -213,29 +232,8 @@ class Wire(HTTPAdapter):
         response._content = kept  # noqa: SLF001 - the documented way to hand over a body is to read it without a cap
         response._content_consumed = True  # type: ignore[attr-defined]  # noqa: SLF001
         skew = _skew(response.headers.get("Date"), arrived)
-        self.traffic.count(len(body), skew, ahead=None if skew is None else skew + arrived - at)
+        self.traffic.count(size, skew, ahead=None if skew is None else skew + arrived - at)
         return response
-
-    def _body(self, response: requests.Response, deadline: float) -> bytes | bytearray:
-        """The whole of it, or an error. What is large and tells its length goes straight to where it stays."""
-        length = response.headers.get("Content-Length", "")
-        plain = not response.headers.get("Content-Encoding")
-        has_body = response.request.method != "HEAD" and response.status_code not in {204, 304}
-        promised = int(length) if length.isdigit() and plain and has_body else 0
-        if promised > CAP:
-            raise BadAnswer(self._broken(response, f"larger than {CAP // 1024**2} MB"))
-        body = bytearray(promised) if promised > LARGE else bytearray()
-        size = 0
-        for chunk in _chunks(response):
-            body[size : size + len(chunk)] = chunk
-            size += len(chunk)
-            if size > CAP:
-                raise BadAnswer(self._broken(response, f"larger than {CAP // 1024**2} MB"))
-            if time.monotonic() > deadline:
-                raise requests.exceptions.ReadTimeout("the answer comes too slowly", request=response.request)
-        if size < promised:
-            raise BadAnswer(self._broken(response, f"cut off after {size} of {promised} bytes"))
-        return body if size > LARGE else bytes(body)
 
     def _broken(self, response: requests.Response, how: str) -> Problem:
         return Problem(
@@ -322,15 +320,6 @@ class Wire(HTTPAdapter):
                 took=time.monotonic() - began,
             )
         )
-
-
-def _chunks(response: requests.Response) -> Iterator[bytes]:
-    """Pieces as they arrive. read1 returns what is there, so a slow drip is noticed; older urllib3 has only stream."""
-    raw = response.raw
-    plain = not response.headers.get("Content-Encoding") and not getattr(raw, "chunked", False)
-    if plain and hasattr(raw, "read1"):
-        return iter(lambda: raw.read1(CHUNK), b"")
-    return raw.stream(65_536, decode_content=True)
 
 
 def _never_connected(error: BaseException) -> bool:

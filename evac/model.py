@@ -152,7 +152,7 @@ class Host(Noun, frozen=True, kw_only=True):
         return f"{self.cluster}/{self.id}"
 
 
-class VM(Noun, frozen=True, kw_only=True):
+class VM(Noun, frozen=True, kw_only=True, gc=False):
     """A virtual machine, wherever it runs."""
 
     cluster: str

@@ -13,7 +13,7 @@ from backends.proxmox.knowing import Knowledge
 from backends.proxmox.looking import Looks
 from backends.proxmox.marks import Mark, Marks
 from backends.proxmox.options import Moves, Options
-from backends.proxmox.payload import ContainerPrecondition, Precondition, Resource
+from backends.proxmox.payload import ContainerPrecondition, Guest, Precondition
 from backends.proxmox.reading import Reader
 from backends.proxmox.upid import parse
 from evac.backend import Call, Receipt, Settings
@@ -30,7 +30,7 @@ ROOT = "root@pam"
 class Locked(NamedTuple):
     """A guest whose lock is root's to take off."""
 
-    guest: Resource
+    guest: Guest
     on: str
     """Address of the node where that must be done; "": any."""
 
@@ -89,7 +89,7 @@ class Changes:
             )
         return self._move(row, to, what, {})
 
-    def _move(self, row: Resource, to: str, what: str, form: dict[str, str | int]) -> Receipt:
+    def _move(self, row: Guest, to: str, what: str, form: dict[str, str | int]) -> Receipt:
         ready = self._before(lambda: self.precondition(row), what)
         target = self._before(lambda: self._target(row, to, ready, what), what)
         if managed(row):
@@ -101,7 +101,7 @@ class Changes:
         self._looks.remember(upid)
         return Receipt(task=upid, note=f"to {target}")
 
-    def _by_ha(self, row: Resource, target: str, verb: str, what: str) -> Receipt | None:
+    def _by_ha(self, row: Guest, target: str, verb: str, what: str) -> Receipt | None:
         """A request to the HA manager, which answers with no task. None: the right for that is missing.
 
         It needs Sys.Console on /. Without, the guest's own call does the same by a task that only hands it on.
@@ -119,7 +119,7 @@ class Changes:
         return Receipt(note=f"HA moves it to {target}")
 
     def _form(
-        self, row: Resource, target: str, form: dict[str, str | int], ready: Precondition, what: str
+        self, row: Guest, target: str, form: dict[str, str | int], ready: Precondition, what: str
     ) -> dict[str, str | int]:
         moves = self._moves
         full: dict[str, str | int] = {"target": target, **form}
@@ -142,7 +142,7 @@ class Changes:
                 full["with-local-disks"] = 1
         return full
 
-    def precondition(self, row: Resource, target: str = "") -> Precondition:
+    def precondition(self, row: Guest, target: str = "") -> Precondition:
         """The platform's own check. Containers have it since 9.0; before, nothing is known."""
         where = path("nodes", row.node, row.type, row.vmid, "migrate")
         what = f"whether guest {row.vmid} may move"
@@ -160,7 +160,7 @@ class Changes:
             dependent=told.dependent,
         )
 
-    def _target(self, row: Resource, to: str, ready: Precondition, what: str) -> str:
+    def _target(self, row: Guest, to: str, ready: Precondition, what: str) -> str:
         """The node asked for, if it is there; else the one with the most free memory of those that may take it."""
         nodes = {one.node: one for one in self._reader.resources("node")[0] if one.type == "node"}
         if to:
@@ -222,7 +222,7 @@ class Changes:
         note = f"{first} first; then one by one, while evac runs: {', '.join(begin)}"
         return Receipt(task=upid, note=note)
 
-    def _along(self, row: Resource, place: str, name: str, held: dict[str, str], what: str) -> Receipt:
+    def _along(self, row: Guest, place: str, name: str, held: dict[str, str], what: str) -> Receipt:
         """A migration with a map of storages, which copies what lies on the node and leaves shared disks alone."""
         if shared := [disk for disk, on in held.items() if "/" not in on and on != name]:
             raise self._refused(
@@ -327,7 +327,7 @@ class Changes:
             )
         return found
 
-    def _running(self, row: Resource) -> str:
+    def _running(self, row: Guest) -> str:
         """A task of the guest that runs, on any node that answers: a move runs on its source."""
         for task in self._reader.tasks():
             if task.id == str(row.vmid) and task.endtime is None:
@@ -386,7 +386,7 @@ class Changes:
         )
 
 
-def managed(row: Resource) -> bool:
+def managed(row: Guest) -> bool:
     """The HA manager looks after it."""
     return bool(row.hastate) and row.hastate != "ignored"
 

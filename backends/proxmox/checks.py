@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from msgspec import Struct
 
 from backends.proxmox.config import GuestConfig
-from backends.proxmox.mapping import Details, version
-from backends.proxmox.payload import CPUInfo, NotAllowed, Precondition, Resource
+from backends.proxmox.nodes import Details, version
+from backends.proxmox.payload import CPUInfo, Guest, NotAllowed, Precondition, Resource
 from evac.model import MoveCheck, Outlook
 
 BY = "Proxmox VE"
@@ -31,7 +31,7 @@ LEVELS: Mapping[str, frozenset[str]] = {
 class Case(Struct, frozen=True, kw_only=True):
     """Everything the rules look at."""
 
-    row: Resource
+    row: Guest
     ready: Precondition | None
     refusal: str = ""
     """Why Proxmox VE would not even check, in its words."""

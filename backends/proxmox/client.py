@@ -20,6 +20,7 @@ import requests
 from proxmoxer.backends.https import ProxmoxHttpSession
 
 from backends import trouble
+from backends.body import Sink
 from backends.proxmox import words
 from backends.proxmox.login import authentication
 from backends.proxmox.manners import MANNERS
@@ -70,11 +71,11 @@ class _Session(ProxmoxHttpSession):  # type: ignore[misc]  # proxmoxer has no ty
         self._told: dict[tuple[str, str], Any] = {}
 
     def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
-        """As requests does. We give no proxies, certificates or streams of a call's own."""
+        """As requests does. We give no proxies or certificates of a call's own."""
         key = (urlsplit(str(url)).netloc, str(verify))
         if key not in self._told:
-            self._told[key] = super().merge_environment_settings(url, proxies, stream, verify, cert)
-        return self._told[key].copy()
+            self._told[key] = super().merge_environment_settings(url, proxies, None, verify, cert)
+        return self._told[key] | {"stream": stream}
 
 
 class Client:
@@ -142,13 +143,20 @@ class Client:
 
     # --- reading ------------------------------------------------------------------------------------------------
 
-    def get(self, where: str, params: Mapping[str, str | int] | None = None, *, what: str = "") -> bytes:
-        """The body of GET `where`, from the first endpoint that answers.
+    def get(
+        self,
+        where: str,
+        params: Mapping[str, str | int] | None = None,
+        *,
+        what: str = "",
+        into: Sink | None = None,
+    ) -> bytes:
+        """The body of GET `where`, from the first endpoint that answers; b"" where it went into a sink.
 
         Raises:
             Unreachable, AuthFailed, Forbidden, NotFound, BadAnswer.
         """
-        return self._good(self._ask(where, params), what or where)
+        return self._good(self._ask(where, params, into), what or where)
 
     def get_at(self, endpoint: str, where: str, *, what: str) -> bytes:
         """As `get`, from this endpoint and no other."""
@@ -171,11 +179,13 @@ class Client:
             )
         return response.content
 
-    def _ask(self, where: str, params: Mapping[str, str | int] | None) -> requests.Response:
+    def _ask(
+        self, where: str, params: Mapping[str, str | int] | None, into: Sink | None
+    ) -> requests.Response:
         last: BackendError | None = None
         for endpoint in self._order():
             try:
-                response = self._send(endpoint, "GET", where, params=params)
+                response = self._send(endpoint, "GET", where, params=params, into=into)
             except Unreachable as error:
                 self._fell_silent(endpoint, error)
                 last = last or error
@@ -221,7 +231,7 @@ class Client:
             raws: list[msgspec.Raw] = self.decode(list[msgspec.Raw], body, what)
         except (msgspec.DecodeError, UnicodeDecodeError):
             return self.decode(list[kind], body, what), 0  # type: ignore[valid-type]
-        good = list(_sound(kind, raws))
+        good = list(sound(kind, raws))
         return good, len(raws) - len(good)
 
     def nonsense(self, what: str, how: str) -> BadAnswer:
@@ -318,6 +328,7 @@ class Client:
         *,
         params: Mapping[str, str | int] | None = None,
         form: Mapping[str, str | int] | None = None,
+        into: Sink | None = None,
     ) -> requests.Response:
         base = f"{endpoint}/api2/json"
         send = functools.partial(
@@ -326,6 +337,7 @@ class Client:
             f"{base}{where}",
             params=dict(params or {}),
             data=dict(form or {}),
+            stream=into,
             allow_redirects=False,  # a redirect would carry the ticket to wherever it points
         )
         self.auth.ensure(base)
@@ -344,7 +356,8 @@ class Client:
         self._session.close()
 
 
-def _sound(kind: type[T], raws: Sequence[msgspec.Raw]) -> Iterator[T]:
+def sound(kind: type[T], raws: Sequence[msgspec.Raw]) -> Iterator[T]:
+    """Those rows that make sense."""
     for raw in raws:
         try:
             yield msgspec.json.decode(raw, type=kind, strict=False)

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Mapping
 
 from backends.proxmox.client import Client, path
-from backends.proxmox.payload import Resource
+from backends.proxmox.payload import Guest
 from backends.proxmox.reading import Reader
 from backends.proxmox.upid import parse
 from evac.errors import BackendError, NotFound, Unreachable
@@ -45,7 +45,7 @@ class Chains:
         """The chain a task belongs to."""
         return next((one for one in list(self._held.values()) if task in one.tasks), None)
 
-    def begin(self, row: Resource, first: str, rest: Mapping[str, Callable[[], str]]) -> None:
+    def begin(self, row: Guest, first: str, rest: Mapping[str, Callable[[], str]]) -> None:
         """Follow the task `first`; `rest`: disk → what begins its move and gives the task."""
         chain = Chain(first)
         self._held[first] = chain
@@ -83,7 +83,7 @@ class Chains:
         return "evac ended: the disks that follow were not moved"
 
 
-def move_one(client: Client, row: Resource, disk: str, storage: str, limit: int) -> Callable[[], str]:
+def move_one(client: Client, row: Guest, disk: str, storage: str, limit: int) -> Callable[[], str]:
     """What begins the move of one disk; the copy it leaves behind is deleted. `limit`: KiB/s, 0 none of ours."""
     verb, key = ("move_volume", "volume") if row.type == "lxc" else ("move_disk", "disk")
     form: dict[str, str | int] = {key: disk, "storage": storage, "delete": 1}

@@ -9,17 +9,19 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import compress
-from operator import attrgetter, ne
+from operator import attrgetter
 from typing import TypeVar
 
 from backends.proxmox import mapping
 from backends.proxmox.client import Client
 from backends.proxmox.knowing import FEW, Knowledge
-from backends.proxmox.mapping import Details, Load, Maintenance, Run
+from backends.proxmox.listing import Listing
+from backends.proxmox.mapping import Run
 from backends.proxmox.marks import Marks
 from backends.proxmox.memory import Memory
+from backends.proxmox.nodes import NODE_STATES, Details, Load, Maintenance, datastores, host, version
 from backends.proxmox.payload import ClusterRow, ManagerAnswer, NodeStatus, Resource, Task
 from backends.proxmox.reading import Reader
 from backends.proxmox.rulebook import Rulebook
@@ -52,11 +54,10 @@ AT_ONCE = 16
 WATCHED = frozenset(mapping.MOVES) | mapping.DISKS
 """Types of tasks that are moves."""
 
+SIZE = attrgetter("host", "power", "vcpus")
 
-NUMBER = attrgetter("vmid")
-
-Compared = tuple[list[VM], list[str], list[Resource]]
-"""Guests that changed, ids that are gone, and rows of all else."""
+Compared = tuple[list[VM], list[str]]
+"""Guests that changed, and ids that are gone."""
 
 
 class Poll:
@@ -92,7 +93,8 @@ class Poll:
         problems: list[Problem] = []
         complete = since != self._mark() or not since
         # First alone: it logs in, and finds the endpoint that answers.
-        (changed, gone, others), odd = await self._guests()
+        listing, (changed, gone) = await self._guests()
+        others = listing.others
         tasks, manager, marks = await asyncio.gather(
             self._lane.run(self._reader.tasks),
             self._manager(problems),
@@ -107,14 +109,14 @@ class Poll:
         migrations = await self._migrations(tasks)
         hosts = self.hosts(nodes, marks)
         await self._knowledge.fill_next()
-        problems += self._oddities(odd)
+        problems += self._oddities(listing.odd)
         return Inventory(
             hosts=hosts,
             vms=tuple(self._memory.nouns.values() if complete else changed),
             migrations=tuple(migrations),
             complete=complete,
             gone=() if complete else tuple(gone),
-            datastores=mapping.datastores(self._client.cluster, storages),
+            datastores=datastores(self._client.cluster, storages),
             affinities=affinities,
             problems=tuple(sorted(problems, key=lambda problem: problem.happened)),
             mark=self._mark(),
@@ -124,21 +126,13 @@ class Poll:
             calls=traffic.calls - calls,
         )
 
-    async def _guests(self) -> tuple[Compared, int]:
-        """What became of the guests, and how many rows make no sense. Of a small cluster everything is known at once."""
-        rows, odd, compared = await self._lane.run(self._list)
-        if compared is None:
-            self._memory.learn_stores(row for row in rows if row.type == "storage")
-            await self._knowledge.fill([row for row in rows if row.type in mapping.GUESTS])
-            compared = await self._lane.run(lambda: self._compare(rows))
-        return compared, odd
-
-    def _list(self) -> tuple[list[Resource], int, Compared | None]:
-        """Reads; compares the rows of a large cluster here and now, while they are in the processor's cache."""
-        rows, odd = self._reader.resources()
-        if len(rows) <= 4 * FEW:
-            return rows, odd, None
-        return [], odd, self._compare(rows)
+    async def _guests(self) -> tuple[Listing, Compared]:
+        """What is listed, and what became of the guests. Of a small cluster everything is known at once."""
+        listing = await self._lane.run(lambda: self._reader.listing(self._memory.listing))
+        if len(listing.rows) <= 4 * FEW:
+            self._memory.learn_stores(row for row in listing.others if row.type == "storage")
+            await self._knowledge.fill([row for row in listing.rows if row.type in mapping.GUESTS])
+        return listing, await self._lane.run(lambda: self._compare(listing))
 
     async def _manager(self, problems: list[Problem]) -> ManagerAnswer:
         """In every poll where HA knows the nodes; else once a minute, lest somebody has begun to use it."""
@@ -162,46 +156,30 @@ class Poll:
 
     # --- guests --------------------------------------------------------------------------------------------------
 
-    def _compare(self, rows: Sequence[Resource]) -> Compared:
-        """(guests that changed, ids that are gone, all other rows); remembers the guests.
-
-        Proxmox VE lists guests in one order, so where the same are listed as before the rows are compared pairwise, with
-        no step of Python's own per guest: this is most of what a poll costs besides the answer itself.
-        """
+    def _compare(self, listing: Listing) -> Compared:
+        """What became of the guests; remembers them."""
         self._count += 1  # a poll that fails after this has told of nothing, so the next one has to tell all
-        memory, before = self._memory, self._memory.guests
-        guests, others = _parted(rows)
-        numbers, learnt = list(map(NUMBER, guests)), memory.take_learnt()
-        if numbers == memory.numbers:
-            at = list(compress(range(len(guests)), map(ne, guests, memory.listed)))
-            memory.replace({place: guests[place] for place in at})
-            due = [numbers[place] for place in at]
-        else:
-            memory.remember(guests, numbers)
-            due = [vmid for vmid, row in memory.guests.items() if before.get(vmid) != row]
-        if not due and not learnt and memory.guests is before:
-            return [], [], others
-        gone = before.keys() - memory.guests.keys()
+        memory = self._memory
+        learnt = memory.take_learnt()
+        due, gone = memory.remember(listing)
+        if not due and not gone and not learnt:
+            return [], []
         changed = self._renewed(dict.fromkeys([*due, *learnt]), gone)
         if due or gone:  # what was learnt of a config changes no node's load
             self._load = _loads(memory.nouns.values())
-        return changed, [str(vmid) for vmid in gone], others
+        return changed, [str(vmid) for vmid in gone]
 
     def _renewed(self, due: Iterable[int], gone: set[int]) -> list[VM]:
         """Those of `due` whose nouns are not as they were; remembers them."""
         memory, cluster = self._memory, self._client.cluster
-        nouns = dict(memory.nouns)
-        changed: list[VM] = []
-        for vmid in gone:
-            nouns.pop(vmid, None)
-        for vmid in due:
-            row = memory.guests.get(vmid)
-            vm = row and mapping.vm(cluster, row, memory.facts_of(row))
-            if vm and vm != nouns.get(vmid):
-                changed.append(vm)
-                nouns[vmid] = vm
-        memory.nouns = nouns
-        return changed
+        rows = [row for vmid in due if (row := memory.guests.get(vmid))]
+        made = {row.vmid: mapping.vm(cluster, row, memory.facts_of(row)) for row in rows}
+        held = memory.nouns
+        fresh = {vmid: vm for vmid, vm in made.items() if vmid not in held or vm != held[vmid]}
+        if gone:
+            held = {vmid: vm for vmid, vm in held.items() if vmid not in gone}
+        memory.nouns = held | fresh
+        return list(fresh.values())
 
     # --- nodes ---------------------------------------------------------------------------------------------------
 
@@ -209,7 +187,7 @@ class Poll:
         """Every node, with the load that the last poll found on it."""
         load = self._load
         return tuple(
-            mapping.host(
+            host(
                 self._client.cluster,
                 row,
                 load=load.get(name, Load()),
@@ -250,7 +228,7 @@ class Poll:
             if status is None:
                 memory.details[name] = (now, memory.details.get(name, (0.0, None))[1])
                 continue
-            memory.version = memory.version or mapping.version(status.pveversion)
+            memory.version = memory.version or version(status.pveversion)
             memory.details[name] = (now, Details(status=status, address=addresses.get(name, "")))
 
     async def _detail(self, node: str, problems: list[Problem]) -> NodeStatus | None:
@@ -341,7 +319,7 @@ CONSEQUENCE = {
 
 def up(row: Resource) -> bool:
     """The node is a member of the cluster now."""
-    return mapping.NODE_STATES.get(row.status) is HostState.UP
+    return NODE_STATES.get(row.status) is HostState.UP
 
 
 def _once(problems: list[Problem], problem: Problem) -> None:
@@ -349,24 +327,12 @@ def _once(problems: list[Problem], problem: Problem) -> None:
         problems.append(problem)
 
 
-def _parted(rows: Iterable[Resource]) -> tuple[list[Resource], list[Resource]]:
-    """(guests, all else)."""
-    guests: list[Resource] = []
-    others: list[Resource] = []
-    for row in rows:
-        if row.vmid:
-            row.mem = row.disk = None  # of no guest do we show them, and they differ in every answer
-            guests.append(row)
-        else:
-            others.append(row)
-    return guests, others
-
-
 def _loads(vms: Iterable[VM]) -> dict[str, Load]:
-    guests: dict[str, int] = {}
-    vcpus: dict[str, int] = {}
-    for vm in vms:
-        guests[vm.host] = guests.get(vm.host, 0) + 1
-        if vm.power == "running":
-            vcpus[vm.host] = vcpus.get(vm.host, 0) + (vm.vcpus or 0)
-    return {node: Load(guests=count, vcpus=vcpus.get(node, 0)) for node, count in guests.items()}
+    """Counted by what is alike, for there are many guests and few sizes of them."""
+    guests: Counter[str] = Counter()
+    vcpus: Counter[str] = Counter()
+    for (node, power, each), count in Counter(map(SIZE, vms)).items():
+        guests[node] += count
+        if power == "running":
+            vcpus[node] += count * (each or 0)
+    return {node: Load(guests=count, vcpus=vcpus[node]) for node, count in guests.items()}

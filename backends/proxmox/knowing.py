@@ -21,7 +21,7 @@ from backends.proxmox.client import Client, path
 from backends.proxmox.config import GuestConfig
 from backends.proxmox.mapping import Facts
 from backends.proxmox.memory import Memory
-from backends.proxmox.payload import AgentAnswer, AgentInterface, ContainerInterface, Resource
+from backends.proxmox.payload import AgentAnswer, AgentInterface, ContainerInterface, Guest
 from backends.proxmox.reading import Reader
 from evac.errors import BackendError
 from evac.lanes import Lane
@@ -71,7 +71,7 @@ class Knowledge:
 
     # --- configs -------------------------------------------------------------------------------------------------
 
-    def config(self, row: Resource) -> GuestConfig:
+    def config(self, row: Guest) -> GuestConfig:
         """The guest's config, read now, which is remembered. Blocking."""
         found = config.read(self._reader.config(row))
         stores = tuple(sorted({self._memory.datastore(row.node, name) for name in found.disks.values()}))
@@ -97,7 +97,7 @@ class Knowledge:
         """Its Datastore.id."""
         return self._memory.datastore(node, storage)
 
-    def refreshed(self, row: Resource) -> Facts:
+    def refreshed(self, row: Guest) -> Facts:
         """What is known of a guest that is looked at. Blocking; where its config cannot be read, what was known."""
         age = time.monotonic() - self._config_at.get(row.vmid, float("-inf"))
         if age > LOOK_AGE or self._memory.facts_of(row).node != row.node:
@@ -105,7 +105,7 @@ class Knowledge:
                 self.config(row)
         return self._memory.facts_of(row)
 
-    async def fill(self, rows: Sequence[Resource]) -> None:
+    async def fill(self, rows: Sequence[Guest]) -> None:
         """Of a small cluster, read what is not known, and wait for it a moment."""
         if len(rows) <= FEW and self._begin_filling(rows, FEW, 0.0) and self._filling is not None:
             await asyncio.wait({self._filling}, timeout=PATIENCE)
@@ -116,7 +116,7 @@ class Knowledge:
         self._at = self._at + WINDOW if len(held) == WINDOW else 0
         self._begin_filling(held, BATCH, PAUSE)
 
-    def _begin_filling(self, rows: Sequence[Resource], most: int, pause: float) -> bool:
+    def _begin_filling(self, rows: Sequence[Guest], most: int, pause: float) -> bool:
         if self._filling is not None and not self._filling.done():
             return False
         now = time.monotonic()
@@ -125,16 +125,16 @@ class Knowledge:
             self._filling = self._begin(self._fill(due, pause))
         return bool(due)
 
-    def _is_due(self, row: Resource, now: float) -> bool:
+    def _is_due(self, row: Guest, now: float) -> bool:
         age = now - self._config_at.get(row.vmid, NEVER)
         moved = self._memory.facts.get(row.vmid, mapping.NONE).node != row.node
         return row.status != "unknown" and (age > CONFIG_AGE or (moved and age > LOOK_AGE))
 
-    async def _fill(self, rows: Iterable[Resource], pause: float) -> None:
+    async def _fill(self, rows: Iterable[Guest], pause: float) -> None:
         await asyncio.sleep(pause)
         await asyncio.gather(*(self._lane.run(_bound(self._fill_one, row)) for row in rows))
 
-    def _fill_one(self, row: Resource) -> None:
+    def _fill_one(self, row: Guest) -> None:
         self._config_at[row.vmid] = time.monotonic()
         with suppress(BackendError):
             found = self.config(row)
@@ -161,20 +161,20 @@ class Knowledge:
             self._asked_at[row.vmid] = now
             self._begin(self._lane.run(_bound(self._ask, row)))
 
-    def _ask(self, row: Resource) -> None:
+    def _ask(self, row: Guest) -> None:
         with suppress(BackendError, msgspec.MsgspecError):
             found = self._of_container(row) if row.type == "lxc" else self._of_agent(row)
             held = self._memory.facts.get(row.vmid, mapping.NONE)
             self._memory.learn(row.vmid, replace(held, addresses=found))
 
-    def _of_agent(self, row: Resource) -> tuple[str, ...]:
+    def _of_agent(self, row: Guest) -> tuple[str, ...]:
         where = path("nodes", row.node, "qemu", row.vmid, "agent", "network-get-interfaces")
         answer = self._client.read(AgentAnswer, where, what=f"the guest agent of {row.vmid}")
         if not isinstance(answer.result, list):
             return ()
         return addresses(answer.result)
 
-    def _of_container(self, row: Resource) -> tuple[str, ...]:
+    def _of_container(self, row: Guest) -> tuple[str, ...]:
         where = path("nodes", row.node, "lxc", row.vmid, "interfaces")
         rows = self._client.read(list[ContainerInterface], where, what=f"the interfaces of {row.vmid}")
         return usable(
@@ -218,5 +218,5 @@ def usable(named: Iterable[tuple[str, str]]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _bound(work: Callable[[Resource], None], row: Resource) -> Callable[[], None]:
+def _bound(work: Callable[[Guest], None], row: Guest) -> Callable[[], None]:
     return lambda: work(row)

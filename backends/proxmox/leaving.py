@@ -15,7 +15,7 @@ from backends.proxmox.changing import managed
 from backends.proxmox.client import Client, path
 from backends.proxmox.looking import Looks
 from backends.proxmox.options import TOKEN, Options
-from backends.proxmox.payload import Resource
+from backends.proxmox.payload import Guest
 from evac.across import Credential, Crossing, Door
 from evac.backend import Receipt, Settings
 from evac.errors import AuthFailed, BackendError, Refused
@@ -59,7 +59,7 @@ class Departures:
             task=upid, note=f"experimental in Proxmox VE; it becomes guest {number} on {going.host}"
         )
 
-    def _fits(self, row: Resource, what: str) -> None:
+    def _fits(self, row: Guest, what: str) -> None:
         if row.type == "lxc" and row.status != "stopped":
             self._refuse(
                 f"{what}: it is a container that runs, and none moves to another cluster while it does.",
@@ -81,7 +81,7 @@ class Departures:
                 "Give it a name that no VM of the target has.",
             )
 
-    def _form(self, row: Resource, going: Crossing, what: str) -> dict[str, str | int]:
+    def _form(self, row: Guest, going: Crossing, what: str) -> dict[str, str | int]:
         node, _, storage = going.storage.rpartition("/")
         if not storage:
             self._refuse(

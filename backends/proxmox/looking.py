@@ -15,7 +15,7 @@ from backends.proxmox.inventory import WATCHED
 from backends.proxmox.knowing import Knowledge
 from backends.proxmox.mapping import Run
 from backends.proxmox.memory import Memory
-from backends.proxmox.payload import Resource, Task, TaskStatus
+from backends.proxmox.payload import Guest, Task, TaskStatus
 from backends.proxmox.reading import Reader
 from backends.proxmox.tasklog import Story
 from backends.proxmox.upid import Upid, parse
@@ -60,7 +60,7 @@ class Looks:
 
     # --- guests --------------------------------------------------------------------------------------------------
 
-    def find(self, vm: str) -> Resource:
+    def find(self, vm: str) -> Guest:
         """The guest as it is now.
 
         Raises:
@@ -79,13 +79,12 @@ class Looks:
             # Its node does not answer. Where it is, the cluster's own file system tells all the same.
             return listed
 
-    def listed(self, vm: str) -> Resource:
+    def listed(self, vm: str) -> Guest:
         """The guest by the list of all: its place is of now, its status up to 10 s old."""
         if vm.isdecimal():
             rows, _ = self._reader.resources("vm")
             for row in rows:
                 if row.vmid == int(vm) and row.type in mapping.GUESTS:
-                    row.mem = row.disk = None
                     return row
         raise NotFound(
             Problem(
@@ -97,7 +96,7 @@ class Looks:
     def sighting(self, vm: str, tasks: Sequence[Task]) -> Sighting:
         """The guest and its moves, newest first; `tasks`: the cluster's list, read a moment ago."""
         try:
-            row: Resource | None = self.find(vm)
+            row: Guest | None = self.find(vm)
         except NotFound:
             row = None
         runs = self._runs(vm, tasks)

@@ -1,21 +1,18 @@
-"""Pure functions: what the API answers → nouns."""
+"""Pure functions: what the API answers → guests, and what moves them."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from backends.proxmox.payload import Current, NodeStatus, Resource, Task, TaskStatus
+from backends.proxmox.payload import Current, Guest, Task, TaskStatus
 from backends.proxmox.tasklog import Story
 from backends.proxmox.upid import Upid
 from evac.model import (
     VM,
-    Datastore,
-    Host,
-    HostState,
     Migration,
     MigrationKind,
     Phase,
@@ -51,8 +48,6 @@ STATES = {
 HA_MOVING = frozenset({"migrate", "relocate"})
 """States of an HA resource that is on its way."""
 
-NODE_STATES = {"online": HostState.UP, "offline": HostState.DOWN}
-
 
 class Facts(Struct, frozen=True, kw_only=True):
     """What is known of a guest from elsewhere than the list of all: its config and its agent, read on demand."""
@@ -73,49 +68,70 @@ class Facts(Struct, frozen=True, kw_only=True):
 NONE = Facts()
 
 
-def version(text: str) -> str:
-    """As in "pve-manager/9.1.3/5e2d1b5a": 9.1.3."""
-    parts = text.split("/")
-    return parts[1] if len(parts) > 1 else text
-
-
 # --- guests --------------------------------------------------------------------------------------
 
 
-def vm(cluster: str, row: Resource, facts: Facts = NONE) -> VM:
+def vm(cluster: str, row: Guest, facts: Facts = NONE) -> VM:
     """A guest of /cluster/resources. Its place, lock, tags and HA state are of now, its status up to 10 s old."""
-    lock, status = row.lock or "", row.status
-    return VM(
-        cluster=cluster,
+    alike = _alike(cluster, row.type, row.status, row.lock, row.hastate, row.template, row.tags, row.pool)
+    noun = replace(
+        alike,
         id=str(row.vmid),
         name=row.name or f"{'CT' if row.type == 'lxc' else 'VM'} {row.vmid}",
         host=row.node,
-        state=_state(status, lock),
-        native=status,
-        task=_task(lock, row.hastate or ""),
-        power=status if status in {"running", "stopped"} else "",
         vcpus=None if row.maxcpu is None else round(row.maxcpu),
         memory=row.maxmem,
         disk=row.maxdisk,
-        tenant=row.pool or "",
+    )
+    return noun if facts is NONE else _known(noun, facts)
+
+
+@functools.lru_cache(maxsize=4096)
+def _alike(  # noqa: PLR0917 - by place: the cache is asked for every guest
+    cluster: str,
+    kind: str,
+    status: str,
+    lock: str | None,
+    hastate: str | None,
+    template: int | str | None,
+    tagged: str | None,
+    pool: str | None,
+) -> VM:
+    """What many guests have in common, made once: of a noun most is."""
+    lock, hastate = lock or "", hastate or ""
+    return VM(
+        cluster=cluster,
+        id="",
+        name="",
+        state=_state(status, lock),
+        native=status,
+        task=_task(lock, hastate),
+        power=status if status in {"running", "stopped"} else "",
+        tenant=pool or "",
+        tags=tags(tagged),
+        locked=bool(lock),
+        container=kind == "lxc",
+        stays="a template" if _is_set(template) else "",
+        ha=hastate,
+    )
+
+
+def _known(noun: VM, facts: Facts) -> VM:
+    return replace(
+        noun,
         addresses=facts.addresses,
         datastores=facts.datastores,
         local_disk=facts.local_disk,
-        tags=tags(row.tags),
         macs=facts.macs,
         machine_id=facts.machine_id,
         cpu=facts.cpu,
         devices=facts.devices,
         media=facts.media,
         snapshots=facts.snapshots,
-        locked=bool(lock),
-        container=row.type == "lxc",
-        stays="a template" if _is_set(row.template) else "",
-        ha=row.hastate or "",
     )
 
 
-def looked_at(row: Resource, now: Current) -> Resource:
+def looked_at(row: Guest, now: Current) -> Guest:
     """The row with what a fresh look at the guest itself says."""
     ha = now.ha
     return replace(
@@ -157,101 +173,6 @@ def _task(lock: str, hastate: str) -> str:
     if lock and lock != "suspended":
         return lock
     return f"HA: {hastate}" if hastate in HA_MOVING else ""
-
-
-# --- nodes and storages --------------------------------------------------------------------------
-
-
-class Maintenance(Struct, frozen=True, kw_only=True):
-    """What is known of a node that is to be left alone."""
-
-    on: bool = False
-    reason: str = ""
-
-
-class Details(Struct, frozen=True, kw_only=True):
-    """What changes rarely of a node, and is read rarely."""
-
-    status: NodeStatus
-    address: str = ""
-
-
-class Load(Struct, frozen=True, kw_only=True):
-    """What runs on a node."""
-
-    guests: int = 0
-    vcpus: int = 0
-
-
-def host(
-    cluster: str,
-    row: Resource,
-    *,
-    load: Load,
-    details: Details | None = None,
-    maintenance: Maintenance | None = None,
-) -> Host:
-    """A node."""
-    info = details.status.cpuinfo if details else None
-    kept = maintenance or Maintenance()
-    return Host(
-        cluster=cluster,
-        id=row.node,
-        name=row.node,
-        state=NODE_STATES.get(row.status, HostState.UNKNOWN),
-        maintenance=kept.on,
-        reason=kept.reason,
-        cpu_model=info.model if info else "",
-        cpu_vendor=vendor(info.model) if info else "",
-        cpu_features=flags(info.flags) if info else (),
-        hypervisor=f"Proxmox VE {version(details.status.pveversion)}" if details else "",
-        address=details.address if details else "",
-        vcpus=None if row.maxcpu is None else round(row.maxcpu),
-        vcpus_used=load.vcpus,
-        memory=row.maxmem,
-        memory_used=row.mem,
-        vms=load.guests,
-    )
-
-
-@functools.lru_cache(maxsize=256)
-def flags(text: str) -> tuple[str, ...]:
-    """Those of a CPU in order; nodes of one model share them."""
-    return tuple(sorted(text.split()))
-
-
-def vendor(model: str) -> str:
-    """Intel or AMD by a CPU's model; "" for another."""
-    return next((name for name in ("Intel", "AMD") if name in model), "")
-
-
-def datastores(cluster: str, rows: Iterable[Resource]) -> tuple[Datastore, ...]:
-    """Storages that hold guests' disks. One that is not shared is one per node, for that is what it is.
-
-    A shared storage has one row per node; its id is its name. A local one is "NODE/NAME".
-    """
-    found: dict[str, list[Resource]] = {}
-    for row in rows:
-        if {"images", "rootdir"} & set(row.content.split(",")):
-            key = row.storage if row.shared else f"{row.node}/{row.storage}"
-            found.setdefault(key, []).append(row)
-    return tuple(_datastore(cluster, key, held) for key, held in found.items())
-
-
-def _datastore(cluster: str, key: str, rows: Sequence[Resource]) -> Datastore:
-    best = next((row for row in rows if row.status == "available"), rows[0])
-    known = best.maxdisk is not None and best.disk is not None
-    return Datastore(
-        cluster=cluster,
-        id=key,
-        name=best.storage,
-        kind=best.plugintype,
-        shared=bool(best.shared),
-        hosts=tuple(sorted(row.node for row in rows if row.status == "available")),
-        capacity=best.maxdisk,
-        free=max(0, (best.maxdisk or 0) - (best.disk or 0)) if known else None,
-        usable=best.status == "available",
-    )
 
 
 # --- moves ---------------------------------------------------------------------------------------

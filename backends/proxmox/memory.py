@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from msgspec.structs import replace
 
 from backends.proxmox import mapping
-from backends.proxmox.mapping import Details, Facts
-from backends.proxmox.payload import ManagerAnswer, Resource
+from backends.proxmox.listing import Listing
+from backends.proxmox.mapping import Facts
+from backends.proxmox.nodes import Details
+from backends.proxmox.payload import Guest, ManagerAnswer, Resource
 from evac.model import VM
 
 
@@ -16,12 +18,9 @@ class Memory:
     """Looks and polls share it; each value is replaced as a whole, so no lock is needed."""
 
     def __init__(self) -> None:
-        self.guests: dict[int, Resource] = {}
+        self.guests: dict[int, Guest] = {}
         """As they were listed last, by number."""
-        self.listed: list[Resource] = []
-        """All rows that have a number, in the order of the answer, of kinds that we do not know, too."""
-        self.numbers: list[int] = []
-        """Theirs."""
+        self.listing = Listing()
         self.nouns: dict[int, VM] = {}
         self.facts: dict[int, Facts] = {}
         self._learnt: set[int] = set()
@@ -30,26 +29,23 @@ class Memory:
         self.version = ""
         self.shared: dict[str, bool] = {}
 
-    def row(self, vm: str) -> Resource | None:
+    def row(self, vm: str) -> Guest | None:
         """The guest as it was listed last."""
         return self.guests.get(int(vm)) if vm.isdecimal() else None
 
-    def remember(self, listed: list[Resource], numbers: list[int]) -> None:
-        """What was listed now."""
-        self.guests = {row.vmid: row for row in listed if row.type in mapping.GUESTS}
-        self.listed, self.numbers = listed, numbers
-
-    def replace(self, rows: Mapping[int, Resource]) -> None:
-        """Rows by their place in the list. The others are kept: the new ones, just made, are the cheap ones to drop."""
-        if not rows:
-            return
-        listed, guests = list(self.listed), dict(self.guests)
-        for place, row in rows.items():
-            listed[place] = row
-            guests.pop(row.vmid, None)
-            if row.type in mapping.GUESTS:
-                guests[row.vmid] = row
-        self.listed, self.guests = listed, guests
+    def remember(self, listing: Listing) -> tuple[list[int], set[int]]:
+        """What was listed now: the numbers of guests that are not as they were, and of those that are gone."""
+        before, fresh = self.guests, _guests(listing.fresh)
+        due = [vmid for vmid, row in fresh.items() if vmid not in before or before[vmid] != row]
+        gone = _guests(listing.stale).keys() - fresh.keys()
+        if gone:
+            gone -= _guests(listing.rows).keys()  # one that was listed twice is still there
+        if gone:
+            before = {vmid: row for vmid, row in before.items() if vmid not in gone}
+        if due or gone:
+            self.guests = before | fresh
+        self.listing = listing
+        return due, gone
 
     def learn(self, vmid: int, facts: Facts) -> None:
         """What was read of a guest; its noun is made anew at the next poll."""
@@ -62,9 +58,11 @@ class Memory:
         learnt, self._learnt = self._learnt, set()
         return learnt
 
-    def facts_of(self, row: Resource) -> Facts:
+    def facts_of(self, row: Guest) -> Facts:
         """What is known of it besides; after a move its disks are not."""
-        facts = self.facts.get(row.vmid, mapping.NONE)
+        facts = self.facts.get(row.vmid)
+        if facts is None:
+            return mapping.NONE
         return facts if facts.node == row.node else replace(facts, node="", datastores=(), local_disk=None)
 
     def learn_stores(self, rows: Iterable[Resource]) -> None:
@@ -72,5 +70,9 @@ class Memory:
         self.shared = {row.storage: bool(row.shared) for row in rows}
 
     def datastore(self, node: str, storage: str) -> str:
-        """The id of the datastore that a node's storage of that name is; as `mapping.datastores` makes them."""
+        """The id of the datastore that a node's storage of that name is; as `nodes.datastores` makes them."""
         return storage if self.shared.get(storage, False) else f"{node}/{storage}"
+
+
+def _guests(rows: Iterable[Guest]) -> dict[int, Guest]:
+    return {row.vmid: row for row in rows if row.vmid and row.type in mapping.GUESTS}

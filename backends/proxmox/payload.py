@@ -5,24 +5,30 @@ from __future__ import annotations
 from msgspec import Raw, Struct, field
 
 
-class Resource(Struct, gc=False):
-    """A row of GET /cluster/resources: a node, a guest, a storage on a node, or what we do not look at."""
+class Guest(Struct, gc=False):
+    """A guest's row of GET /cluster/resources, without what differs in every answer: load, traffic, uptime."""
 
     type: str
     node: str = ""
     vmid: int = 0
+    """0: the row is no guest's."""
     name: str | None = None
     status: str = ""
     maxcpu: float | None = None
     maxmem: int | None = None
-    mem: int | None = None
     maxdisk: int | None = None
-    disk: int | None = None
     template: int | str | None = None
     tags: str | None = None
     pool: str | None = None
     lock: str | None = None
     hastate: str | None = None
+
+
+class Resource(Guest, gc=False):
+    """A row of GET /cluster/resources: a node, a guest, a storage on a node, or what we do not look at."""
+
+    mem: int | None = None
+    disk: int | None = None
     storage: str = ""
     shared: int | None = None
     plugintype: str = ""

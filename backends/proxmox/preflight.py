@@ -10,11 +10,11 @@ from backends.proxmox.client import Client
 from backends.proxmox.config import GuestConfig
 from backends.proxmox.knowing import Knowledge
 from backends.proxmox.looking import Looks
-from backends.proxmox.mapping import Details
 from backends.proxmox.marks import Marks
 from backends.proxmox.memory import Memory
+from backends.proxmox.nodes import Details
 from backends.proxmox.options import Moves
-from backends.proxmox.payload import Precondition, Resource
+from backends.proxmox.payload import Guest, Precondition
 from backends.proxmox.reading import Reader
 from evac.errors import BackendError, Forbidden
 from evac.model import MoveCheck
@@ -39,7 +39,7 @@ class Preflight:
         *,
         moves: Moves,
         marks: Marks,
-        ask: Callable[[Resource], Precondition],
+        ask: Callable[[Guest], Precondition],
     ) -> list[MoveCheck]:
         """`ask`: the platform's own check. Raises NotFound for a guest that is not there."""
         row = self._looks.find(vm)
@@ -58,15 +58,13 @@ class Preflight:
         )
         return checks.checks(case, targets)
 
-    def _platform(
-        self, row: Resource, ask: Callable[[Resource], Precondition]
-    ) -> tuple[Precondition | None, str]:
+    def _platform(self, row: Guest, ask: Callable[[Guest], Precondition]) -> tuple[Precondition | None, str]:
         try:
             return ask(row), ""
         except BackendError as error:
             return None, error.problem.happened
 
-    def _config(self, row: Resource) -> GuestConfig | None:
+    def _config(self, row: Guest) -> GuestConfig | None:
         try:
             return self._knowledge.config(row)
         except BackendError:

@@ -8,9 +8,11 @@ from collections.abc import Mapping, Sequence
 
 from backends.proxmox import tasklog
 from backends.proxmox.client import Client, path
+from backends.proxmox.listing import Listing, Taken
 from backends.proxmox.payload import (
     ClusterRow,
     Current,
+    Guest,
     HAGroup,
     HAResource,
     HARule,
@@ -51,6 +53,13 @@ class Reader:
         what = "the list of nodes and guests"
         body = self._client.get("/cluster/resources", {"type": kind} if kind else None, what=what)
         return self._client.rows(Resource, body, what)
+
+    def listing(self, before: Listing) -> Listing:
+        """The same call; what differs from `before` is told apart."""
+        what = "the list of nodes and guests"
+        taken = Taken(self._client, before, what)
+        self._client.get("/cluster/resources", what=what, into=taken)
+        return taken.listing()
 
     def tasks(self) -> list[Task]:
         """The latest tasks of all nodes, some dozens of each, those that run included."""
@@ -109,7 +118,7 @@ class Reader:
         """By its own clock."""
         return self._client.read(NodeTime, path("nodes", node, "time"), what=f"the clock of node {node}")
 
-    def current(self, row: Resource) -> Current:
+    def current(self, row: Guest) -> Current:
         """A guest as it is now.
 
         Raises:
@@ -118,7 +127,7 @@ class Reader:
         where = path("nodes", row.node, row.type, row.vmid, "status", "current")
         return self._client.read(Current, where, what=f"guest {row.vmid} on {row.node}")
 
-    def config(self, row: Resource) -> Mapping[str, object]:
+    def config(self, row: Guest) -> Mapping[str, object]:
         """A guest's config."""
         where = path("nodes", row.node, row.type, row.vmid, "config")
         return self._client.read(dict[str, object], where, what=f"the config of guest {row.vmid}")

@@ -3,9 +3,10 @@
     python -m tests.bench.proxmox [GUESTS]
 
 The cluster is another process that answers /cluster/resources with bytes made beforehand, over TLS, as large as those of
-Proxmox VE 9. CPU is this process's own, all threads; medians of RUNS runs that take turns. The floor is one kept
-connection of http.client whose bytes msgspec decodes into the fields we use. Answers of ours are also compared with the
-one before: the last lines say how soon a guest that has moved is told.
+Proxmox VE 9; load, uptime and traffic of every guest differ from one answer to the next. CPU is this process's own, all
+threads; medians of RUNS runs that take turns. The floor is one kept connection of http.client, used before, whose bytes
+msgspec decodes into the fields we use. Answers of ours are also compared with the one before: the last lines say how soon
+a guest that has moved is told.
 """
 
 from __future__ import annotations
@@ -39,11 +40,17 @@ from tests.wire.certificates import authority
 GUESTS = 10_000
 NODES = 40
 RUNS = 9
+WARM = 3
+"""Fetches of the floor that do not count, lest it pay for the memory that the backend before gave back."""
 TOKEN = "evac@pve!bench"
 
 
-def guest(number: int, *, node: int | None = None) -> dict[str, Any]:
-    """A running VM as Proxmox VE 9 lists it."""
+ROUNDS = 4
+"""Answers that differ in the guests' figures, over and over."""
+
+
+def guest(number: int, *, node: int | None = None, tick: int = 0) -> dict[str, Any]:
+    """A running VM as Proxmox VE 9 lists it, `tick` rounds of pvestatd after the first."""
     home = number % NODES if node is None else node
     return {
         "id": f"qemu/{100 + number}",
@@ -52,18 +59,18 @@ def guest(number: int, *, node: int | None = None) -> dict[str, Any]:
         "type": "qemu",
         "name": f"app-{number:05d}.prod.example.org",
         "status": "running",
-        "uptime": 864000 + number,
-        "cpu": 0.0312345 + number / 1e7,
+        "uptime": 864000 + number + 10 * tick,
+        "cpu": 0.0312345 + number / 1e7 + tick / 1e5,
         "maxcpu": 4,
-        "mem": 3221225472 + number,
+        "mem": 3221225472 + number + 4096 * tick,
         "maxmem": 8589934592,
-        "memhost": 3421225472 + number,
+        "memhost": 3421225472 + number + 4096 * tick,
         "disk": 0,
         "maxdisk": 68719476736,
-        "diskread": 123456789012 + number,
-        "diskwrite": 98765432109 + number,
-        "netin": 55555555555 + number,
-        "netout": 44444444444 + number,
+        "diskread": 123456789012 + number + 1_234_567 * tick,
+        "diskwrite": 98765432109 + number + 1_234_567 * tick,
+        "netin": 55555555555 + number + 1_234_567 * tick,
+        "netout": 44444444444 + number + 1_234_567 * tick,
         "template": 0,
         "tags": "prod;web",
         "pool": "team-a",
@@ -93,23 +100,24 @@ def node(number: int) -> dict[str, Any]:
 
 
 class Answers(http.server.BaseHTTPRequestHandler):
-    """Bytes made beforehand, so that it answers as fast as it can; "POST /next" has a guest moved."""
+    """Bytes made beforehand, so that it answers as fast as it can; "POST /next" has a guest moved, or moved back."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True  # else the kernel holds each small answer for 40 ms
     wbufsize = -1
-    bodies: tuple[bytes, ...] = ()
-    at = 0
+    still: tuple[bytes, ...] = ()
+    moved: tuple[bytes, ...] = ()
+    asked = 0
 
     def do_GET(self) -> None:
         status = {"cpuinfo": {"model": "EPYC", "flags": "fpu aes"}, "pveversion": "pve-manager/9.1.3/abc"}
         other = {"status": status, "manager_status": {"manager_status": {"node_status": {}}}}
         last = urlsplit(self.path).path.rsplit("/", 1)[-1]
-        body = (
-            self.bodies[self.at]
-            if last == "resources"
-            else msgspec.json.encode({"data": other.get(last, [])})
-        )
+        if last == "resources":
+            type(self).asked += 1
+            body = self.still[self.asked % ROUNDS]
+        else:
+            body = msgspec.json.encode({"data": other.get(last, [])})
         if self.path.endswith("/cluster/status"):
             body = b'{"data":[]}'
         if self.path.endswith("/config"):
@@ -117,7 +125,7 @@ class Answers(http.server.BaseHTTPRequestHandler):
         self._say(body)
 
     def do_POST(self) -> None:
-        type(self).at = 1 - self.at
+        type(self).still, type(self).moved = self.moved, self.still
         self._say(b"{}")
 
     def _say(self, body: bytes) -> None:
@@ -133,9 +141,11 @@ class Answers(http.server.BaseHTTPRequestHandler):
 def cluster(guests: int, folder: str, ready: Connection) -> None:
     """Another process."""
     _, context = authority(Path(folder))
-    rows = [*map(guest, range(guests)), *map(node, range(NODES))]
-    moved = [guest(0, node=1), *rows[1:]]
-    Answers.bodies = tuple(msgspec.json.encode({"data": one}) for one in (rows, moved))
+    for tick in range(ROUNDS):
+        rows = [*(guest(number, tick=tick) for number in range(guests)), *map(node, range(NODES))]
+        moved = [guest(0, node=1, tick=tick), *rows[1:]]
+        Answers.still += (msgspec.json.encode({"data": rows}),)
+        Answers.moved += (msgspec.json.encode({"data": moved}),)
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers)
     server.daemon_threads = True
     server.socket = context.wrap_socket(server.socket, server_side=True)
@@ -196,6 +206,8 @@ async def measure(url: str, ca: str, guests: int) -> None:
     assert floor.fetch() == guests + NODES
     for _ in range(RUNS):
         backend = backend_of(url, ca)
+        for _ in range(WARM):
+            floor.fetch()
         rows.setdefault("floor: http.client, msgspec", []).append(clocked(floor.fetch))
         rows.setdefault("proxmoxer, its dicts", []).append(clocked(peer.cluster.resources.get))
         first, answer = await polled(backend, "")

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from backends.proxmox.checks import Case, checks
 from backends.proxmox.config import GuestConfig, read
-from backends.proxmox.mapping import Details
+from backends.proxmox.nodes import Details
 from backends.proxmox.payload import Blocking, LocalDisk, NodeStatus, NotAllowed, Precondition, Resource
 from evac.model import MoveCheck, Outlook
 

@@ -273,7 +273,7 @@ async def test_a_50_mb_answer_is_read(stub: Stub) -> None:
 async def test_an_answer_that_is_too_large_is_left_unread(
     stub: Stub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("backends.wire.CAP", 100_000)
+    monkeypatch.setattr("backends.body.CAP", 100_000)
     stub.servers = [server(1, metadata={"padding": "x" * 200_000})]
     assert "larger than" in (await trouble(settings(stub), BadAnswer)).happened
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -68,6 +69,24 @@ async def test_a_certificate_nobody_we_trust_signed_is_refused_and_a_ca_file_mak
     assert site.requests == []
     async with opened(site, cacert=site.cafile) as backend:
         assert len((await backend.inventory()).hosts) == 3
+
+
+async def test_cas_are_read_once_and_not_for_every_connection(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[object] = []
+    load = ssl.SSLContext.load_verify_locations
+
+    def counted(context: ssl.SSLContext, *where: Any, **named: Any) -> None:
+        read.append((where, named))
+        load(context, *where, **named)
+
+    monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", counted)
+    async with opened(site, fingerprints=(), cacert=site.cafile) as backend:
+        for _ in range(2):
+            assert len((await backend.inventory()).hosts) == 3
+            backend.client.close()  # the kept connections, as pveproxy closes them after some seconds
+    assert len(read) == 1
 
 
 # --- several endpoints -----------------------------------------------------------------------------------------------
