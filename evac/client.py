@@ -193,6 +193,10 @@ class EngineClient(WindowCalls):
         given = CredentialRequest(user=user, secret=secret)
         return await self._send("POST", "credentials", CredentialReply, given)
 
+    async def forget_credential(self, handle: str) -> None:
+        """It is needed no more; the engine would keep it for an hour."""
+        await self._send("DELETE", f"credentials/{part(handle)}", dict[str, bool])
+
     async def follow(self, epoch: str = "", rev: int = -1) -> AsyncIterator[Hello | Delta]:
         """First Hello, then a snapshot or what was missed since `rev` of `epoch`, then deltas. Raises EngineGone."""
         while True:

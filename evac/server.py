@@ -11,12 +11,9 @@ import msgspec
 from aiohttp import web
 
 from evac import access, ailing, clock, reply, wire
-from evac.across import Credential
 from evac.api import (
     ENDING,
     TABLES,
-    CredentialReply,
-    CredentialRequest,
     EvacuatePlanRequest,
     Hello,
     LimitsRequest,
@@ -34,6 +31,7 @@ from evac.model import Problem
 from evac.planner import PlanRefused, plan_drain, plan_evacuate
 from evac.queue import QueueRefusal
 from evac.reply import ACTOR, Handler, Refuse
+from evac.server_credentials import CredentialRoutes
 from evac.server_ledger import LedgerRoutes
 from evac.server_matrix import MatrixRoutes
 from evac.server_placing import PlacingRoutes
@@ -86,6 +84,7 @@ class Server:
         self._reports = ReportRoutes(engine)
         self._windows = WindowRoutes(engine, self._writer)
         self._ledger = LedgerRoutes(engine, self._writer)
+        self._credentials = CredentialRoutes(engine, self._admin)
         self.used = clock.stamp()
         """Boot-clock stamp of the last request's end."""
         self.asked = 0
@@ -113,7 +112,6 @@ class Server:
         ]
         changes: list[tuple[str, Handler]] = [
             ("orders", self._order),
-            ("credentials", self._credential),
             ("plan/drain", self._plan_drain),
             ("plan/evacuate", self._plan_evacuate),
             *self._planning.questions(),
@@ -132,6 +130,7 @@ class Server:
             *(web.get(f"/v1/{path}", handler, allow_head=False) for path, handler in reads),
             *(web.post(f"/v1/{path}", handler) for path, handler in changes),
             web.put("/v1/queue/limits", self._limits),
+            *self._credentials.routes(),
         ]
 
     async def start(self, listener: socket.socket) -> None:
@@ -297,14 +296,6 @@ class Server:
         actor = self._writer(request)
         order = await reply.body(request, OrderRequest)
         return reply.answer(request, await self._engine.queue.order(order, actor), status=201)
-
-    async def _credential(self, request: web.Request) -> web.StreamResponse:
-        actor = self._admin(request)  # a preflight needs it too, which a read-only engine may ask
-        given = await reply.body(request, CredentialRequest)
-        if not given.user.strip() or not given.secret:
-            raise Refuse("bad-request", "A credential has a user and a secret.")
-        handle, seconds = self._engine.vault.put(Credential(user=given.user, secret=given.secret), actor.uid)
-        return reply.answer(request, CredentialReply(handle=handle, seconds=seconds), status=201)
 
     async def _plan_drain(self, request: web.Request) -> web.StreamResponse:
         plan = await reply.body(request, PlanRequest)

@@ -6,13 +6,14 @@ the other side as the move would, so it is asked where a credential was given, a
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from evac import asking, preflight
+from evac import preflight
 from evac.across import Credential, Crossing, Destination, Luggage, Reception
 from evac.asking import Asking
 from evac.backend import ChecksAcross, ReceivesMoves, TellsLuggage
@@ -28,6 +29,12 @@ if TYPE_CHECKING:
 
 WITHOUT = "No checker of this platform judges a move to another cluster: evac's rules alone"
 CHECKER = "checker"
+
+LOOK = 8.0
+"""Seconds in which both sides tell what they have; a client of the socket waits for 30 in all."""
+
+CHECK = 18.0
+"""Seconds the platform's checker gets after that."""
 
 
 class Elsewhere:
@@ -77,25 +84,37 @@ class Elsewhere:
     async def _told(
         self, vm: VM, far: str, targets: Sequence[str]
     ) -> tuple[Destination | None, Luggage | None, Sequence[Reception]]:
-        """What both sides tell; who does not answer tells nothing, and the rules say so."""
+        """What both sides tell; who does not answer in time tells nothing, and the rules say so."""
+        (destination, receptions), luggage = await asyncio.gather(
+            self._far_side(vm, far, targets), self._luggage(vm, far)
+        )
+        return destination, luggage, receptions
+
+    async def _far_side(
+        self, vm: VM, far: str, targets: Sequence[str]
+    ) -> tuple[Destination | None, Sequence[Reception]]:
         near, there = self._asking.backend(vm.cluster), self._asking.backend(far)
         destination: Destination | None = None
-        luggage: Luggage | None = None
         receptions: Sequence[Reception] = ()
-        if isinstance(there, ReceivesMoves):
-            async with self._quietly(far):
+        async with self._quietly(far):
+            if isinstance(there, ReceivesMoves):
                 destination = await there.destination()
+            if isinstance(near, TellsLuggage) and isinstance(there, TellsLuggage):
+                receptions = await there.reception(targets)
+        return destination, receptions
+
+    async def _luggage(self, vm: VM, far: str) -> Luggage | None:
+        near, there = self._asking.backend(vm.cluster), self._asking.backend(far)
+        luggage: Luggage | None = None
         if isinstance(near, TellsLuggage) and isinstance(there, TellsLuggage):
             async with self._quietly(vm.cluster):
                 luggage = await near.luggage(vm.id)
-            async with self._quietly(far):
-                receptions = await there.reception(targets)
-        return destination, luggage, receptions
+        return luggage
 
     @contextlib.asynccontextmanager
     async def _quietly(self, cluster: str) -> AsyncIterator[None]:
         with contextlib.suppress(TimeoutError, QueueRefusal):
-            async with self._asking.asking(cluster):
+            async with asyncio.timeout(LOOK), self._asking.asking(cluster):
                 yield
 
     # --- the platform's own checker ------------------------------------------------------------------------------
@@ -117,12 +136,18 @@ class Elsewhere:
             return []
         if credential is None:
             why = f"{vm.cluster}'s own checker was not asked: it logs in to {far} to judge this, and no credential was given"
-            return [_unasked(vm, why, "Give one: evac preflight with --user; it is kept in memory only.")]
+            return [
+                _unasked(
+                    vm,
+                    why,
+                    "Give one: evac preflight with --user; it is kept in memory only, until the answer.",
+                )
+            ]
         try:
-            async with self._asking.asking(vm.cluster):
+            async with asyncio.timeout(CHECK), self._asking.asking(vm.cluster):
                 said = await near.check_across(vm.id, going, targets, credential)
         except TimeoutError:
-            why = f"{vm.cluster}'s own checker did not answer within {asking.PATIENCE:g} s"
+            why = f"{vm.cluster}'s own checker did not answer within {CHECK:g} s"
             return [_unasked(vm, why, "Ask again with fewer targets: --to.")]
         except QueueRefusal as refusal:
             problem = refusal.refusal.problem

@@ -32,9 +32,15 @@ Begin = Callable[[object, str], object]
 
 
 def asked(
-    reader: Reader, live: Live, vm: str, targets: Sequence[str], begin: Begin
+    reader: Reader,
+    live: Live,
+    vm: str,
+    targets: Sequence[str],
+    begin: Begin,
+    *,
+    patience: float = PATIENCE,
 ) -> dict[str, list[MoveCheck]]:
-    """Target → what the checker says of it; where it says nothing, why not."""
+    """Target → what the checker says of it within `patience` seconds; where it says nothing, why not."""
     checker = getattr(live.content, "vmProvisioningChecker", None)
     if checker is None:
         return {one: [silent(vm, one, "this server has no checker")] for one in targets}
@@ -49,13 +55,15 @@ def asked(
             found[one] = [silent(vm, one, _why(fault))]
         except BackendError as error:
             found[one] = [silent(vm, one, error.problem.happened)]
-    return found | _waited(reader, live, vm, tasks)
+    return found | _waited(reader, live, vm, tasks, patience)
 
 
-def _waited(reader: Reader, live: Live, vm: str, tasks: Mapping[str, str]) -> dict[str, list[MoveCheck]]:
+def _waited(
+    reader: Reader, live: Live, vm: str, tasks: Mapping[str, str], patience: float
+) -> dict[str, list[MoveCheck]]:
     """Target → what was found, of `tasks`: target → task."""
     found: dict[str, list[MoveCheck]] = {}
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + patience
     open_ = {task: target for target, task in tasks.items()}
     while open_:
         rows = reader.many(live, [("Task", task) for task in open_], {"Task": RESULT_PATHS})
@@ -68,7 +76,7 @@ def _waited(reader: Reader, live: Live, vm: str, tasks: Mapping[str, str]) -> di
             target = open_.pop(task)
             found[target] = [silent(vm, target, "vCenter lost its own check")]
         if open_ and time.monotonic() > end:
-            why = f"vCenter's check did not end within {PATIENCE:g} s"
+            why = f"vCenter's check did not end within {patience:g} s"
             return found | {target: [silent(vm, target, why)] for target in open_.values()}
         if open_:
             time.sleep(TICK)

@@ -21,6 +21,9 @@ from evac.across import Credential, Crossing
 from evac.errors import Refused
 from evac.model import MoveCheck, Outlook
 
+PATIENCE = 10.0
+"""Seconds for all answers; before them both vCenters are read, and who asks waits for all of it."""
+
 
 class FarChecker:
     """Of a fresh look at both."""
@@ -71,7 +74,7 @@ class FarChecker:
             spec = crossing.spec(live, gone, places[host], going.destination, credential)
             return checker.CheckRelocate_Task(sdk.vim.VirtualMachine(gone.guest.id, live.stub), spec, None)
 
-        return answers.asked(self._reader, live, gone.guest.id, hosts, begin)
+        return answers.asked(self._reader, live, gone.guest.id, hosts, begin, patience=PATIENCE)
 
 
 def _refused(vm: str, host: str, refused: Refused) -> MoveCheck:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from backends.simulation.faults import Fault, Kind
+from evac import server_across
 from evac.api import Preflight
 from evac.client import EngineClient, EngineRefusal
 from evac.model import MoveCheck, Outlook
@@ -72,8 +74,11 @@ async def test_with_a_credential_vcenter_itself_judges_and_the_credential_is_for
         ]
         assert not rule(told.checks, "checker")
         assert outlook_of(told.checks, "cmp02") is Outlook.OK, told.checks
-        with pytest.raises(EngineRefusal, match="not in memory"):
-            await asked(pair, client, credential="somebody-elses")
+        await client.forget_credential(handle)
+        for forgotten in (handle, "somebody-elses"):
+            with pytest.raises(EngineRefusal, match="not in memory"):
+                await asked(pair, client, credential=forgotten)
+            await client.forget_credential(forgotten)
         assert pair.sent("RelocateVM_Task") == 0
 
 
@@ -86,6 +91,23 @@ async def test_a_refused_login_leaves_it_unknown_in_words_and_a_read_only_engine
         ((_, outlook, why),) = rule(told.checks, "checker")
         assert outlook is Outlook.UNKNOWN
         assert f"refuses the login of {USER}" in why
+
+
+async def test_a_side_that_is_silent_leaves_it_unknown_within_the_time_a_client_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert server_across.LOOK + server_across.CHECK < 30, "a client of the socket waits so long"
+    monkeypatch.setattr(server_across, "LOOK", 0.3)
+    monkeypatch.setattr(server_across, "CHECK", 0.3)
+    async with two() as pair, engine(tmp_path, pair) as here, here.client() as client:
+        handle = (await client.keep_credential(USER, SECRET)).handle
+        pair.here.world.faults.order(Fault(kind=Kind.BLACK_HOLE, on="CheckRelocate_Task", times=9))
+        told = await asked(pair, client, credential=handle)
+        ((_, outlook, why),) = rule(told.checks, "checker")
+        assert (outlook, why) == (Outlook.UNKNOWN, "near's own checker did not answer within 0.3 s")
+        pair.there.world.faults.order(Fault(kind=Kind.BLACK_HOLE, on="read", times=99))
+        told = await asked(pair, client)
+        assert [one[1] for one in rule(told.checks, "network")] == [Outlook.UNKNOWN]
 
 
 async def test_evac_preflight_asks_for_the_password_and_shows_vcenters_word(tmp_path: Path) -> None:
@@ -105,6 +127,7 @@ async def test_evac_preflight_asks_for_the_password_and_shows_vcenters_word(tmp_
             (check["outlook"].upper(), check.get("by", "")) for check in answer["checks"]
         }
         assert SECRET not in known.out + known.err
+        assert here.engine.vault._held == {}, "nothing is kept for longer than the question takes"
         near = await bench.evac("preflight", first(pair).name, "--user", USER)
         assert near.code == 2
         assert "go with --to-cluster" in near.err

@@ -71,7 +71,7 @@ def preflight_command(
     """Check whether VMs could move, and why not. Nothing is done.
 
     With --to-cluster evac's own rules judge a move to another cluster, and with --user the platform's checker as well.
-    It logs in to the target for that, as the move would; the password stays in the engine's memory only.
+    It logs in to the target for that, as the move would; the password is in the engine's memory only, until the answer.
 
     With --host every VM of a host is judged against every target, all of them on the move: before a window.
 
@@ -102,7 +102,11 @@ async def of_vms(
         known(view, to_cluster)
         rows = named(view, vms, cluster)
         way = await crossing(client, view, to_cluster, how)
-        answers = [await check(client, view, row, to, to_cluster=to_cluster, **way) for row in rows]
+        try:
+            answers = [await check(client, view, row, to, to_cluster=to_cluster, **way) for row in rows]
+        finally:
+            if way["credential"]:
+                await client.forget_credential(way["credential"])
         outlook = worst(overall(answer) for answer in answers)
         code = ANSWERS[outlook]
         if as_json:
