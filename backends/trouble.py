@@ -46,6 +46,15 @@ def unaffected(cluster: str) -> str:
     return f"The VMs of {cluster} keep running and other clusters are not affected."
 
 
+def read_only(cluster: str, what: str) -> Problem:
+    """A guard's answer; `what`: "x was not sent"."""
+    return Problem(
+        happened=f"{cluster} is read-only here: {what}.",
+        unaffected="Nothing was changed.",
+        next_step="Remove read_only from the config, or start without --read-only, to allow changes.",
+    )
+
+
 def quoted(text: str) -> str:
     """A server's own words on one line, cut to a length that fits a screen."""
     flat = " ".join("".join(char if char.isprintable() else " " for char in text).split())

@@ -159,13 +159,7 @@ class Wire(HTTPAdapter):
     def _stop_if_not_allowed(self, request: requests.PreparedRequest, verdict: Verdict) -> None:
         what = f"{request.method} {_path(request)}"
         if self._read_only:
-            raise ReadOnly(
-                Problem(
-                    happened=f"{self._cluster} is read-only here: {what} was not sent.",
-                    unaffected="Nothing was changed.",
-                    next_step="Remove read_only from the config, or start without --read-only, to allow changes.",
-                )
-            )
+            raise ReadOnly(trouble.read_only(self._cluster, f"{what} was not sent"))
         if verdict is Verdict.FOREIGN:
             raise Refused(
                 Problem(

@@ -20,6 +20,7 @@ from backends.ceph import frames, shapes, trouble
 from backends.ceph.carrier import Carrier, CarrierError, Command, Reply, Target
 from backends.ceph.guard import Verdict, judge
 from backends.ceph.setup import found_conf
+from backends.trouble import read_only
 from evac.framing import FrameError, pack
 from evac.model import Problem
 from evac.worker_main import Inbox, run
@@ -169,11 +170,7 @@ def _foreign(command: Command) -> Problem:
 
 
 def _read_only(command: Command) -> Problem:
-    return Problem(
-        happened=f"The cluster is read-only here: {command['prefix']} was not sent.",
-        unaffected="Nothing was changed.",
-        next_step="Remove read_only from the config, or start without --read-only, to allow changes.",
-    )
+    return read_only("The cluster", f"{command['prefix']} was not sent")
 
 
 def carrier_of(setup: frames.Setup) -> Carrier:

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
+from backends import trouble
 from backends.libvirt import certificate, reading, words
 from backends.libvirt.domainxml import Pool
 from backends.libvirt.frames import Setup
@@ -387,10 +388,4 @@ def _close(conn: Any) -> None:
 
 def read_only(what: str) -> ReadOnly:
     """The guard's answer."""
-    return ReadOnly(
-        Problem(
-            happened=f"The cluster is read-only here: {what} was not sent.",
-            unaffected="Nothing was changed.",
-            next_step="Remove read_only from the config, or start without --read-only, to allow changes.",
-        )
-    )
+    return ReadOnly(trouble.read_only("The cluster", f"{what} was not sent"))

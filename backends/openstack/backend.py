@@ -16,6 +16,7 @@ from backends.openstack.masakari import KIND as MASAKARI
 from backends.openstack.masakari import Masakari
 from backends.openstack.options import Options
 from backends.openstack.reading import Reader
+from backends.trouble import read_only
 from evac.backend import Receipt, Settings
 from evac.errors import BackendError, BadAnswer, Forbidden, NotFound, ReadOnly
 from evac.lanes import Lane
@@ -232,13 +233,7 @@ class OpenStackBackend:
     async def turn(self, switch: str, was: str, to: str) -> Receipt:
         """Masakari's watch over a host: on maintenance, or watched."""
         if self._settings.read_only:
-            raise ReadOnly(
-                Problem(
-                    happened=f"{self.name} is read-only here: {switch} was not turned.",
-                    unaffected="Nothing was changed.",
-                    next_step="Remove read_only from the config, or start without --read-only, to allow changes.",
-                )
-            )
+            raise ReadOnly(read_only(self.name, f"{switch} was not turned"))
         return await self._changing("turn_switch", lambda: self._masakari.turn(switch, was, to))
 
     async def _act(

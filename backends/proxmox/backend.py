@@ -25,11 +25,12 @@ from backends.proxmox.options import Options
 from backends.proxmox.preflight import Preflight
 from backends.proxmox.reading import Reader
 from backends.proxmox.switches import Switches
+from backends.trouble import read_only
 from evac.across import Credential, Crossing, Destination
 from evac.backend import Receipt, Settings
 from evac.errors import Forbidden, ReadOnly
 from evac.lanes import Lane
-from evac.model import Capability, Finding, Host, Inventory, MoveCheck, Problem, Sighting, Switch, TaskRecord
+from evac.model import Capability, Finding, Host, Inventory, MoveCheck, Sighting, Switch, TaskRecord
 from evac.window.nouns import HostFacts
 
 if TYPE_CHECKING:
@@ -251,13 +252,7 @@ class ProxmoxBackend:
     async def _changing(self, kind: str, work: Callable[[], T]) -> T:
         """Remembers which kinds of action the account may not do, for `capabilities`."""
         if self._settings.read_only:
-            raise ReadOnly(
-                Problem(
-                    happened=f"{self.name} is read-only here: {kind.replace('_', '-')} was not sent.",
-                    unaffected="Nothing was changed.",
-                    next_step="Remove read_only from the config, or start without --read-only, to allow changes.",
-                )
-            )
+            raise ReadOnly(read_only(self.name, f"{kind.replace('_', '-')} was not sent"))
         try:
             receipt = await self._changes.run(work)
         except Forbidden as error:

@@ -21,6 +21,7 @@ from xml.sax.saxutils import escape
 from msgspec import Struct
 
 from backends import tls
+from backends.trouble import read_only
 from backends.vsphere import pin, words
 from backends.vsphere.guard import Verdict, judge_message, may_rest, method_of
 from backends.vsphere.options import Options
@@ -217,13 +218,7 @@ class Wire:
     def refuse_if_read_only(self, what: str) -> None:
         """Raises ReadOnly in read-only mode; also called before the reads that go before a change."""
         if self._settings.read_only:
-            raise ReadOnly(
-                Problem(
-                    happened=f"{self.cluster} is read-only here: {what} was not sent.",
-                    unaffected="Nothing was changed.",
-                    next_step="Remove read_only from the config, or start without --read-only, to allow changes.",
-                )
-            )
+            raise ReadOnly(read_only(self.cluster, f"{what} was not sent"))
 
     # --- sending ------------------------------------------------------------------------------------------------
 
