@@ -33,6 +33,7 @@ def attention(
         *_failed(moves, others),
         *_silent(moves),
         *_left(left),
+        *(_unfinished(hosts) if over else ()),
         *(_skipped(hosts)),
         *_same_boot(hosts),
     )
@@ -74,6 +75,17 @@ def _silent(moves: Sequence[Moved]) -> Iterable[str]:
 def _left(left: Sequence[str]) -> Iterable[str]:
     if left:
         yield f"NOT EMPTY: {_named(left)} still there when all had ended"
+
+
+def _unfinished(hosts: Sequence[HostPart]) -> Iterable[str]:
+    """A window that was ended leaves hosts as they stand."""
+    for host in hosts:
+        if host.outcome.startswith("at "):
+            away = f"; {len(host.left)} VMs had left it" if host.left else ""
+            yield f"NOT FINISHED: {host.name} stood {host.outcome} when the window ended{away}"
+    names = [host.name for host in hosts if host.outcome == "not begun"]
+    if names:
+        yield f"NOT BEGUN: {_named(names)}"
 
 
 def _skipped(hosts: Sequence[HostPart]) -> Iterable[str]:

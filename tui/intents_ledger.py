@@ -56,7 +56,7 @@ def _world(entry: LedgerEntry, context: Context) -> list[Line]:
 def restore_sheet(entry: LedgerEntry, context: Context) -> Sheet:
     """Put it back as it was; done when the cluster shows it."""
     name = clean(entry.name, context.look.ascii_only)
-    what = clean(entry.what, context.look.ascii_only)
+    thing = w.owed_thing(entry, plain=context.look.ascii_only)
 
     async def run(source: Source, _: Answers) -> str:
         reply = await source.restore_entry(entry.id)
@@ -66,7 +66,7 @@ def restore_sheet(entry: LedgerEntry, context: Context) -> Sheet:
         "It is put back as it was before, by an order in the queue. Done is when the cluster shows it, twice."
     )
     return Sheet(
-        title=f"Put {what} of {name} back?",
+        title=f"Put {thing} back?",
         body=(*_world(entry, context), (Span(words),)),
         ok="Put it back",
         fields=(Field(key="name", prompt=f"Type its name ({name})", expect=name),),
@@ -76,7 +76,7 @@ def restore_sheet(entry: LedgerEntry, context: Context) -> Sheet:
 
 def settle_sheet(entry: LedgerEntry, context: Context) -> Sheet:
     """A person says that it is taken care of; nothing is done to the cluster."""
-    name = clean(entry.name, context.look.ascii_only)
+    thing = w.owed_thing(entry, plain=context.look.ascii_only)
 
     async def run(source: Source, answers: Answers) -> str:
         await source.settle_entry(entry.id, answers["why"].strip())
@@ -84,7 +84,7 @@ def settle_sheet(entry: LedgerEntry, context: Context) -> Sheet:
 
     words = "NOTHING IS PUT BACK: evac stops reminding of it. Who said so and why is on record."
     return Sheet(
-        title=f"Is {clean(entry.what)} of {name} taken care of?",
+        title=f"Is {thing} taken care of?",
         body=(*_world(entry, context), (Span(f"{context.look.glyph('warn')} {words}", "warn"),)),
         ok="Settle it",
         fields=(WHY, Field(key="id", prompt=f"Type its id ({entry.id})", expect=entry.id)),

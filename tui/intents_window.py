@@ -144,7 +144,7 @@ def window_sheet(action: str, window: Window, context: Context) -> Sheet:
         said = {
             "stop": f"{window.id} is stopped: nothing new begins, {flying} in flight go on. R resumes it.",
             "resume": f"{window.id} goes on.",
-            "end": f"{window.id} is ended. {done.reason}",
+            "end": f"{window.id} is {done.reason or 'ended'}",
         }
         return said[verb]
 

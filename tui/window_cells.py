@@ -111,6 +111,13 @@ def run_now(run: HostRun, context: Context) -> Span:
     return step(run.step, context)
 
 
+def run_then(window: Window, run: HostRun, context: Context) -> Span:
+    """Where a host stands; of a window that is over, where it stood."""
+    if windows.is_open(window) or run.step is None or run.left_out or not windows.begun(run):
+        return run_now(run, context)
+    return Span(f"{context.look.glyph('cancelled')} stood at {run.step.kind.value}", "warn")
+
+
 def steps_in_words(run: HostRun, context: Context) -> Line:
     """All steps of a host, with glyph and word."""
     spans: list[Span] = []
@@ -144,8 +151,13 @@ def ledger_state(entry: LedgerEntry, look: Look) -> Span:
 def owed_words(entry: LedgerEntry, *, plain: bool) -> str:
     """As "noout of pve-a1 (W3)" or "backup job nightly (W3)"."""
     whose = f" ({entry.window})" if entry.window else ""
+    return f"{owed_thing(entry, plain=plain)}{clean(whose, plain)}"
+
+
+def owed_thing(entry: LedgerEntry, *, plain: bool) -> str:
+    """As "noout of pve-a1" or "backup job nightly"."""
     what = entry.name if entry.what.lower() in entry.name.lower() else f"{entry.what} of {entry.name}"
-    return clean(f"{what}{whose}", plain)
+    return clean(what, plain)
 
 
 def short_hash(plan_hash: str) -> str:

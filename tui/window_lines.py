@@ -165,7 +165,7 @@ def _matters(window: Window, context: Context, wide: int) -> list[Line]:
     lines: list[Line] = []
     for run in window.hosts if windows.is_open(window) else ():
         lines += _safe(window, run, context, wide)
-    here = windows.foremost(window)
+    here = windows.foremost(window) if windows.is_open(window) else None
     told = told_of(here, context, wide) if here is not None and windows.begun(here) else []
     waits = here is not None and here.step is not None and here.step.state in _WAITS
     lines += told if waits else []
@@ -174,7 +174,7 @@ def _matters(window: Window, context: Context, wide: int) -> list[Line]:
     if window.behind and windows.is_open(window):
         lines += _behind(window, context, wide)
     lines += told if not waits else []
-    if not told and window.reason:
+    if not told and window.reason and windows.is_open(window):
         lines += folded((Span(f" {clean(window.reason, context.look.ascii_only)}"),), wide)
     return lines
 

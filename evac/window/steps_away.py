@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable
 
 from evac.errors import BackendError
-from evac.model import Finding
+from evac.model import Finding, HostState
 from evac.window.at import At
 from evac.window.guests import PATIENCE
 from evac.window.hooking import Hook
@@ -110,6 +110,12 @@ async def _by_hand(at: At) -> Told:
             return needs(f"it does not answer: being restarted? ({silence})", step)
         if rebooted(before, now):
             return needs("it has been restarted: another boot than before answers", step)
+    host = at.host()
+    if host is not None and host.state is HostState.DOWN:
+        at.notes["down"] = True
+        return needs(f"{at.planned.cluster} says that it is down: being restarted?", step)
+    if at.notes.get("down"):
+        return needs("it was down and is up again: restarted?", step)
     at_next: float = at.notes.setdefault("recheck", at.tools.now() + RECHECK)
     if at.tools.now() >= at_next:
         at.notes["recheck"] = at.tools.now() + RECHECK
@@ -149,7 +155,8 @@ async def back(at: At) -> Told:
     late = _late(at)
     if now is None:
         if at.run.before is None:
-            return needs(f"nobody tells anything of the host itself: {silence}", "When it is back: done.")
+            step = f"When it is back: {at.command('done', StepKind.BACK)}"
+            return needs(f"it cannot be seen whether it was restarted: {silence}", step)
         return running(f"waits for it to come back{late} ({silence})", again=LATER)
     if now != at.run.after:
         await at.note(after=now)

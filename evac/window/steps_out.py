@@ -251,7 +251,8 @@ async def _may_stop(at: At, where: StorageHost) -> StopVerdict:
 def _why_not(verdict: StopVerdict) -> str:
     against = [finding for finding in verdict.findings if finding.ok is not True]
     words = "; ".join(finding.detail for finding in against[:2]) or "it gives no reason"
-    return f"OSDs on {verdict.host} ({verdict.cluster}) may not stop: {verdict.answer.value}: {words}"
+    how = {StopAnswer.NOT_YET: "may not stop yet", StopAnswer.UNKNOWN: "may not stop: it is not known"}
+    return f"OSDs on {verdict.host} ({verdict.cluster}) {how.get(verdict.answer, 'may not stop')}: {words}"
 
 
 def _fix(verdict: StopVerdict) -> str:

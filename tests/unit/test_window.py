@@ -82,6 +82,33 @@ def test_a_person_restarts_the_host_and_says_so(tmp_path: Path) -> None:
     run(main)
 
 
+def test_a_host_without_ssh_that_goes_down_is_taken_to_be_restarting_and_not_forbidden_to(
+    tmp_path: Path,
+) -> None:
+    async def main() -> None:
+        sim = rack()
+        async with WindowRig(tmp_path, {"sim": sim}) as rig:
+            rig.machines.mute.add("h0")
+            await rig.window("h0", policy=by_a_person())
+            await rig.stands("h0", StepKind.HOOK, StepState.NEEDS_YOU)
+            deeds.kill(sim, "h0")
+            said: set[str] = set()
+            hook = StepKind.HOOK
+
+            def down() -> bool:
+                said.add(rig.step("h0", hook).reason)
+                return "being restarted?" in rig.step("h0", hook).reason
+
+            await rig.until(down, "it is said", within=120)
+            await asyncio.sleep(120)
+            assert down()
+            assert not any("DO NOT" in reason for reason in said)
+            deeds.revive(sim, "h0")
+            await rig.until(lambda: "up again" in rig.step("h0", hook).reason, "that it is back", within=120)
+
+    run(main)
+
+
 def test_a_host_that_waits_for_a_person_and_is_no_longer_empty_says_do_not_restart_it(tmp_path: Path) -> None:
     async def main() -> None:
         sim = rack()
@@ -517,7 +544,7 @@ def test_a_host_without_a_way_onto_it_is_restarted_by_hand(tmp_path: Path) -> No
             assert "the command cannot be run on it: no way onto h0" in step.reason
             await rig.windows.steps.by_hand("W1", "sim/h0", StepKind.HOOK, "", ADMIN)
             step = await rig.stands("h0", StepKind.BACK, StepState.NEEDS_YOU)
-            assert "nobody tells anything of the host itself" in step.reason
+            assert "it cannot be seen whether it was restarted" in step.reason
             await rig.windows.steps.by_hand("W1", "sim/h0", StepKind.BACK, "seen on its console", ADMIN)
             await rig.through()
             assert not rig.machines.ran

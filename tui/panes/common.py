@@ -6,10 +6,12 @@ import re
 from functools import lru_cache
 
 from evac.model import VM
+from evac.window.nouns import LedgerEntry
 from tui import cells
 from tui.board import Board, Context
 from tui.look import Line, Span
 from tui.text import clean
+from tui.windows import HostRow
 
 _DIGITS = re.compile(r"(\d+)")
 
@@ -57,6 +59,17 @@ def age_line(cluster: str, context: Context) -> Line:
 
 def gone_line(row: object, context: Context) -> Line:
     """Over the details of a row that is no longer told of: an engine that has just started has not seen it yet."""
+    look, store = context.look, context.store
+    if isinstance(row, LedgerEntry):
+        now = store.ledger.get(row.id, row).state
+        words = (
+            f"OFF THE LIST: {row.id} is {now.value}. Last known:"
+            if not now.owed
+            else "OFF THE LIST. Last known:"
+        )
+        return (Span(f"{look.glyph('good')} {words}", "good"),)
+    if isinstance(row, HostRow):
+        return (Span(f"{look.glyph('cancelled')} OVER: {row.window.id} has ended. Last known:", "warn"),)
     cluster = getattr(row, "cluster", "")
     if cluster in context.store.clusters and context.store.age(cluster) is None:
         words = f"NOT READ YET: this engine has not heard from {clean(cluster, context.look.ascii_only)}. Last known:"

@@ -112,7 +112,11 @@ def _window(window: Window, context: Context) -> list[Line]:
         )
     )
     lines += [
-        (Span("  "), Span(f"{clean(each.name, look.ascii_only)}  ", "title"), w.run_now(each, context))
+        (
+            Span("  "),
+            Span(f"{clean(each.name, look.ascii_only)}  ", "title"),
+            w.run_then(window, each, context),
+        )
         for each in window.hosts
     ]
     owed = [entry for entry in windows.owed(context.store) if entry.window == window.id]

@@ -292,6 +292,13 @@ class MainScreen(KeyActions, Screen[None], inherit_bindings=False):
         """A key that means nothing in this pane, or that this person may not use, does not exist."""
         return self.console.allows(action) or (None if self.console.withheld(action) else False)
 
+    def on_key(self, event: events.Key) -> None:
+        """A key that is shown dim says why it does nothing."""
+        active = self.active_bindings.get(event.key)
+        if active is not None and self.console.withheld(active.binding.action):
+            event.stop()
+            self.console.say(f"Nothing was done: {self.console.unable(active.binding.action)}.", "warn")
+
     # --- moving about ----------------------------------------------------------------------------
 
     def action_pane(self, name: str) -> None:
