@@ -71,6 +71,23 @@ class Uncycled(Strip):
         return [self] if cuts == [self.cell_length] else super().divide(cuts)
 
 
+def changed(before: Strip, after: Strip) -> tuple[int, int] | None:
+    """From which cell to which two lines of the same width differ; None where they do not.
+
+    A host's figures change with every poll (when its agent was seen), its line in the table hardly ever.
+    """
+    old, new = (
+        [(char, segment.style) for segment in strip for char in segment.text] for strip in (before, after)
+    )
+    if old == new:
+        return None
+    wide = after.cell_length
+    if not len(old) == len(new) == wide:  # a character of two cells: where it is cannot be told by counting
+        return 0, wide
+    differ = [at for at, (one, other) in enumerate(zip(old, new, strict=True)) if one != other]
+    return differ[0], differ[-1] + 1
+
+
 def drawn(widget: Widget, crop: Region, line: Callable[[int], Strip] | None = None) -> list[Strip]:
     """What `Widget.render_lines` answers for a widget without border and padding that caches its lines itself.
 

@@ -10,13 +10,19 @@ import statistics
 import sys
 from collections.abc import Iterator
 
+from msgspec.structs import replace
+from rich.segment import Segment
+from rich.style import Style
 from textual.app import App
+from textual.geometry import Region
 from textual.screen import Screen
+from textual.strip import Strip
 from textual.widget import Widget
 
 from tests.console.fleetsource import some_fleet
 from tests.console.harness import running
 from tests.console.test_terminal import Terminal, terminal
+from tui.paint import changed
 
 DOWN, UP, PAGE_DOWN, PAGE_UP = "\x1b[B", "\x1b[A", "\x1b[6~", "\x1b[5~"
 WHEEL_DOWN, WHEEL_UP = "\x1b[<65;10;12M", "\x1b[<64;10;12M"
@@ -53,6 +59,40 @@ async def test_a_key_is_on_the_screen_when_its_action_returns_in_one_frame() -> 
         assert not screen._dirty_widgets
         row = run.console.store.vms[run.console.board.cursor or ""]
         assert f"id {row.id}" in run.text()
+
+
+async def test_a_row_whose_picture_is_the_same_is_not_painted_and_else_only_the_cells_that_differ() -> None:
+    async with running(some_fleet(vms=60)) as run:
+        table = run.console.main.table
+        painted: list[Region] = []
+        refresh = table.refresh
+
+        def spy(*regions: Region, **more: bool) -> Widget:
+            painted.extend(regions)
+            return refresh(*regions, **more)
+
+        table.refresh = spy  # type: ignore[method-assign,assignment]
+        host = run.fleet.table("hosts")["prod/cmp-02"]
+        line = run.console.board.order.index(host.key) + 1
+        run.fleet.publish(hosts=[replace(host, seen=1e9)])
+        await run.settled()
+        assert not painted
+        run.fleet.publish(hosts=[replace(host, maintenance=not host.maintenance)])
+        await run.settled()
+        assert {region.y for region in painted} == {line}
+        assert max(region.width for region in painted) < 20
+        assert "maintenance" in run.text().splitlines()[table.region.y + line]
+
+
+def test_what_differs_between_two_lines_is_told_in_cells() -> None:
+    def strip(*texts: str) -> Strip:
+        return Strip([Segment(text) for text in texts])
+
+    assert changed(strip("a b", " c"), strip("a ", "b c")) is None
+    assert changed(strip("a b c"), strip("a x c")) == (2, 3)
+    assert changed(Strip([Segment("ab", Style(bold=True))]), strip("ab")) == (0, 2)
+    wide = strip("日本 a")
+    assert changed(wide, strip("日本 b")) == (0, wide.cell_length), "not by counting characters"
 
 
 HIGH, WIDE = 40, 120

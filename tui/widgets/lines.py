@@ -95,12 +95,17 @@ def _shared(one: str, other: str) -> int:
     return next((at for at, (left, right) in pairs if left != right), min(len(one), len(other)))
 
 
+def _even(text: str) -> bool:
+    """Each character takes one cell: as many characters as are the same may be counted as cells."""
+    return width(text) == len(text)
+
+
 def _differing(before: Line, after: Line, cells: int) -> tuple[int, int]:
     """From which cell to which two lines differ, at the most; a superset where that is hard to say."""
     left = 0
     for old, new in zip(before, after, strict=False):
         if old != new:
-            if old.tone == new.tone and old.text.isascii() and new.text.isascii():
+            if old.tone == new.tone and _even(old.text) and _even(new.text):
                 left += _shared(old.text, new.text)
             break
         left += width(old.text)

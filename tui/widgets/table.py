@@ -20,7 +20,7 @@ from textual.widget import Widget
 
 from tui.board import Board, Column, Context
 from tui.look import Span
-from tui.paint import Painter, Uncycled, drawn, paint_now, unpainted
+from tui.paint import Painter, Uncycled, changed, drawn, paint_now, unpainted
 from tui.text import fit, width
 from tui.widgets.lines import Palette, strip_of
 
@@ -57,6 +57,10 @@ def place(columns: Iterable[Column], cells: int) -> list[Placed]:
     return placed
 
 
+Drawn = tuple[bool, bool, bool, bool | None]
+"""How a row is drawn: under the cursor, marked, gone, beside the scroll bar's thumb (None: there is no bar)."""
+
+
 class Table(Widget, can_focus=True):
     """Draws the board it is given; moves the board's cursor."""
 
@@ -88,7 +92,7 @@ class Table(Widget, can_focus=True):
         self._on_change = on_change
         """Called in the key's own action; what it changed and returns is painted in the same frame."""
         self._placed: list[Placed] = []
-        self._cache: dict[str, dict[tuple[bool, bool, bool, bool | None], Strip]] = {}
+        self._cache: dict[str, dict[Drawn, Strip]] = {}
 
     # --- what the console tells it ---------------------------------------------------------------
 
@@ -106,20 +110,26 @@ class Table(Widget, can_focus=True):
 
     def touched(self, *, reordered: bool, keys: set[str]) -> None:
         """Rows changed; `reordered` if the order did too."""
-        for key in keys:
-            self._cache.pop(key, None)
+        drawn_before = {key: strips for key in keys if (strips := self._cache.pop(key, None)) is not None}
         if reordered:
             self._fit_top()
             self.refresh()
             return
-        order, top, wide = self.board.order, self.board.top, self.size.width
-        dirty = [
-            Region(0, line + 1, wide, 1)
-            for line, key in enumerate(order[top : top + self.rows])
-            if key in keys
-        ]
-        if dirty and wide:
+        order, top = self.board.order, self.board.top
+        lines = [line for line, key in enumerate(order[top : top + self.rows], 1) if key in keys]
+        dirty = [region for line in lines if (region := self._differs(line, drawn_before)) is not None]
+        if dirty:
             self.refresh(*dirty)
+
+    def _differs(self, line: int, drawn_before: dict[str, dict[Drawn, Strip]]) -> Region | None:
+        """The cells of a line that look different now; None where the picture is the same."""
+        wide = self.size.width
+        index = self.board.top + line - 1
+        before = drawn_before.get(self.board.order[index], {}).get(self._drawn_as(index, line))
+        if not wide:
+            return None
+        span = changed(before, self.render_line(line)) if before is not None else (0, wide)
+        return Region(span[0], line, span[1] - span[0], 1) if span is not None else None
 
     @property
     def rows(self) -> int:
@@ -160,17 +170,21 @@ class Table(Widget, can_focus=True):
         if index >= len(board.order):
             return self._blank(y, wide)
         key = board.order[index]
-        cursor = index == board.at and board.cursor is not None
-        variant = (cursor, key in board.marks or self._in_range(index), board.gone(key))
-        thumb = self._in_thumb(y)
+        cursor, marked, gone, thumb = variant = self._drawn_as(index, y)
         strips = self._cache.setdefault(key, {})
-        strip = strips.get((*variant, thumb))
+        strip = strips.get(variant)
         if strip is None:
             if len(self._cache) > KEPT:
                 self._cache = {key: strips}
-            row = self._row(key, variant, wide - SCROLLBAR)
-            strip = strips[(*variant, thumb)] = Uncycled(Segment.simplify([*row, self._thumb(thumb)]), wide)
+            row = self._row(key, (cursor, marked, gone), wide - SCROLLBAR)
+            strip = strips[variant] = Uncycled(Segment.simplify([*row, self._thumb(thumb)]), wide)
         return strip
+
+    def _drawn_as(self, index: int, line: int) -> Drawn:
+        board = self.board
+        key = board.order[index]
+        cursor = index == board.at and board.cursor is not None
+        return cursor, key in board.marks or self._in_range(index), board.gone(key), self._in_thumb(line)
 
     def _in_range(self, index: int) -> bool:
         board = self.board
