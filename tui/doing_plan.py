@@ -147,12 +147,12 @@ class PlanDoing:
         cursor, until = console.board.cursor, console.monotonic() + ARRIVES
 
         async def shown() -> None:
-            """Its row comes a moment after the answer; a cursor that was moved meanwhile is left alone."""
+            """Its row comes a moment after the answer; a cursor that was moved meanwhile, off the plan, is left alone."""
             while not (found := [one for one in windows.open_windows(console.store) if one.plan == sealed]):
                 if console.monotonic() > until:
                     return
                 await asyncio.sleep(0.05)
-            if console.board.pane.name == "window" and console.board.cursor == cursor:
+            if console.board.pane.name == "window" and console.board.cursor in (cursor, sealed, None):
                 run = windows.foremost(found[0])
                 console.windowing.show(windows.host_key(found[0], run) if run is not None else found[0].id)
 

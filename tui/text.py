@@ -28,6 +28,16 @@ _VARIATION = frozenset(
 """Variation selectors and blank fillers: invisible, and terminals disagree on their width."""
 
 
+_PLAIN = {
+    "…": "...",
+    "→": "->",
+    "·": "-",
+    "≥": ">=",
+    "≤": "<=",
+}
+"""What the engine and the clusters write in their sentences, in ASCII."""
+
+
 @lru_cache(maxsize=65_536)
 def clean(text: str, ascii_only: bool = False) -> str:
     """One line that cannot move the cursor, reorder its neighbours or hide: each unsafe character becomes visible."""
@@ -53,6 +63,8 @@ def _safe(char: str, kind: str, ascii_only: bool) -> str:
     if kind in _DROPPED or char in _VARIATION:
         return ASCII_REPLACEMENT if ascii_only else REPLACEMENT
     if ascii_only and not char.isascii():
+        if char in _PLAIN:
+            return _PLAIN[char]
         return ASCII_REPLACEMENT * (cell_len(char) or 0)
     return char
 

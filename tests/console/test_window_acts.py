@@ -291,6 +291,30 @@ def plan_key(screen: PlanScreen) -> str:
     return screen.plan.hosts[0].key
 
 
+async def test_the_cursor_goes_to_a_window_that_has_begun_also_where_the_pane_was_never_looked_at() -> None:
+    source = FleetSource(some_fleet())
+    async with running(source) as driver:
+        screen = await planned(driver, title="Kernel patch")
+        await driver.press("R")
+        await driver.dialog()
+        await driver.press("y")
+        await until(lambda: footer(screen)["begin"] == "", "the console never saw the plan")
+        windows = source.fleet.table("windows")
+        publish = source.fleet.publish
+        source.fleet.publish = lambda **tables: None  # type: ignore[method-assign,assignment]  # the news comes late
+        await driver.press("b")
+        await answered(driver, count="2")
+        await until(lambda: any(call[0] == "begin" for call in source.calls), "not begun")
+        await driver.main()
+        source.fleet.publish = publish  # type: ignore[method-assign]
+        assert not windows
+        made = a_window(id="W9", plan=plan_hash(screen.plan))
+        publish(windows=[made])
+        await until(
+            lambda: driver.console.board.cursor == f"W9/{made.hosts[1].key}", "the cursor is somewhere else"
+        )
+
+
 async def opened(driver: Driver, source: FleetSource, by: Actor) -> PlanScreen:
     """A kept plan, from its row in the window pane."""
     plan = await source.plan_window(
