@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -268,43 +269,33 @@ at_host = click.argument("host", metavar="HOST")
 at_step = click.argument("step", type=click.Choice(STEPS), required=False, metavar="[STEP]")
 
 
-@window_command.command("skip")
-@click.argument("window", metavar="WINDOW")
-@at_host
-@at_step
-@why_needed
-@show.as_json
-@click.pass_context
-def skip_command(ctx: click.Context, /, window: str, host: str, step: str | None, **rest: Any) -> None:
-    """Go on without the step at which a host stands."""
-    _decided(ctx, "skip", window, host, step, **rest)
+def _deciding(verb: str, why: Callable[[Any], Any], text: str) -> click.Command:
+    """A command about one step of a host: the one it stands at, where none is named."""
+
+    @window_command.command(verb, help=text)
+    @click.argument("window", metavar="WINDOW")
+    @at_host
+    @at_step
+    @why
+    @show.as_json
+    @click.pass_context
+    def command(ctx: click.Context, /, window: str, host: str, step: str | None, **rest: Any) -> None:
+        _decided(ctx, verb, window, host, step, **rest)
+
+    return command
 
 
-@window_command.command("done")
-@click.argument("window", metavar="WINDOW")
-@at_host
-@at_step
-@why_welcome
-@show.as_json
-@click.pass_context
-def done_command(ctx: click.Context, /, window: str, host: str, step: str | None, **rest: Any) -> None:
-    """Say that a host was patched and restarted by hand (hook), or that it is back (back)."""
-    _decided(ctx, "done", window, host, step, **rest)
-
-
-@window_command.command("retry")
-@click.argument("window", metavar="WINDOW")
-@at_host
-@at_step
-@why_welcome
-@show.as_json
-@click.pass_context
-def retry_command(ctx: click.Context, /, window: str, host: str, step: str | None, **rest: Any) -> None:
-    """Do a step again, and all that came after it.
-
-    Nothing that lies before a restart is done again after it.
-    """
-    _decided(ctx, "retry", window, host, step, **rest)
+skip_command = _deciding("skip", why_needed, "Go on without the step at which a host stands.")
+done_command = _deciding(
+    "done",
+    why_welcome,
+    "Say that a host was patched and restarted by hand (hook), or that it is back (back).",
+)
+retry_command = _deciding(
+    "retry",
+    why_welcome,
+    "Do a step again, and all that came after it.\n\nNothing that lies before a restart is done again after it.",
+)
 
 
 @window_command.command("leave")
