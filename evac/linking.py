@@ -22,7 +22,10 @@ from evac.rules.said import listed
 from evac.window.reach import SeesPaths
 
 FRESH = 120.0
-"""Seconds for which a look is not repeated."""
+"""Seconds for which a look with nothing bad in it is not repeated."""
+
+MENDED = 10.0
+"""The same of any other: somebody may just have mended what it found."""
 
 AGED = 20.0
 """Seconds from which its age is told."""
@@ -108,8 +111,13 @@ class Linking:
             pass  # what was not seen in time is said to be unknown
 
     def _fresh(self, cluster: str, pair: Pair) -> bool:
-        look = self._fleet.links.get((cluster, *pair))
-        return look is not None and abs(clock.wall() - look.at) < FRESH
+        """Both directions are looked at anew when one of them is due: what differs is mended at either end."""
+        looks = [self._fleet.links.get((cluster, *one)) for one in (pair, pair[::-1])]
+        known = [look for look in looks if look is not None]
+        if len(known) < len(looks):
+            return False
+        good = all(look.passed and not look.why for look in known) and known[0].mtu == known[1].mtu
+        return max(abs(clock.wall() - look.at) for look in known) < (FRESH if good else MENDED)
 
     async def _looked(self, cluster: str, pairs: Sequence[Pair]) -> None:
         addresses = await self._addresses(cluster, {host for pair in pairs for host in pair})

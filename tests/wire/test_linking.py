@@ -117,6 +117,20 @@ async def test_a_look_is_kept_for_a_while_and_its_age_is_told(
     assert site.fleet.links["nova", "a", "b"].at > first + 100
 
 
+async def test_what_was_bad_is_looked_at_again_at_both_ends_a_moment_later(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = site.world.hosts["b"].machine
+    machine.mtus["vmbr0"] = 1500
+    await site.look("b")
+    assert site.ways() == {("a", "b"): (9000, False), ("b", "a"): (1500, True)}
+    machine.mtus["vmbr0"] = 9000
+    now = time.time
+    monkeypatch.setattr("evac.clock.wall", lambda: now() + 11)
+    await site.look("b")
+    assert site.ways() == {("a", "b"): (9000, True), ("b", "a"): (9000, True)}
+
+
 async def test_whoever_asks_at_the_same_time_gets_the_same_look(site: Site) -> None:
     asked = 0
     plain = site.reach.paths

@@ -72,6 +72,12 @@ def mend(host: str) -> None:
     _ip("-n", SWITCH, "link", "set", host, "up")
 
 
+def set_mtu(host: str, size: int) -> None:
+    """Of a host's card and bridge; what it is plugged into stays as it is."""
+    for link in ("up0", "br0"):
+        _ip("-n", namespace(host), "link", "set", link, "mtu", str(size))
+
+
 def deafen(host: str, guest: str) -> None:
     """From now on nothing reaches this guest while it is on that host: its bridge holds it to be outside."""
     _bridge_table("replace", host, guest)
