@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import islice
 
 from evac import clock
@@ -25,7 +25,10 @@ FRESH = 120.0
 """Seconds for which a look with nothing bad in it is not repeated."""
 
 MENDED = 10.0
-"""The same of any other: somebody may just have mended what it found."""
+"""The same of one that found something: somebody may just have mended it."""
+
+UNSEEN = 60.0
+"""The same of one that could not be made: it may have cost `PATIENCE`, and twenty VMs may be asked about one by one."""
 
 AGED = 20.0
 """Seconds from which its age is told."""
@@ -100,15 +103,21 @@ class Linking:
 
     # --- looking ---------------------------------------------------------------------------------
 
-    async def _seen(self, cluster: str, pairs: Iterable[Pair]) -> None:
+    async def _seen(self, cluster: str, pairs: Sequence[Pair]) -> None:
         """Whoever asks the same at the same time waits for the same answers."""
+        wanted = [pair for pair in pairs if not self._fresh(cluster, pair)]
+        began = clock.wall()
         try:
             async with asyncio.timeout(PATIENCE), self._locks[cluster]:
                 wanted = [pair for pair in pairs if not self._fresh(cluster, pair)]
                 if wanted:
                     await self._looked(cluster, wanted)
         except TimeoutError:
-            pass  # what was not seen in time is said to be unknown
+            for source, target in wanted:
+                look = self._fleet.links.get((cluster, source, target))
+                if look is None or look.at < began:
+                    why = f"no answer within {PATIENCE:g} s"
+                    self._keep(cluster, source, {target: LinkLook(why=why, at=clock.wall())})
 
     def _fresh(self, cluster: str, pair: Pair) -> bool:
         """Both directions are looked at anew when one of them is due: what differs is mended at either end."""
@@ -116,8 +125,9 @@ class Linking:
         known = [look for look in looks if look is not None]
         if len(known) < len(looks):
             return False
-        good = all(look.passed and not look.why for look in known) and known[0].mtu == known[1].mtu
-        return max(abs(clock.wall() - look.at) for look in known) < (FRESH if good else MENDED)
+        good = all(look.passed for look in known) and known[0].mtu == known[1].mtu
+        limit = UNSEEN if any(look.why for look in known) else FRESH if good else MENDED
+        return max(abs(clock.wall() - look.at) for look in known) < limit
 
     async def _looked(self, cluster: str, pairs: Sequence[Pair]) -> None:
         addresses = await self._addresses(cluster, {host for pair in pairs for host in pair})
@@ -179,7 +189,7 @@ class Linking:
         """Of what could not be seen, each reason once, and few of them."""
         unseen = {frozenset(pair) for pair, look in looks.items() if look is None}
         if unseen:
-            why = "they were not looked at" if cached else f"no answer within {PATIENCE:g} s"
+            why = "they were not looked at" if cached else "too many were asked about at once"
             yield f"MTU and round trip of {_counted(len(unseen))} between hosts are not known: {why}."
         names = {host.id: host.name for host in self._up(cluster).values()}
         lacking: dict[tuple[str, str], list[str]] = {}

@@ -41,7 +41,7 @@ MOST_TARGETS = 16
 MOST_CELLS = 50_000
 """Of one matrix: about two seconds of rules, in slices."""
 
-NETWORKS = "Not judged: whether a target has the networks of a VM, where the platform has no checker."
+NETWORKS = "Not judged: whether a target has the networks that a VM uses."
 
 
 class MatrixRoutes:

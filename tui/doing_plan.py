@@ -112,6 +112,7 @@ class PlanDoing:
         plan, source = screen.plan, self.console.source
 
         async def judged() -> None:
+            screen.notes = ()
             for host in plan.hosts:
                 if not quick:
                     screen.say(f"asking {clean(host.cluster)} about the VMs of {clean(host.name)} ...")
@@ -121,7 +122,7 @@ class PlanDoing:
                 except Refused as refused:
                     screen.say(clean(f"Not judged: {refused.problem.happened}"))
                     return
-                screen.judge(from_matrix(plan, matrix))
+                screen.judge(from_matrix(plan, matrix), () if quick else matrix.notes)
             if not quick:
                 screen.say("")
 

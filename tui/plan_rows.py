@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -105,8 +105,13 @@ def rows(
     judged: Judged,
     context: Context,
     first: frozenset[str] = frozenset(),
+    *,
+    notes: Sequence[str] = (),
 ) -> list[PlanRow]:
-    """Blockers first, whichever host they are of. `first`: stays that were open when this was begun, and keep their place."""
+    """Blockers first, whichever host they are of.
+
+    `first`: stays that were open when this was begun, and keep their place. `notes`: what holds for all that was judged.
+    """
     differences = diff.differences if diff is not None else ()
     blocking = [one for one in differences if one.blocks and one.kind is not DifferenceKind.UNDECIDED]
     found = _section("Against it as things are now", [_difference(one, plan, context) for one in blocking])
@@ -130,11 +135,16 @@ def rows(
     found += _section("Otherwise than planned", others, "warn")
     for at, host in enumerate(plan.hosts):
         found += _host(at, host, plan, judged, context)
-    return [*found, *_targets(plan, context)]
+    return [*found, *_targets(plan, context), *_notes(notes, context)]
 
 
 def _section(words: str, found: list[PlanRow], tone: str = "title") -> list[PlanRow]:
     return [PlanRow(line=(Span(f"{words}: {len(found)}", tone),)), *found] if found else []
+
+
+def _notes(notes: Sequence[str], context: Context) -> list[PlanRow]:
+    shown = [(Span(clean(words, context.look.ascii_only)),) for words in notes]
+    return _section("Of what was judged", [PlanRow(line=(Span("   "), *one), about=(one,)) for one in shown])
 
 
 def _difference(one: Difference, plan: WindowPlan, context: Context) -> PlanRow:

@@ -230,7 +230,7 @@ class Nodes:
             if address := addresses.get(name):
                 row |= {"method": "static", "address": address, "cidr": f"{address}/16", "netmask": "16"}
             if name in host.machine.mtus:
-                row["mtu"] = str(host.machine.mtus[name])
+                row["mtu"] = host.machine.mtus[name]
             rows.append(row)
         return Answer(rows)
 

@@ -80,8 +80,8 @@ _VSPHERE = Traits(
     snapshots=Outlook.RISK,
     snapshots_why="it carries its snapshots along, and moving disks takes longer",
     group_why="DRS moves the others after it, or it back",
-    links="Links: the MTU of vMotion's adapters and switches is judged beside vCenter's checker; between, and how long a round"
-    " trip takes, no API tells.",
+    links="Links between vSphere's hosts: the MTU of vMotion's adapters and virtual switches is judged beside vCenter's checker;"
+    " what physical switches take, and how long a round trip is, no API tells.",
 )
 
 _KINDS: Mapping[str, Traits] = {"openstack": _NOVA, "proxmox": _PVE, "libvirt": _LIBVIRT, "vsphere": _VSPHERE}

@@ -56,13 +56,13 @@ async def _host(host: Host, door: Door, *, timeout: float) -> Finding:  # noqa: 
 
 
 def _mtus(facts: HostFacts) -> str:
-    """As "MTU 9000 on bond0, vmbr1, 1500 on eno1"; "MTU 1500" where all have the same; "" where nobody tells."""
+    """As "MTU 9000 (bond0, vmbr1), 1500 (eno1)"; "MTU 1500" where all have the same; "" where nobody tells."""
     links: dict[int, list[str]] = {}
     for name, mtu in facts.mtus.items():
         links.setdefault(mtu, []).append(name)
     if len(links) < 2:
         return "".join(f"MTU {mtu}" for mtu in links)
-    return "MTU " + ", ".join(f"{mtu} on {listed(links[mtu])}" for mtu in sorted(links, reverse=True))
+    return "MTU " + ", ".join(f"{mtu} ({listed(links[mtu])})" for mtu in sorted(links, reverse=True))
 
 
 def _stranger(cluster: str, name: str) -> Finding:

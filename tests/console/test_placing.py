@@ -251,11 +251,11 @@ async def test_preflight_lists_all_targets_the_best_first_for_viewers_too() -> N
         await run.press("p")
         await until(lambda: isinstance(run.console.screen, Reader), "the list opens")
         assert "asking the cluster" in run.text()
-        await source.tell(
-            said(vm, cmp_01=(FAIL, "no network 7"), cmp_05=(OK, ""), cmp_06=(RISK, "slow link"))
-        )
+        answer = said(vm, cmp_01=(FAIL, "no network 7"), cmp_05=(OK, ""), cmp_06=(RISK, "slow link"))
+        await source.tell(msgspec.structs.replace(answer, notes=("The link to cmp-05 is not known.",)))
         await until(lambda: "WILL FAIL" in run.text(), "the answer is shown")
         text = run.text()
+        assert text.count("The link to cmp-05 is not known.") == 1
         assert text.index("cmp-05  ✓ OK") < text.index("cmp-06  ▲ RISK") < text.index("cmp-01  ✗ WILL FAIL")
         assert "no network 7 (vCenter)  fix: do it" in text
         assert not source.changed_anything

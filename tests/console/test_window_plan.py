@@ -166,6 +166,23 @@ async def test_a_move_that_will_fail_is_above_all_hosts_with_why_and_fix() -> No
         assert "fix: choose a newer host" in text
 
 
+async def test_what_holds_for_all_that_was_judged_is_told_once_below_the_plan() -> None:
+    source = FleetSource(some_fleet())
+    async with running(source) as run:
+        request = WindowPlanRequest(hosts=(HostName(cluster="prod", host="cmp-01"),))
+        move = (await source.plan_window(request)).hosts[0].moves[0]
+        vm = run.fleet.table("vms")[f"prod/{move.vm}"]
+        note = "MTU and round trip of 5 links between hosts are not known"
+        matrix = judged("cmp-01", vm, move.to, Outlook.OK)
+        source.matrices["cmp-01"] = msgspec.structs.replace(matrix, notes=(note,))
+        await planned(run, "j", "k")
+        await run.press("p")
+        await until(lambda: ("matrix", "prod/cmp-01 asked") in source.calls, "the checker was not asked")
+        await run.press("G")
+        await until(lambda: note in run.text(), "the note is not shown")
+        assert "Of what was judged: 1" in run.text()
+
+
 async def test_keys_of_a_plan_are_done_in_the_order_in_which_they_were_typed() -> None:
     """Down, then f: the VM below is decided, and not the one the cursor was on."""
     async with running(pinned_fleet()) as run:

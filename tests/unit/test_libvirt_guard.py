@@ -10,11 +10,13 @@ import msgspec
 import pytest
 
 from backends.libvirt import keeping, words
+from backends.libvirt.backend import LibvirtBackend
 from backends.libvirt.domainxml import Definition
 from backends.libvirt.guard import CHANGES, READS, Guarded, GuardRefused
 from backends.libvirt.keeping import Keeper, Kept, Mark, Record
 from backends.libvirt.options import Options, entries
 from backends.libvirt.words import Failure
+from evac.backend import Settings
 from evac.errors import AuthFailed, Forbidden, NotFound, Refused, Uncertain, Unreachable
 from evac.model import Phase
 
@@ -244,3 +246,23 @@ def test_a_guests_uuid_is_never_a_path(tmp_path: Path) -> None:
     evil = msgspec.structs.replace(guest(), uuid="../../etc/passwd")
     keeper.put_guests([evil])
     assert [path.name for path in (tmp_path / "guests").iterdir()] == ["etcpasswd.json"]
+
+
+async def test_migrations_are_taken_in_where_peers_are_told_to_reach_a_host(tmp_path: Path) -> None:
+    """By the config: libvirt tells only the name that a host gives itself."""
+    hosts = [
+        {
+            "name": "a",
+            "uri": "qemu+ssh://root@a.example/system",
+            "peer_uri": "qemu+tls://a-mig.example/system",
+        },
+        {"name": "b", "uri": "qemu+ssh://root@b.example/system", "migrate_uri": "tcp://10.1.0.2"},
+        {"name": "c", "uri": "qemu:///system"},
+    ]
+    options = msgspec.convert({"hosts": hosts}, Options)
+    backend = LibvirtBackend(Settings(name="kvm", options=options, read_only=True, state_dir=tmp_path))
+    try:
+        told = await backend.migration_addresses(["a", "b", "c", "x"])
+    finally:
+        await backend.close()
+    assert told == {"a": "a-mig.example", "b": "10.1.0.2"}

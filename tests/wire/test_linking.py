@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from backends.simulation import deeds, nouns
+from backends.simulation import deeds, demo_proxmox, nouns
 from backends.simulation.clocks import fast
 from backends.simulation.direct import DirectBackend
 from backends.simulation.sshd import Doors, Logins
@@ -19,7 +19,9 @@ from evac.config import load, plugins
 from evac.errors import ReadOnly
 from evac.fleet import Fleet
 from evac.linking import MOST_TARGETS, PATIENCE, Linking
-from evac.model import ClusterState
+from evac.model import ClusterState, Outlook
+from evac.rules import context_of
+from evac.rules.links import between
 from evac.window import hostpath
 from evac.window.reaching import Reaching
 
@@ -153,6 +155,25 @@ async def test_a_host_that_lets_nobody_in_is_said_once_and_the_other_end_s_word_
     assert (seen.mtu, seen.answered) == (9000, False)
 
 
+async def test_a_host_that_takes_the_login_and_is_silent_costs_its_time_once(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("evac.linking.PATIENCE", 0.5)
+    plain, asked = site.reach.paths, 0
+
+    async def hanging(cluster: str, host: str, addresses: Sequence[str]) -> object:
+        nonlocal asked
+        asked += 1
+        return await (asyncio.sleep(60) if host == "b" else plain(cluster, host, addresses))
+
+    site.reach.paths = hanging  # type: ignore[method-assign,assignment]
+    notes = await site.look("b")
+    assert notes == ["Not all is known of the link from b to a: no answer within 0.5 s."]
+    assert site.ways()["a", "b"] == (9000, True), "what the other end said is kept"
+    assert await site.look("b") == notes
+    assert asked == 2
+
+
 async def test_hosts_that_are_down_are_not_knocked_at(site: Site) -> None:
     deeds.kill(site.world, "b")
     site.world.hosts["b"].forced_down = True
@@ -212,3 +233,18 @@ async def test_a_line_that_may_only_read_takes_the_look_and_no_other_script(site
     ):
         with pytest.raises(ReadOnly):
             await line.run(wrong, within=5.0, said=said.append)
+
+
+async def test_the_demo_has_a_node_without_jumbo_frames_and_it_alone_is_judged(tmp_path: Path) -> None:
+    world = demo_proxmox.cluster(seed=7, now=fast(1.0)).world
+    async with Logins(world).serve(tmp_path, "nova") as doors:
+        site = Site(world, doors, tmp_path, kind="proxmox")
+        assert await site.linking.look("nova", ["muc-pve-03"]) == []
+    state = site.fleet.cluster("nova")
+    assert state is not None
+    seen = context_of(site.fleet, state)
+    source = seen.hosts["muc-pve-03"]
+    said = {name: between(seen, source, host) for name, host in seen.hosts.items() if host is not source}
+    assert {name for name, found in said.items() if found} == {demo_proxmox.SMALL}
+    (only,) = said[demo_proxmox.SMALL]
+    assert (only.outlook, "1500 on vmbr1 of muc-pve-05" in only.why) == (Outlook.RISK, True)

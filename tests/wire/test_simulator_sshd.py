@@ -15,11 +15,14 @@ from backends.simulation.clocks import fast
 from backends.simulation.machines import KERNEL, BootFault, LineFault, following
 from backends.simulation.sshd import Doors, Logins
 from backends.simulation.world import World
+from evac.config import Cluster, ClusterRules
 from evac.errors import BackendError, Refused, Uncertain, Unreachable
-from evac.ssh_rules import Door
+from evac.model import Host
+from evac.ssh_rules import Door, ShellRules
 from evac.window.hostline import HostLine
 from evac.window.nouns import HostFacts
 from evac.window.plan import Policy
+from evac.window.reach_doctor import examine
 from evac.window.ready import judge_back
 
 FASTER = 60.0
@@ -147,6 +150,25 @@ async def test_a_connection_that_breaks_may_or_may_not_take_the_command_with_it(
     after = await back(doors, "a1", lambda facts: not boots or facts.boot != before.boot)
     assert (world.hosts["a1"].machine.boots, after.boot != before.boot) == (boots, bool(boots))
     assert len(world.hosts["a1"].machine.commands) == 1
+
+
+async def test_the_doctor_tells_each_hosts_mtus_and_the_look_has_them(world: World, doors: Doors) -> None:
+    world.hosts["a1"].machine.mtus = {"eno2": 9000, "bond0": 9000}
+    facts = await line(doors, "a1").facts()
+    assert facts.mtus == {"bond0": 9000, "eno1": 1500, "eno2": 9000, "vmbr0": 1500}
+    where = {host: f"127.0.0.1:{port}" for host, port in doors.ports.items()}
+    rules = ShellRules(
+        user=doors.user,
+        identity=str(doors.identity),
+        known_hosts=str(doors.known_hosts),
+        agent=False,
+        hosts=where,
+    )
+    cluster = Cluster(name="pve", rules=ClusterRules(kind="proxmox", shell=rules), options=None)
+    hosts = [Host(cluster="pve", id=name, name=name) for name in where]
+    found = {one.check: one.detail for one in await examine(cluster, hosts, folder=Path())}
+    assert "MTU 9000 (bond0, eno2), 1500 (eno1, vmbr0)" in found["shell a1"]
+    assert found["shell a2"].endswith("MTU 1500")
 
 
 async def test_nothing_else_can_be_run_there(world: World, doors: Doors) -> None:

@@ -78,3 +78,19 @@ async def test_cards_the_bios_uuid_snapshots_and_the_evc_mode_are_told_with_ever
     assert one.machine_id.startswith("42")
     assert two.machine_id == three.machine_id == "421f5a0e-3c1d-7a90-55b1-0c2f9d1e6b77"
     assert one.cpu == "intel-broadwell"
+
+
+async def test_the_mtu_of_vmotions_adapters_and_switches_is_read_when_a_move_is_asked_about() -> None:
+    world = small_world()
+    world.hosts["cmp02"].machine.mtus["vmk1"] = 1500
+    world.hosts["cmp03"].machine.mtus["vSwitch1"] = 1500
+    vm = next(one for one in world.vms.values() if one.host == "cmp01")
+    simulator = VCenterSimulator(world)
+    async with opened(simulator) as backend:
+        ident = simulator.site.vm_ref(vm.id).id
+        checks = await backend.check_migration(ident, ["cmp02", "cmp03", "cmp04"])
+    found = {one.target: one for one in checks if one.rule == "mtu"}
+    outlooks = [found[name].outlook for name in ("cmp02", "cmp03", "cmp04")]
+    assert outlooks == [Outlook.RISK, Outlook.FAIL, Outlook.OK]
+    assert "9000 on vmk1 of cmp01, 1500 on vmk1 of cmp02" in found["cmp02"].why
+    assert "vSwitch1 of cmp03 takes 1500 bytes" in found["cmp03"].why

@@ -67,6 +67,8 @@ class PlanScreen(Guarded[None]):
         self.plan, self.diff = plan, diff
         self.keys: Sequence[Key] = ()
         self.judged: dict[str, Verdict] = {}
+        self.notes: tuple[str, ...] = ()
+        """What holds for all that was judged, and what nobody could."""
         self._seen_by = context
         self._copy = copy
         self._rows: list[PlanRow] = []
@@ -103,13 +105,14 @@ class PlanScreen(Guarded[None]):
         self._said = ""
         self._fill()
 
-    def judge(self, told: Judged) -> None:
+    def judge(self, told: Judged, notes: Sequence[str] = ()) -> None:
         """More is known of its moves."""
         self.judged |= told
+        self.notes = tuple(dict.fromkeys((*self.notes, *notes)))
         self._fill()
 
     def _fill(self) -> None:
-        self._rows = rows(self.plan, self.diff, self.judged, self._seen_by(), self._first)
+        self._rows = rows(self.plan, self.diff, self.judged, self._seen_by(), self._first, notes=self.notes)
         self.list.show([row.line for row in self._rows], self.list.at)
         self.renew()
 
