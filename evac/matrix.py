@@ -249,7 +249,12 @@ def _room(
 ) -> TargetRoom:
     host, before = world.hosts.get(target), world.used.get(target)
     sources = [world.hosts[one] for one in homes if one in world.hosts and one != target]
-    said = [check for source in sources if host for check in between(world, source, host)]
+    said = [
+        check
+        for source in sources
+        if host
+        for check in between(world.links, world.cluster.kind, source, host)
+    ]
     links = tuple(dict.fromkeys(f"{check.outlook.value.upper()}: {check.why}. {check.fix}" for check in said))
     return TargetRoom(
         host=target,

@@ -37,7 +37,8 @@ def about_source(fleet: Fleet, host: Host) -> list[str]:
 def about_links(world: RuleContext, host: Host) -> list[str]:
     """What was seen of the links to other hosts, whether the plan uses them or not."""
     others = sorted((one for one in world.hosts.values() if one.id != host.id), key=lambda one: one.name)
-    told = {one.name: between(world, host, one) for one in others} if world.links else {}
+    kind = world.cluster.kind
+    told = {one.name: between(world.links, kind, host, one) for one in others} if world.links else {}
     words = [
         f"link to {name}: {said.why}. {said.fix}".strip() for name, found in told.items() for said in found
     ]

@@ -8,15 +8,18 @@ migration that stays at its first per cent.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from evac.links import LinkLook
 from evac.model import Host, Outlook
-from evac.rules.context import Case, RuleContext
+from evac.rules.context import Case
 from evac.rules.platforms import traits
 from evac.rules.said import Said, fail, risk
 from evac.window.plan import Way
+
+Links = Mapping[tuple[str, str], LinkLook]
+"""As `RuleContext.links`."""
 
 
 class _Link(NamedTuple):
@@ -53,9 +56,9 @@ def latency(case: Case, host: Host) -> Iterator[Said]:
         yield from _latency(link)
 
 
-def between(world: RuleContext, source: Host, target: Host) -> list[Said]:
-    """What stands against moves of running guests from one host to another, whichever they are."""
-    link = _link(world, source, target, full=True)
+def between(links: Links, kind: str, source: Host, target: Host) -> list[Said]:
+    """What stands against moves of running guests from one host to another, whichever they are. `kind`: of the cluster."""
+    link = _link(links, kind, source, target, full=True)
     return [*_mtu(link), *_path(link), *_latency(link)]
 
 
@@ -63,12 +66,13 @@ def _of_case(case: Case, host: Host) -> _Link | None:
     """None: nobody knows where it is, or it is rebuilt from a dead host, which sends nothing."""
     if case.source is None or case.world.fenced is not None or not case.world.links:
         return None
-    return _link(case.world, case.source, host, full=case.way is Way.LIVE)
+    world = case.world
+    return _link(world.links, world.cluster.kind, case.source, host, full=case.way is Way.LIVE)
 
 
-def _link(world: RuleContext, source: Host, target: Host, *, full: bool) -> _Link:
-    out, back = world.links.get((source.id, target.id)), world.links.get((target.id, source.id))
-    return _Link(source, target, out, back, world.cluster.kind, full)
+def _link(links: Links, kind: str, source: Host, target: Host, *, full: bool) -> _Link:
+    out, back = links.get((source.id, target.id)), links.get((target.id, source.id))
+    return _Link(source, target, out, back, kind, full)
 
 
 # --- MTU -----------------------------------------------------------------------------------------

@@ -6,10 +6,14 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
+from evac import clock
 from evac.actions import ColdMigrate, LiveMigrate
 from evac.fleet import Fleet
+from evac.links import of_cluster
+from evac.model import Outlook
 from evac.planning import plan_window
 from evac.planning.floor import is_open
+from evac.rules.links import between
 from evac.window.plan import (
     Fate,
     HostName,
@@ -80,7 +84,7 @@ def _action(
 ) -> LiveMigrate | ColdMigrate:
     """To where the plan says while that host takes VMs, else to where there is room now."""
     target = fleet.host(planned.cluster, old.to) if old is not None and old.to else None
-    to = target.id if target is not None and is_open(target) else move.to
+    to = target.id if target is not None and _open(fleet, planned, target.id) else move.to
     kind = LiveMigrate if move.way is Way.LIVE else ColdMigrate
     return kind(cluster=planned.cluster, vm=move.vm, name=move.name, host=planned.host, to=to)
 
@@ -92,15 +96,25 @@ def _words(fleet: Fleet, planned: PlannedHost, fresh: PlannedHost) -> Iterable[s
         yield f"{len(new)} new since the plan: {listed(new)}"
     if gone := [move.name for move in planned.moves if move.vm not in there]:
         yield f"{len(gone)} not on it any more: {listed(gone)}"
-    if shut := sorted(
-        {move.to for move in planned.moves if move.to and not _open(fleet, planned.cluster, move.to)}
-    ):
-        yield f"other targets, since {listed(shut)} takes no VMs now"
+    if shut := sorted({move.to for move in planned.moves if move.to and not _open(fleet, planned, move.to)}):
+        cut = [one for one in shut if _cut_off(fleet, planned, one)]
+        why = f", as the link to {listed(cut)} carries no migrations" if cut else ""
+        yield f"other targets, since {listed(shut)} takes no VMs now{why}"
 
 
-def _open(fleet: Fleet, cluster: str, host: str) -> bool:
-    found = fleet.host(cluster, host)
-    return found is not None and is_open(found)
+def _open(fleet: Fleet, planned: PlannedHost, host: str) -> bool:
+    found = fleet.host(planned.cluster, host)
+    return found is not None and is_open(found) and not _cut_off(fleet, planned, host)
+
+
+def _cut_off(fleet: Fleet, planned: PlannedHost, host: str) -> bool:
+    """By a look at the link that is not too old."""
+    cluster = fleet.cluster(planned.cluster)
+    source, target = fleet.host(planned.cluster, planned.host), fleet.host(planned.cluster, host)
+    if cluster is None or source is None or target is None:
+        return False
+    links = of_cluster(fleet.links, planned.cluster, now=clock.wall())
+    return any(said.outlook is Outlook.FAIL for said in between(links, cluster.kind, source, target))
 
 
 def listed(names: Iterable[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -11,8 +12,10 @@ from msgspec.structs import replace
 from backends.simulation import deeds
 from backends.simulation.faults import Fault, Kind
 from backends.simulation.things import SimSwitch
+from evac import clock
 from evac.actions import TurnSwitch
 from evac.jobs import Limits
+from evac.links import LinkLook
 from evac.localtime import local_zone
 from evac.model import VMState
 from evac.reporter import Reporter
@@ -642,5 +645,33 @@ def test_the_report_of_a_host_that_a_second_drain_emptied_says_nothing_of_what_t
             assert not [line for line in report.attention if "NOT EMPTY" in line]
             orders = rig.fleet.table("orders").values()
             assert any(order.left for order in orders), "the first drain had left one"
+
+    run(main)
+
+
+def test_a_link_that_is_found_bad_when_the_host_s_turn_comes_costs_a_target_and_no_vm(tmp_path: Path) -> None:
+    """The plan was made before anybody could look; the window looks once, and goes by what it sees."""
+
+    async def main() -> None:
+        sim = rack()
+        async with WindowRig(tmp_path, {"sim": sim}) as rig:
+            plan = rig.plan("h0", policy=by_a_person())
+            shut = min(move.to for move in plan.hosts[0].moves)
+            asked: list[tuple[str, ...]] = []
+
+            async def look(cluster: str, hosts: Sequence[str]) -> None:
+                asked.append((cluster, *hosts))
+                bad = LinkLook(mtu=9000, size=9000, answered=True, passed=False, at=clock.wall())
+                rig.fleet.links = {("sim", "h0", shut): bad, ("sim", shut, "h0"): bad}
+
+            rig.windows._tools.links = look
+            known = await rig.registered(plan)
+            await rig.windows.begin(known.hash, "w", ADMIN)
+            await rig.stands("h0", StepKind.HOOK, StepState.NEEDS_YOU)
+            assert asked == [("sim", "h0")]
+            assert not sim.hosts["h0"].vms
+            went = {sim.vms[move.vm].host for move in plan.hosts[0].moves}
+            assert went
+            assert shut not in went
 
     run(main)

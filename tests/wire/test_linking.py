@@ -244,7 +244,11 @@ async def test_the_demo_has_a_node_without_jumbo_frames_and_it_alone_is_judged(t
     assert state is not None
     seen = context_of(site.fleet, state)
     source = seen.hosts["muc-pve-03"]
-    said = {name: between(seen, source, host) for name, host in seen.hosts.items() if host is not source}
+    said = {
+        name: between(seen.links, "proxmox", source, host)
+        for name, host in seen.hosts.items()
+        if host is not source
+    }
     assert {name for name, found in said.items() if found} == {demo_proxmox.SMALL}
     (only,) = said[demo_proxmox.SMALL]
     assert (only.outlook, "1500 on vmbr1 of muc-pve-05" in only.why) == (Outlook.RISK, True)
