@@ -121,7 +121,8 @@ class Linking:
 
     def _fresh(self, cluster: str, pair: Pair) -> bool:
         """Both directions are looked at anew when one of them is due: what differs is mended at either end."""
-        looks = [self._fleet.links.get((cluster, *one)) for one in (pair, pair[::-1])]
+        one, other = pair
+        looks = [self._fleet.links.get((cluster, *way)) for way in ((one, other), (other, one))]
         known = [look for look in looks if look is not None]
         if len(known) < len(looks):
             return False

@@ -41,8 +41,8 @@ class PlanningRoutes:
             wanted = replace(wanted, policy=replace(wanted.policy, hook=self._engine.hook))
         engine = self._engine
         timings = await engine.timings()
-        for cluster, hosts in _by_cluster(wanted.hosts).items():
-            await engine.linking.look(cluster, hosts)
+        looks = (engine.linking.look(name, hosts) for name, hosts in _by_cluster(wanted.hosts).items())
+        await asyncio.gather(*looks)  # each is bounded; together they take no longer than the slowest
         fleet, by, rules = engine.fleet.still(), request[reply.ACTOR].user, engine.queue.rules
 
         def planned() -> WindowPlan:
