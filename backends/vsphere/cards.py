@@ -5,18 +5,12 @@ from __future__ import annotations
 from backends.vsphere.soap import Node, Row
 
 
-def addresses(row: Row) -> tuple[str, ...]:
-    """Those that others can reach. Each card's own: its DNS servers are nested beside them."""
+def told(row: Row) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Addresses that others can reach, each card's own: its DNS servers are nested beside them; and the cards' MACs."""
     net = row.props.get("guest.net")
     if not isinstance(net, Node):
-        return ()
-    found = dict.fromkeys(one for card in net.nodes() for one in card.texts("ipAddress"))
-    return tuple([one for one in found if one and not one.startswith(("fe80:", "169.254."))])
-
-
-def macs(row: Row) -> tuple[str, ...]:
-    """Of the cards that the guest has."""
-    net = row.props.get("guest.net")
-    if not isinstance(net, Node):
-        return ()
-    return tuple([mac.lower() for card in net.nodes() if (mac := card.text("macAddress"))])
+        return (), ()
+    cards = net.nodes()
+    found = dict.fromkeys([one for card in cards for one in card.texts("ipAddress")])
+    addresses = tuple([one for one in found if one and not one.startswith(("fe80:", "169.254."))])
+    return addresses, tuple([mac.lower() for card in cards if (mac := card.text("macAddress"))])

@@ -143,6 +143,7 @@ def vm(cluster: str, row: Row, shared: Mapping[str, bool | None]) -> VM:
     memory = number(row.text("summary.config.memorySizeMB"))
     stores = props("datastore")
     datastores = tuple(stores.texts()) if isinstance(stores, Node) else ()
+    addresses, macs = cards.told(row)
     return VM(
         cluster=cluster,
         id=row.id,
@@ -155,8 +156,8 @@ def vm(cluster: str, row: Row, shared: Mapping[str, bool | None]) -> VM:
         vcpus=number(row.text("summary.config.numCpu")),
         memory=None if memory is None else memory * MIB,
         disk=number(row.text("summary.storage.committed")),
-        addresses=cards.addresses(row),
-        macs=cards.macs(row),
+        addresses=addresses,
+        macs=macs,
         machine_id=row.text("summary.config.uuid"),
         cpu=row.text("runtime.minRequiredEVCModeKey"),
         snapshots=int(bool(row.text("snapshot.currentSnapshot"))),

@@ -1,17 +1,17 @@
 """Answers of the property collector, decoded while they arrive: RetrievePropertiesEx and WaitForUpdatesEx.
 
-pyvmomi's own decoder builds an object for every element, in Python: that is its cost. Here expat hands the elements to
-the standard library's tree builder, both of them C, and Python looks at whole objects only, which are taken out of the
-tree as soon as another element has begun after them. A simple value is a string, and only what is nested becomes a
-`Node`. The order of elements is not relied upon, nor the names of prefixes. A document type, which SOAP forbids (SOAP
-1.1, section 3), ends the decoding: with it go all tricks with entities.
+pyvmomi's own decoder builds an object for every element, in Python: that is its cost. Here the standard library's parser
+builds a tree, all of it in C, and Python looks at whole objects only, which are taken out of the tree as soon as another
+element has begun after them. A simple value is a string, and only what is nested becomes a `Node`. The order of elements
+is not relied upon, nor the names of prefixes. A document type, which SOAP forbids (SOAP 1.1, section 3), ends the
+decoding: with it go all tricks with entities.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from xml.etree.ElementTree import Element, TreeBuilder
+from xml.etree.ElementTree import Element, ParseError, TreeBuilder, XMLParser
 from xml.parsers import expat
 
 DEEPEST = 64
@@ -22,6 +22,8 @@ ROWS = frozenset({"objects", "objectSet"})
 
 PAIRS = frozenset({"propSet", "changeSet"})
 FIELDS = frozenset({"token", "version", "truncated"})
+
+XSI_TYPE = "{http://www.w3.org/2001/XMLSchema-instance}type"
 
 
 class Garbage(Exception):
@@ -113,16 +115,13 @@ class Decoder:
         self.rows: list[Row] = []
         self.fields: dict[str, str] = {}
         """token, version, truncated."""
-        self._root: Element | None = None
         self._method = ""
         self._fault: Element | None = None
-        self._builder = TreeBuilder()
-        self._parser = expat.ParserCreate()
-        self._parser.buffer_text = True
-        self._parser.StartDoctypeDeclHandler = _no_doctype
-        self._parser.StartElementHandler = self._begin
-        self._parser.EndElementHandler = self._builder.end
-        self._parser.CharacterDataHandler = self._builder.data
+        self._names = _Names()
+        builder = TreeBuilder()  # itself, no class of ours: then the parser fills it without Python
+        self._root = builder.start("", {})
+        self._parser = XMLParser(target=builder)  # noqa: S314 - no document type passes _Prolog
+        self._prolog = _Prolog()
 
     def feed(self, piece: bytes) -> None:
         """More of the answer.
@@ -145,22 +144,20 @@ class Decoder:
         if not self._method.endswith("Response"):
             raise Garbage(f"no answer to a call but a {self._method or 'document of another kind'}")
 
-    def _begin(self, tag: str, attributes: dict[str, str]) -> None:
-        """The first element; all others go to the builder without us."""
-        self._root = self._builder.start(tag, attributes)
-        self._parser.StartElementHandler = self._builder.start
-
     def _parse(self, piece: bytes, *, last: bool) -> None:
         try:
-            self._parser.Parse(piece, last)
-        except (expat.ExpatError, ValueError, LookupError) as error:
+            self._prolog.see(piece)
+            if last:
+                self._parser.close()
+            else:
+                self._parser.feed(piece)
+        except (ParseError, expat.ExpatError, ValueError, LookupError) as error:
             raise Garbage(f"no whole XML ({error})") from error
-        if self._root is not None:
-            self._take(self._root, 1, whole=last)
+        self._take(self._root, 0, whole=last)
 
     def _take(self, at: Element, depth: int, *, whole: bool) -> None:
         """What has come of an element. Where it is not known to be whole, its last element may still grow."""
-        local = _local(at.tag)
+        local = self._names[at.tag]
         if depth == 3:  # Envelope, Body, and what is in it
             self._method = local
         if local in ROWS or (depth == 3 and local == "Fault"):
@@ -180,38 +177,47 @@ class Decoder:
         if not whole:
             _grown(at)
             return
-        if ":" in at.tag or local == "Fault":  # nobody has been seen to send such objects
-            for one in at.iter():
-                one.tag = _local(one.tag)
         if local == "Fault":
+            self._names.plain(at)
             self._fault = at
         else:
-            self.rows.append(_row(at))
+            self.rows.append(_row(at, self._names))
 
 
-def _row(at: Element) -> Row:
+def _row(at: Element, names: _Names) -> Row:
     row = Row()
     props = row.props
+    space = at.tag.removesuffix(names[at.tag])
+    title, worth = f"{space}name", f"{space}val"
     for part in at:
-        tag = part.tag
+        tag = names[part.tag]
         if tag in PAIRS:
-            value = part.find("val")
-            props[part.findtext("name", "")] = "" if value is None else _value(value)
+            # nearly always the first and the last, but they may stand in any order, among others
+            name: Element | None = part[0] if len(part) else part
+            value: Element | None = part[-1] if len(part) else part
+            if name is None or name.tag != title:
+                name = part.find(title)
+            if value is None or value.tag != worth:
+                value = part.find(worth)
+            key = "" if name is None else name.text or ""
+            if value is None or not len(value):
+                props[key] = "" if value is None else value.text or ""
+            else:
+                props[key] = _nest(value, names)
         elif tag == "obj":
             row.id, row.type = part.text or "", _type_of(part)
         elif tag == "kind":
             row.kind = part.text or ""
         elif tag == "missingSet" and len(part):
+            names.plain(part)
             lacking = Node(part)
             row.missing[lacking.text("path")] = _fault_type(lacking.node("fault"))
     return row
 
 
-def _value(at: Element) -> str | Node:
-    """A property's value."""
-    if not len(at):
-        return at.text or ""
-    if len([*at.iter()]) > DEEPEST:
+def _nest(at: Element, names: _Names) -> Node:
+    """A property's value that has others in it."""
+    if names.plain(at) > DEEPEST:
         _measure(at)
     return Node(at)
 
@@ -239,8 +245,37 @@ def _grown(at: Element) -> None:
     raise Garbage(f"nested more than {DEEPEST} deep")
 
 
-def _local(tag: str) -> str:
-    return tag.rpartition(":")[2]
+class _Names(dict[str, str]):
+    """Tag as the parser names it, "{urn:vim25}val" → without its namespace."""
+
+    def __missing__(self, tag: str) -> str:
+        self[tag] = local = sys.intern(tag.rpartition("}")[2])
+        return local
+
+    def plain(self, at: Element) -> int:
+        """Name an element, and all in it, without namespaces. Returns how many they are."""
+        every = [*at.iter()]
+        for one in every:
+            one.tag = self[one.tag]
+        return len(every)
+
+
+class _Prolog:
+    """Looks at what stands before the first element, the only place for a document type, which the parser passes over."""
+
+    def __init__(self) -> None:
+        self._parser = expat.ParserCreate()
+        self._parser.StartDoctypeDeclHandler = _no_doctype
+        self._parser.StartElementHandler = self._begun
+        self._over = False
+
+    def see(self, piece: bytes) -> None:
+        """More of the answer."""
+        if not self._over:
+            self._parser.Parse(piece)
+
+    def _begun(self, *_: object) -> None:
+        self._over = True
 
 
 def _no_doctype(*_: object) -> None:
@@ -250,9 +285,7 @@ def _no_doctype(*_: object) -> None:
 def _type_of(at: Element) -> str:
     """What a reference is of ("VirtualMachine"), else what a value says it is."""
     own = at.get("type")
-    if own is None:
-        own = next((said.rpartition(":")[2] for key, said in at.items() if key.endswith(":type")), "")
-    return sys.intern(own)
+    return sys.intern(at.get(XSI_TYPE, "").rpartition(":")[2] if own is None else own)
 
 
 def _fault_type(fault: Node | None) -> str:
