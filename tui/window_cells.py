@@ -46,7 +46,7 @@ _HEALTH = {
     Health.UNKNOWN: ("unknown", "health unknown", "warn"),
 }
 
-_OURS = ("good", "OK but for noout", "good")
+_OURS = ("good", "noout", "good")
 """Health of a storage cluster that warns of nothing but the flag which evac has set itself."""
 
 MANY_WORDS = {

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from evac.jobs import Actor
-from evac.storage import Health, Storage
+from evac.storage import Health, HealthCheck, Storage
 from evac.window.nouns import LedgerState, StepKind, StepState, WindowState
 from tests.console.fleetsource import FleetSource, hello, some_fleet
 from tests.console.harness import Driver, running
@@ -78,6 +78,45 @@ async def test_a_failed_move_and_a_sick_ceph_are_no_longer_fine() -> None:
         driver.fleet.publish(storages=[Storage(cluster="ceph", health=Health.WARNING)])
         line = (await text_of(driver)).splitlines()[1]
         assert "drain cmp-02 12/19 · ✗ 2 failed · ▲ ceph WARN" in line
+
+
+async def test_a_ceph_that_warns_of_nothing_but_the_noout_of_the_window_is_fine() -> None:
+    warns = Storage(
+        cluster="ceph",
+        health=Health.WARNING,
+        checks=(HealthCheck(code="OSD_FLAGS", summary="1 host has noout set"),),
+        node_flags={"cmp-02": ("noout",)},
+    )
+    async with in_pane(window_fleet(ledger=(entry(8, "noout", cluster="ceph"),))) as driver:
+        driver.fleet.publish(storages=[warns])
+        assert "✓ ceph noout" in (await text_of(driver)).splitlines()[1]
+        others = msgspec.structs.replace(warns, node_flags={"cmp-02": ("noout",), "cmp-09": ("noout",)})
+        driver.fleet.publish(storages=[others])
+        assert "▲ ceph WARN" in (await text_of(driver)).splitlines()[1]
+        more = (*warns.checks, HealthCheck(code="OSD_DOWN", summary="1 osds down"))
+        driver.fleet.publish(storages=[msgspec.structs.replace(warns, checks=more)])
+        assert "▲ ceph WARN" in (await text_of(driver)).splitlines()[1]
+
+
+async def test_where_the_line_is_too_long_what_is_well_goes_before_what_is_next() -> None:
+    window = safe_window(p50=3600.0, p90=5400.0, behind="late")
+    async with in_pane(window_fleet(window)) as driver:
+        line = (await text_of(driver)).splitlines()[1]
+        assert "NEEDS YOU · ▲ BEHIND" in line
+        assert "ceph OK" not in line
+        assert line.rstrip().endswith("then ready")
+
+
+async def test_the_pace_of_tonight_and_the_last_start_of_the_next_host_are_shown() -> None:
+    window = a_window(basis="cmp-01 took 20 min (planned 15 min)", guess=False, last_start=NOW + 1800)
+    async with in_pane(window_fleet(window)) as driver:
+        assert "over by 02:46-03:16Z (tonight's pace) · end 04:00Z ✓ 43 m to spare" in await text_of(driver)
+        assert driver.console.board.go_to("W3")
+        driver.console.main.redraw()
+        await driver.settled()
+        assert "so far: cmp-01 took 20 min (planned 15 min)" in driver.text()
+    async with in_pane(window_fleet(window), size=(120, 40)) as driver:
+        assert "next host by 02:16Z" in await text_of(driver)
 
 
 async def test_safe_to_reboot_is_a_bar_across_the_screen_and_the_first_line_that_is_copied() -> None:
