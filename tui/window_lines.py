@@ -123,7 +123,7 @@ def glance(context: Context, window: Window | None, cells_wide: int, room: int) 
         first.append(_joined(parts(window, context), context))  # else it is the line of the header
     between = max(1, room - len(first) - len(last))
     matters = _matters(window, context, wide)
-    return [*first, *[*matters, *_steps(window, context, wide)][:between], *last][:room]
+    return [*first, *[*matters, *all_steps(window, context, wide)][:between], *last][:room]
 
 
 def _head(window: Window, context: Context) -> Line:
@@ -138,7 +138,7 @@ def _head(window: Window, context: Context) -> Line:
     )
 
 
-def _steps(window: Window, context: Context, wide: int) -> list[Line]:
+def all_steps(window: Window, context: Context, wide: int) -> list[Line]:
     """Those of the host it is at, in words."""
     run = windows.foremost(window)
     if run is None or not windows.is_open(window):
@@ -312,7 +312,7 @@ def _spare(window: Window, now: float, context: Context) -> list[Span]:
 def _spell(seconds: float) -> str:
     """A schedule's minutes."""
     whole_minutes = round(seconds / 60)
-    return f"{whole_minutes} m" if whole_minutes < 100 else cells.span_of_time(seconds)
+    return f"{whole_minutes} m" if whole_minutes < 90 else cells.span_of_time(seconds)
 
 
 def _owed(context: Context, wide: int) -> list[Line]:

@@ -233,9 +233,11 @@ class MainScreen(KeyActions, Screen[None], inherit_bindings=False):
         """In the window pane, without what the block over the table tells of the same host, if it tells all of it."""
         row, context = self.board.current(), self.console.context
         if isinstance(row, windows.HostRow) and windows.foremost(row.window) == row.run:
-            told = window_lines.told_of(row.run, context, max(20, self.size.width))
-            if all(piece in self.lines_glance.lines for piece in told):
-                return window_detail.beside(row, context)
+            wide, shown = max(20, self.size.width), self.lines_glance.lines
+            if all(piece in shown for piece in window_lines.told_of(row.run, context, wide)):
+                lines = window_detail.beside(row, context)
+                steps = window_lines.all_steps(row.window, context, wide)
+                return lines[1:] if all(piece in shown for piece in steps) else lines
         return self.detail_lines()
 
     def draw_footer(self) -> None:
