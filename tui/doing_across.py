@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from evac.actions import MoveAcross
-from evac.model import VM, ClusterState, Datastore, Host, HostState, Problem
+from evac.model import VM, ClusterState, Datastore, Host, HostState, Outlook, Problem
 from tui import cells, intents
+from tui.checks import Checks
 from tui.dialogs.pick import Option
 from tui.intents import Caution
 from tui.look import Span
@@ -50,9 +51,13 @@ class AcrossDoing:
 
         def chosen(name: str) -> None:
             there = console.store.clusters[name]
-            self._host(there, lambda host: self._store(host, lambda store: confirm(there, host, store)))
+            self._host(
+                fit,
+                there,
+                lambda host, known: self._store(host, lambda store: confirm(there, host, store, known)),
+            )
 
-        def confirm(there: ClusterState, host: Host, store: Datastore | None) -> None:
+        def confirm(there: ClusterState, host: Host, store: Datastore | None, known: Caution) -> None:
             actions = [self._action(vm, there, host, store) for vm in fit]
             sheet = intents.vm_sheet(
                 verb,
@@ -61,7 +66,7 @@ class AcrossDoing:
                 left_out=left_out,
                 ghosts=ghosts,
                 actions=actions,
-                caution=self._caution(fit, there, host, store),
+                caution=self._caution(fit, there, host, store, known),
             )
             title = f"Move {names} to {clean(there.name)}?"
             console.doing.confirm(replace(sheet, title=title, run=self._hand_in(title, actions)))
@@ -97,23 +102,43 @@ class AcrossDoing:
             credential="",
         )
 
-    def _host(self, there: ClusterState, done: Callable[[Host], None]) -> None:
-        hosts = [host for host in self.console.store.hosts.values() if host.cluster == there.name]
+    def _host(self, vms: Sequence[VM], there: ClusterState, done: Callable[[Host, Caution], None]) -> None:
+        """What evac's rules say of each is filled in as it arrives: no credential is there yet, so no checker is asked."""
+        console, checks = self.console, Checks(vms)
+        hosts = [host for host in console.store.hosts.values() if host.cluster == there.name]
         hosts.sort(key=lambda host: (host.maintenance, natural(host.name)))
-        options = [
-            Option(
-                value=host.id,
-                words=f"{host.name}  {_room(host)}",
-                why_not="in maintenance"
-                if host.maintenance
-                else ""
-                if host.state is HostState.UP and not host.forced_down
-                else "not up",
-            )
-            for host in hosts
-        ]
         by_id = {host.id: host for host in hosts}
-        self.console.doing.pick(f"On which host of {there.name}?", options, lambda ident: done(by_id[ident]))
+
+        def options() -> list[Option]:
+            return [self._option(host, checks) for host in hosts]
+
+        def chosen(ident: str) -> None:
+            bad = checks.outlook(ident) is Outlook.FAIL
+            done(by_id[ident], checks.caution(ident, console.context) if bad else Caution())
+
+        dialog = console.doing.pick(f"On which host of {there.name}?", options(), chosen)
+        dialog.more = "... and more: evac preflight --to-cluster lists all of it"
+
+        def news() -> bool:
+            if dialog.is_attached:
+                dialog.renew(options())
+            return dialog.is_attached
+
+        able = [option.value for option in options() if not option.why_not]
+        if able:
+            console.placing.ask(checks, able, news, to_cluster=there.name)
+
+    def _option(self, host: Host, checks: Checks) -> Option:
+        words, context = f"{host.name}  {_room(host)}", self.console.context
+        if host.maintenance or host.state is not HostState.UP or host.forced_down:
+            why = "in maintenance" if host.maintenance else "not up"
+            return Option(value=host.id, words=words, why_not=why)
+        return Option(
+            value=host.id,
+            words=words,
+            mark=checks.mark(host.id, context),
+            about=checks.reasons(host.id, context),
+        )
 
     def _store(self, host: Host, done: Callable[[Datastore | None], None]) -> None:
         stores = [
@@ -136,7 +161,12 @@ class AcrossDoing:
         self.console.doing.pick(title, options, lambda ident: done(by_id.get(ident)))
 
     def _caution(
-        self, vms: Sequence[VM], there: ClusterState, host: Host, store: Datastore | None
+        self,
+        vms: Sequence[VM],
+        there: ClusterState,
+        host: Host,
+        store: Datastore | None,
+        known: Caution,
     ) -> Caution:
         look = self.console.palette.look
         disks = clean(store.name, look.ascii_only) if store is not None else "the platform's choice"
@@ -149,7 +179,7 @@ class AcrossDoing:
         typed = (
             (Field(key="name", prompt=f"Type the VM's name ({name})", expect=name),) if len(vms) == 1 else ()
         )
-        return Caution((goes,), (*FIELDS, *typed))
+        return Caution((goes, *known.lines), (*FIELDS, *typed, *known.fields))
 
     def _hand_in(self, title: str, actions: Sequence[MoveAcross]) -> Run:
         """The credential first, then the order that names its handle."""

@@ -47,15 +47,18 @@ class PlacingDoing:
 
         name = clean(vm.name, console.palette.look.ascii_only)
         console.doing.read(f"Preflight: where could {name} move?", lines(), again=lines)
-        self._ask(checks, [host.id for host in hosts], console.renew_reader)
+        self.ask(checks, [host.id for host in hosts], console.renew_reader)
 
-    def _ask(self, checks: Checks, targets: Sequence[str], news: Callable[[], bool]) -> None:
+    def ask(
+        self, checks: Checks, targets: Sequence[str], news: Callable[[], bool], *, to_cluster: str = ""
+    ) -> None:
         """Put the questions one after the other, beside the keys; `news` after each answer says whether more are wanted."""
 
         async def ask() -> None:
             for vm in checks.vms:
                 try:
-                    checks.take(await self.console.source.preflight(vm.cluster, vm.id, targets))
+                    source = self.console.source
+                    checks.take(await source.preflight(vm.cluster, vm.id, targets, to_cluster=to_cluster))
                 except Refused as refused:
                     checks.failed = refused.problem
                 if not news() or checks.failed is not None:
@@ -91,7 +94,7 @@ class PlacingDoing:
             return dialog.is_attached
 
         if checks.vms and able:
-            self._ask(checks, able, news)
+            self.ask(checks, able, news)
 
     def _caution(self, checks: Checks, to: str) -> Caution:
         return checks.caution(to, self.console.context) if checks.vms else Caution()

@@ -156,8 +156,10 @@ class Source(Protocol):
         """Whether all OSDs of a host may stop, by a fresh look."""
         ...
 
-    async def preflight(self, cluster: str, vm: str, targets: Sequence[str]) -> Preflight:
-        """What is expected of moving a VM to these hosts; the cluster is asked now."""
+    async def preflight(
+        self, cluster: str, vm: str, targets: Sequence[str], *, to_cluster: str = ""
+    ) -> Preflight:
+        """What is expected of moving a VM to these hosts, which may be another cluster's; the cluster is asked now."""
         ...
 
     async def type_address(self, cluster: str, vm: str, address: str, *, remove: bool) -> None:
@@ -352,9 +354,11 @@ class EngineSource:
         verdict: StopVerdict = await self._call("may_stop", cluster, host)
         return verdict
 
-    async def preflight(self, cluster: str, vm: str, targets: Sequence[str]) -> Preflight:
+    async def preflight(
+        self, cluster: str, vm: str, targets: Sequence[str], *, to_cluster: str = ""
+    ) -> Preflight:
         """See the protocol."""
-        answer: Preflight = await self._call("preflight", cluster, vm, targets)
+        answer: Preflight = await self._call("preflight", cluster, vm, targets, to_cluster=to_cluster)
         return answer
 
     async def type_address(self, cluster: str, vm: str, address: str, *, remove: bool) -> None:

@@ -289,8 +289,11 @@ class FleetSource:
         assert self.verdict is not None
         return self.verdict
 
-    async def preflight(self, cluster: str, vm: str, targets: Sequence[str]) -> Preflight:
-        self.calls.append(("preflight", f"{cluster}/{vm} {' '.join(targets)}"))
+    async def preflight(
+        self, cluster: str, vm: str, targets: Sequence[str], *, to_cluster: str = ""
+    ) -> Preflight:
+        there = f" of {to_cluster}" if to_cluster else ""
+        self.calls.append(("preflight", f"{cluster}/{vm} {' '.join(targets)}{there}"))
         async with self.preflighted:
             await self.preflighted.wait_for(lambda: vm in self.preflights or self.refuse is not None)
         self._check()

@@ -540,6 +540,29 @@ async def test_a_vm_goes_to_another_cluster_with_a_credential_that_only_the_engi
         assert "t0p" not in repr(request)
 
 
+async def test_hosts_of_another_cluster_are_marked_by_what_is_known_of_each_and_one_that_will_fail_is_typed() -> (
+    None
+):
+    async with running(two_clusters(), size=(120, 40)) as run:
+        vm = await on_vm(run)
+        await run.press("T")
+        await until(lambda: "which cluster" in run.text(), "the clusters")
+        await run.listening(Pick)
+        await choose(run, "far")
+        await until(lambda: "asking" in row(run, "far-1"), f"asked: {run.text()}")
+        assert ("preflight", f"prod/{vm.id} far-1 of far") in run.source.calls, "far-2 is in maintenance"
+        await run.source.tell(said(vm, far_1=(Outlook.FAIL, "far-1 has no network prod")))
+        await until(lambda: "WILL FAIL" in row(run, "far-1"), f"marked: {run.text()}")
+        assert "far-1 has no network prod" in run.text(), run.text()
+        await run.listening(Pick)
+        await choose(run, "far-1")
+        await until(lambda: "which datastore" in run.text(), f"the datastores: {run.text()}")
+        await run.listening(Pick)
+        await choose(run, "fd-1")
+        await run.dialog()
+        assert "It WILL FAIL. Type the target's name (far-1)" in run.text()
+
+
 async def test_without_its_credential_and_name_nothing_goes() -> None:
     async with running(two_clusters(), size=(120, 40)) as run:
         await to_the_last_question(run)
