@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from backends.vsphere.scene import Place
@@ -26,7 +28,7 @@ def adapter(mtu: int | None, *, dvs: str = "") -> str:
 
 def host(number: int, mtu: int | None, switch: int | None = None, *, dvs: str = "") -> Place:
     """`switch`: MTU of what the adapter hangs on."""
-    told = {"config__virtualNicManagerInfo__netConfig": adapter(mtu, dvs=dvs)}
+    told: dict[str, Any] = {"config__virtualNicManagerInfo__netConfig": adapter(mtu, dvs=dvs)}
     if switch and dvs:
         told["config__network__proxySwitch"] = (
             f"<HostProxySwitch><dvsUuid>{dvs}</dvsUuid><dvsName>dvs-prod</dvsName><mtu>{switch}</mtu></HostProxySwitch>"
