@@ -121,7 +121,8 @@ class Runner:
             empties, of_window = (order.empties, bool(order.window)) if order is not None else ("", False)
             left = has_left(job.action, ground, empties, of_window=of_window)
             if left:
-                self._board.put(replace(job, state=JobState.DONE, reason=left, next_step=""))
+                there = ground.vm.host if ground.vm is not None else ""
+                self._board.put(replace(job, state=JobState.DONE, reason=left, next_step="", target=there))
             else:
                 self._stopped_by(job, obstacle)
             return None
