@@ -197,7 +197,9 @@ def _called_off(case: _Case, record: Migration) -> Verdict:
             over=True,
         )
     if record.phase is Phase.CANCELLED:
-        by = f"by {case.job.cancel_by}" if case.job.cancel_by else "on the cluster, not by evac"
+        by = (
+            f"by {case.job.cancel_by}" if case.job.cancel_by else "on the cluster (nobody cancelled this job)"
+        )
         return case.verdict(JobState.CANCELLED, f"aborted {by}; {vm.name} stays on {case.where}", over=True)
     return case.verdict(
         JobState.FAILED,

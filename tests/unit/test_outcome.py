@@ -164,7 +164,7 @@ def test_a_contradiction_gets_its_time_and_is_then_said(
             "calls the move failed, yet db is running on b",
         ),
         (vm(task="migrating"), (move(Phase.FAILED),), JobState.RUNNING, "still clearing up"),
-        (vm(), (move(Phase.CANCELLED),), JobState.CANCELLED, "on the cluster, not by evac"),
+        (vm(), (move(Phase.CANCELLED),), JobState.CANCELLED, "on the cluster (nobody cancelled this job)"),
         (None, (), JobState.FAILED, "no longer exists"),
     ],
 )
