@@ -51,6 +51,8 @@ class Machine:
     kernel: str = KERNEL
     installed: str = ""
     """The kernel that the next boot takes; "": the same."""
+    patches: int = 0
+    """Kernels it was given since the world began."""
     boot_id: str = ""
     """Linux's: new at each boot."""
     booted: float = UP_SINCE
@@ -100,6 +102,7 @@ class Machine:
         fault = self.faults.popleft() if self.faults else None
         if self.installed and fault is not BootFault.WRONG_KERNEL:
             self.kernel, self.installed = self.installed, ""
+            self.patches += 1
         if fault is BootFault.LINK_RENAMED:
             name, kind = self.links[1]
             self.links[1] = (f"enp{len(name)}s0", kind)

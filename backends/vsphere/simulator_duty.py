@@ -57,7 +57,9 @@ class Duty:
         level = drs.get("defaultVmBehavior") if drs is not None else None
         strikes = self._objects.world.strike("turn_switch")
         if level and not (strikes is not None and strikes.kind is Kind.NEVER_STARTS):
-            self._site.plans[zone].level = level
+            plan = self._site.plans[zone]
+            self._objects.world.note("turned", text=f"DRS of {zone}: {plan.level} → {level}")
+            plan.level = level
         self._tasks.succeed(task)
         return task.ref
 

@@ -23,21 +23,28 @@ ETHERNET, JUMBO = 1500, 9000
 GROUPS = ("Management Network", "vMotion")
 """Port groups of the two VMkernel adapters, each on a switch of its own."""
 SWITCHES = ("vSwitch0", "vSwitch1")
-PRODUCT = {
-    "name": "VMware ESXi",
-    "fullName": f"VMware ESXi {VERSION} build-{BUILD}",
-    "vendor": "VMware, Inc.",
-    "version": VERSION,
-    "build": BUILD,
-    "osType": "vmnix-x86",
-    "productLineId": "embeddedEsx",
-    "apiType": "HostAgent",
-    "apiVersion": f"{VERSION}.0",
-}
 
 
 def _constant(value: Any, _site: Site, _thing: Any) -> Any:
     return value
+
+
+def _build(host: SimHost) -> str:
+    """Another one after each patch."""
+    return str(int(BUILD) + host.machine.patches)
+
+
+PRODUCT: Mapping[str, Getter] = {
+    "name": partial(_constant, "VMware ESXi"),
+    "fullName": lambda site, host: f"VMware ESXi {VERSION} build-{_build(host)}",
+    "vendor": partial(_constant, "VMware, Inc."),
+    "version": partial(_constant, VERSION),
+    "build": lambda site, host: _build(host),
+    "osType": partial(_constant, "vmnix-x86"),
+    "productLineId": partial(_constant, "embeddedEsx"),
+    "apiType": partial(_constant, "HostAgent"),
+    "apiVersion": partial(_constant, f"{VERSION}.0"),
+}
 
 
 # --- hosts ---------------------------------------------------------------------------------------------------------
@@ -218,8 +225,8 @@ HOST_PROPERTIES: Mapping[str, Getter] = {
     "summary.config.port": lambda site, host: 443,
     "summary.config.vmotionEnabled": lambda site, host: host.link > 0,
     "summary.config.faultToleranceEnabled": lambda site, host: False,
-    **{f"summary.config.product.{name}": partial(_constant, value) for name, value in PRODUCT.items()},
-    **{f"config.product.{name}": partial(_constant, value) for name, value in PRODUCT.items()},
+    **{f"summary.config.product.{name}": getter for name, getter in PRODUCT.items()},
+    **{f"config.product.{name}": getter for name, getter in PRODUCT.items()},
     "hardware.systemInfo.vendor": lambda site, host: "Dell Inc.",
     "hardware.systemInfo.model": lambda site, host: "PowerEdge R650",
     "hardware.systemInfo.uuid": lambda site, host: host.uuid,

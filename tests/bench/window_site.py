@@ -1,28 +1,39 @@
-"""Where the windows of `tests.bench.window` run: Proxmox VE with Ceph on its nodes, and Nova, over their wires, with logins."""
+"""Where the windows of `tests.bench.window` run, and what is true there: Proxmox VE with Ceph on its nodes, Nova, vSphere.
+
+Each platform has what would work against a window, and is on: backup jobs, HA's rebalancing, DRS, and Masakari, which
+takes a restart for a failure. Two guests of each node of Proxmox VE are under HA, which moves them off a node that is
+fenced off, and back, by itself.
+"""
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
-from pathlib import Path
+from collections.abc import Sequence
 
-from backends.ceph.simulator import CephSimulator
+from backends.openstack import simulator_masakari as masakari
 from backends.openstack.simulator import NovaSimulator
 from backends.proxmox.simulator import PveSimulator
-from backends.proxmox.simulator_shell import Shell
-from backends.proxmox.simulator_site import Mix, Pace
+from backends.proxmox.simulator_site import Guest, Mix, Pace
+from backends.proxmox.switches import BACKUP, DISABLED, ENABLED, OFF, ON, REBALANCE
 from backends.simulation.ceph import CephWorld
 from backends.simulation.ceph_things import CephTiming
-from backends.simulation.sshd import Logins
-from backends.simulation.things import GIB, SimVM, Timing
+from backends.simulation.things import GIB, SimSwitch, SimVM, Timing
 from backends.simulation.world import World
+from backends.vsphere.simulator import VCenterSimulator
+from backends.vsphere.simulator_facts import ClusterPlan
+from backends.vsphere.simulator_hosts import BUILD, VERSION
+from backends.vsphere.switches import CALM, FULL
 
-PVE, CEPH, NOVA = "pve", "ceph", "nova"
-NODES, COMPUTES = 6, 6
+PVE, CEPH, NOVA, VC = "pve", "ceph", "nova", "vc"
+HOSTS = {PVE: ("pve-a", 6), NOVA: ("nova-c", 6), VC: ("esx-", 4)}
 GUESTS = 5
 """On each host, but the last compute node, which is empty: the target that fails."""
+
+MANAGED = 2
+"""Guests of each node of Proxmox VE that are under HA."""
+
+SPARE, OFF_TIME = "nova-c6", "nova-c2"
+"""The target that dies, and the host whose clock is off when it comes back."""
 
 HOST = {"memory": 512 * GIB, "vcpus": 512, "link": 1.4e9}
 VM = {"memory": GIB, "dirty_rate": 5e6}
@@ -32,96 +43,62 @@ DOWN, AWAY = 1.0, 4.0
 STUBBORN = 3e9
 """Bytes per second that the VM writes which never converges: twice what its link carries."""
 
+DRS_CLUSTER = "cl-1"
+DRS = f"DRS of {DRS_CLUSTER}"
+
 
 class Site:
     """The worlds, and what is true in them."""
 
     def __init__(self, seed: int) -> None:
-        self.pve, self.nova = World(seed=seed), World(seed=seed + 1, timing=Timing(live_per_source=0))
-        self.worlds = {PVE: self.pve, NOVA: self.nova}
-        for world, prefix, count in ((self.pve, "pve-a", NODES), (self.nova, "nova-c", COMPUTES)):
-            for number in range(1, count + 1):
-                world.add_host(f"{prefix}{number}", **HOST)
-        for world in self.worlds.values():
-            names = list(world.hosts)[: NODES if world is self.pve else COMPUTES - 1]
-            for number in range(GUESTS * len(names)):
-                world.add_vm(f"vm{number:03}", names[number % len(names)], **VM)
-            for host in world.hosts.values():
-                host.machine.shuts, host.machine.takes = DOWN, AWAY
+        self.pve = World(seed=seed)
+        self.nova = World(seed=seed + 1, timing=Timing(live_per_source=0))
+        self.vc = World(seed=seed + 2, timing=Timing(live_per_source=8))
+        self.worlds = {PVE: self.pve, NOVA: self.nova, VC: self.vc}
+        for name, world in self.worlds.items():
+            prefix, count = HOSTS[name]
+            _furnish(world, prefix, count, zone=DRS_CLUSTER if name == VC else "nova")
         self.simulator = PveSimulator(
-            self.pve, seed=seed, name=PVE, pace=Pace(corosync=1.0, crm=1.0), mix=Mix(containers=0.15)
+            self.pve,
+            seed=seed,
+            name=PVE,
+            pace=Pace(corosync=1.0, crm=1.0),
+            mix=Mix(containers=0.15),
         )
+        for switch in (
+            SimSwitch(f"{BACKUP}nightly", "backup job nightly", "backup", ENABLED, DISABLED),
+            SimSwitch(REBALANCE, "HA auto-rebalance", "balancer", ON, OFF),
+        ):
+            self.pve.switches[switch.id] = switch
+        masakari.watch(self.nova, [name for name in self.nova.hosts if name != SPARE])
         self.cloud = NovaSimulator(self.nova)
+        self.vcenter = VCenterSimulator(self.vc, plans={DRS_CLUSTER: ClusterPlan(level=FULL)})
         self.ceph = _storage(self.pve, seed)
+        self._manage()
         self.pinned = self._pinned()
         self.stubborn = next(vm for vm in self.nova.vms.values() if vm.host == "nova-c1")
         self.stubborn.dirty_rate, self.stubborn.working_set = STUBBORN, 0.9 * GIB
         self.homes = {
             (name, vm.id): vm.host for name, world in self.worlds.items() for vm in world.vms.values()
         }
+        self.before = self.switches()
+
+    def _manage(self) -> None:
+        """Put the last guests of each node under HA."""
+        for name in self.pve.hosts:
+            here = [one for one in self.simulator.site.guests.values() if one.vm.host == name]
+            for guest in here[-MANAGED:]:
+                self.simulator.manager.manage(guest)
 
     def _pinned(self) -> SimVM:
         """A guest with a PCI card: it is shut down for the time its node is away."""
         guest = next(
             one
             for one in self.simulator.site.guests.values()
-            if one.vm.host == "pve-a1" and one.kind == "qemu"
+            if one.vm.host == "pve-a1" and one.kind == "qemu" and not self.simulator.site.ha_state(one)
         )
         guest.devices, guest.vm.name = ("hostpci0",), "gpu-1"
         return guest.vm
-
-    @asynccontextmanager
-    async def serve(self, folder: Path) -> AsyncIterator[str]:
-        """Listen; the text of the config."""
-        socket = folder / "ceph.sock"
-        async with (
-            self.simulator.serve(nodes=["pve-a5", "pve-a6"]),
-            self.cloud.serve(),
-            CephSimulator(self.ceph).serve(socket),
-            Shell(self.simulator).serve(folder) as shell,
-            Logins(self.pve).serve(folder, PVE) as onto_pve,
-            Logins(self.nova).serve(folder, NOVA) as onto_nova,
-        ):
-            (folder / "clouds.yaml").write_text(json.dumps({"clouds": {"lab": self.cloud.cloud()}}))
-            secret = folder / "pve.secret"
-            secret.touch(0o600)
-            secret.write_text(self.simulator.token)
-            ends = [f"https://{one}" for one in self.simulator.endpoints.values()]
-            yield f"""
-[limits]
-total = 8
-per_cluster = 8
-per_source = 4
-per_target = 4
-[probe]
-enabled = false
-[clusters.{NOVA}]
-kind = "openstack"
-cloud = "lab"
-clouds_file = "{folder}/clouds.yaml"
-{_PACE}{onto_nova.table(NOVA)}
-[clusters.{CEPH}]
-kind = "ceph"
-carrier = "socket"
-socket = "{socket}"
-user = "client.evac"
-write_user = "client.evac-rw"
-{_PACE}
-[clusters.{PVE}]
-kind = "proxmox"
-endpoints = {json.dumps(ends)}
-fingerprints = {json.dumps([self.simulator.fingerprint] * len(ends))}
-token = "{self.simulator.token_id}"
-token_secret = "file:{secret}"
-{_PACE}
-[clusters.{PVE}.ssh]
-host = "{shell.host}"
-port = {shell.port}
-user = "{shell.user}"
-identity = "{shell.identity}"
-known_hosts = "{shell.known_hosts}"
-agent = false
-{onto_pve.table(PVE)}"""
 
     # --- what is true -------------------------------------------------------------------------------------------
 
@@ -133,7 +110,14 @@ agent = false
         """The VM's id in its world → as its cluster calls it."""
         if cluster == NOVA:
             return {vm: vm for vm in self.nova.vms}
+        if cluster == VC:
+            return {vm: self.vcenter.site.vm_ref(vm).id for vm in self.vc.vms}
         return {guest.vm.id: str(vmid) for vmid, guest in self.simulator.site.guests.items()}
+
+    def managed(self) -> set[str]:
+        """Guests under HA, as Proxmox VE calls them."""
+        guests: Sequence[Guest] = [one.guest for one in self.simulator.manager.resources.values()]
+        return {str(guest.vmid) for guest in guests}
 
     def moved(self, cluster: str, since: int) -> dict[str, list[str]]:
         """VM, as its cluster calls it → the hosts it truly came to, since that line of the world's log."""
@@ -147,6 +131,11 @@ agent = false
         """Where the worlds' logs end now."""
         return {name: len(world.log) for name, world in self.worlds.items()}
 
+    def kernel(self, cluster: str, host: str) -> str:
+        """What it runs, as its cluster calls it."""
+        machine = self.worlds[cluster].hosts[host].machine
+        return f"{VERSION}-{int(BUILD) + machine.patches}" if cluster == VC else machine.kernel
+
     def lost(self) -> list[str]:
         """VMs that do not run, or not where their cluster says."""
         self.advance()
@@ -157,31 +146,56 @@ agent = false
             if vm.runs_on != vm.host or vm.state.value != "running"
         ]
 
-    def astray(self, moving: Iterable[tuple[str, str]] = ()) -> list[str]:
-        """VMs that are not at home, but for those named by (cluster, id in its world)."""
-        except_for = set(moving)
+    def astray(self) -> list[str]:
+        """VMs that are not at home."""
         return [
             f"{self.worlds[name].vms[vm].name} of {name}: on {self.worlds[name].vms[vm].host}, not on {home}"
             for (name, vm), home in self.homes.items()
-            if self.worlds[name].vms[vm].host != home and (name, vm) not in except_for
+            if self.worlds[name].vms[vm].host != home
         ]
+
+    def switches(self) -> dict[str, dict[str, str]]:
+        """Cluster → what would work against a window → how it stands, in the worlds' own words."""
+        told = {
+            name: {one.name: one.value for one in world.switches.values()}
+            for name, world in self.worlds.items()
+        }
+        return told | {VC: {DRS: self.vcenter.site.plans[DRS_CLUSTER].level}}
+
+    def calm(self, hosts: Sequence[tuple[str, str]]) -> dict[str, dict[str, str]]:
+        """As `switches`: those that a window of these hosts turns, and how they stand meanwhile."""
+        there = dict.fromkeys(cluster for cluster, _ in hosts)
+        told = {
+            name: {
+                one.name: one.calm
+                for one in self.worlds[name].switches.values()
+                if not one.host or (name, one.host) in hosts
+            }
+            for name in there
+        }
+        return told | ({VC: {DRS: CALM}} if VC in there else {})
 
     def left_off(self) -> list[str]:
         """What is still switched, in the worlds' own words."""
         self.advance()
-        nova = [f"{host.name}: service disabled" for host in self.nova.hosts.values() if host.maintenance]
-        nova += [f"{host.name}: forced down" for host in self.nova.hosts.values() if host.forced_down]
-        pve = [f"{name}: node maintenance" for name in sorted(self.simulator.manager.maintenance)]
-        flags = [f"{name}: {', '.join(flags)}" for name, flags in self.ceph.node_flags.items() if flags]
-        flags += sorted(self.ceph.flags)
-        down = [f"osd.{osd.id} is down" for osd in self.ceph.osds.values() if not osd.running]
-        off = [
-            f"{host.name}: no power"
-            for world in self.worlds.values()
-            for host in world.hosts.values()
-            if not host.alive
+        hosts = [host for world in self.worlds.values() for host in world.hosts.values()]
+        manager = self.simulator.manager
+        return [
+            *(f"{host.name}: in maintenance, or disabled" for host in hosts if host.maintenance),
+            *(f"{host.name}: forced down" for host in hosts if host.forced_down),
+            *(f"{host.name}: no power" for host in hosts if not host.alive),
+            *(f"{name}: node maintenance" for name in sorted(manager.maintenance | manager.requested)),
+            *(f"{name}: on its way into maintenance" for name in sorted(self.vcenter.site.entering)),
+            *(f"{name}: {', '.join(flags)}" for name, flags in self.ceph.node_flags.items() if flags),
+            *sorted(self.ceph.flags),
+            *(f"osd.{osd.id} is down" for osd in self.ceph.osds.values() if not osd.running),
+            *(
+                f"{name} of {cluster} is {value}, was {self.before[cluster][name]}"
+                for cluster, switches in self.switches().items()
+                for name, value in switches.items()
+                if value != self.before[cluster][name]
+            ),
         ]
-        return [*nova, *pve, *flags, *down, *off]
 
     def commands(self) -> Counter[str]:
         """Host → commands that were run on it."""
@@ -189,7 +203,14 @@ agent = false
         return Counter({host.name: len(host.machine.commands) for host in hosts})
 
 
-_PACE = "poll_interval = 1.0\nconnect_timeout = 3.0\nread_timeout = 4.0\nstale_after = 15.0\n"
+def _furnish(world: World, prefix: str, count: int, *, zone: str) -> None:
+    """Hosts, and the same number of VMs on each."""
+    for number in range(1, count + 1):
+        host = world.add_host(f"{prefix}{number}", zone=zone, **HOST)
+        host.machine.shuts, host.machine.takes = DOWN, AWAY
+    names = [name for name in world.hosts if name != SPARE]
+    for number in range(GUESTS * len(names)):
+        world.add_vm(f"vm{number:03}", names[number % len(names)], **VM)
 
 
 def _storage(world: World, seed: int) -> CephWorld:
