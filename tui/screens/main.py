@@ -222,6 +222,9 @@ class MainScreen(KeyActions, Screen[None], inherit_bindings=False):
         else:  # why a step stands and what to do is read in full
             lines, wide = self._below_glance(), max(20, self.size.width)
             lines = [piece for line in lines[:room] for piece in folded(line, wide)]
+            if len(lines) > room:  # a name without its value would be read as "not known"
+                more = f" {self.console.palette.look.glyph('dot')} more: enter"
+                lines = [*lines[: room - 1], (*lines[room - 1], Span(more, "dim"))]
         self.strip_detail.show(lines[:room])
 
     def detail_lines(self) -> list[Line]:
