@@ -44,6 +44,7 @@ def parts(window: Window, context: Context, *, more: int = 0) -> list[Line]:
         found.append((Span(f"{look.glyph('pause')} STOPPED, {flying} in flight", "warn"),))
     if window.behind:
         found.append((Span(f"{look.glyph('warn')} BEHIND", "bad"),))
+    found += _slow(run, context)
     found.append((w.fine(window, context),))
     if run is not None:
         found += [(span,) for span in w.ceph(run, context)]
@@ -52,6 +53,17 @@ def parts(window: Window, context: Context, *, more: int = 0) -> list[Line]:
     if run is not None and run.step is not None:
         found.append((Span(f"then {_then(window, run, context)}"),))
     return found
+
+
+def _slow(run: HostRun | None, context: Context) -> list[Line]:
+    """The first move of the step that does not get on."""
+    look = context.look
+    jobs = windows.jobs_of(context.store, run.step) if run is not None and run.step is not None else []
+    for job in jobs:
+        if job.state.in_flight and job.progress is not None and job.progress.verdict:
+            words = clean(job.progress.verdict, look.ascii_only).partition(":")[0]
+            return [(Span(f"{look.glyph('warn')} {job.id} {words}", "warn"),)]
+    return []
 
 
 def _where(window: Window, run: HostRun | None, context: Context) -> Line:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from evac.actions import VMAction, describe
 from evac.jobs import Job, JobState, Order, OrderState
 from evac.window.moving import listed
@@ -38,8 +40,19 @@ def judge_moves(order: Order, jobs: Sequence[Job], host: str) -> Told:
         failed = [job for job in jobs if job.state is JobState.FAILED]
         told = _under_way(jobs, head)
         words = f"; {len(failed)} failed: {listed(_name(job) for job in failed)}" if failed else ""
-        return told if not words else running(f"{told.reason}{words}")
+        return _with_slow(replace(told, reason=f"{told.reason}{words}"), jobs)
     return judge_ended(jobs, head, host)
+
+
+def _with_slow(told: Told, jobs: Sequence[Job]) -> Told:
+    """Moves that do not get on keep the places of the others: whoever only sees "2 under way" waits all night."""
+    slow = [job for job in jobs if job.state.in_flight and job.progress is not None and job.progress.verdict]
+    if not slow or slow[0].progress is None:
+        return told
+    first, more = slow[0], f" and {len(slow) - 1} more" if len(slow) > 1 else ""
+    words = f"{told.reason}; does not get on: {_name(first)} ({first.id}, {slow[0].progress.verdict}){more}"
+    step = f"Look at it; evac queue cancel {first.id} aborts it, and the others get its place."
+    return replace(told, reason=words, next_step=told.next_step or step)
 
 
 def judge_ended(jobs: Sequence[Job], head: str, host: str) -> Told:
@@ -71,7 +84,8 @@ def _under_way(jobs: Sequence[Job], head: str) -> Told:
 def _lost(job: Job) -> Told:
     words = f"{job.id} ({describe(job.action)}): nobody knows what became of it: {job.reason}"
     return unknown(
-        words, job.next_step or f"It is looked at again and again; or look at it, then: evac cancel {job.id}"
+        words,
+        job.next_step or f"It is looked at again and again; or look at it, then: evac queue cancel {job.id}",
     )
 
 

@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from evac.jobs import Actor
+from evac.jobs import Actor, JobState
+from evac.model import Progress
 from evac.storage import Health, HealthCheck, Storage
 from evac.window.nouns import LedgerState, StepKind, StepState, WindowState
 from tests.console.fleetsource import FleetSource, hello, some_fleet
@@ -96,6 +97,15 @@ async def test_a_ceph_that_warns_of_nothing_but_the_noout_of_the_window_is_fine(
         more = (*warns.checks, HealthCheck(code="OSD_DOWN", summary="1 osds down"))
         driver.fleet.publish(storages=[msgspec.structs.replace(warns, checks=more)])
         assert "▲ ceph WARN" in (await text_of(driver)).splitlines()[1]
+
+
+async def test_a_move_that_does_not_get_on_is_said_on_top_before_what_is_well() -> None:
+    async with in_pane() as driver:
+        jobs = driver.fleet.table("jobs").values()
+        moving = next(job for job in jobs if job.order == "O9" and job.state is JobState.RUNNING)
+        stalled = Progress(remaining=1 << 30, verdict="stalled 232 s")
+        driver.fleet.publish(jobs=[msgspec.structs.replace(moving, progress=stalled)])
+        assert f"14/19 · ▲ {moving.id} stalled 232 s · " in (await text_of(driver)).splitlines()[1]
 
 
 async def test_where_the_line_is_too_long_what_is_well_goes_before_what_is_next() -> None:
