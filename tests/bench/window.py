@@ -8,7 +8,7 @@ connections that break while the command runs. A person is played through the en
 reason, finishes a move by force, walks to machines, and restarts by hand what has no login. What is judged in the end is
 what truly happened in the worlds.
 
-    python -m tests.bench.window [--kills N] [--seed N] [--verbose]
+    python -m tests.bench.window [--kills N] [--seed N] [--hosts NAME,…] [--verbose]
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from evac.api import Delta
 from evac.client import EngineClient, EngineGone, EngineRefusal
 from evac.report_nouns import Report
 from evac.window.nouns import StepState, Window, WindowState
-from evac.window.plan import Fate, HostName, PlannedStay, Policy, WindowPlan, WindowPlanRequest
+from evac.window.plan import Fate, HostName, PlannedHost, PlannedStay, Policy, WindowPlan, WindowPlanRequest
 from tests.bench.table import table
 from tests.bench.window_fate import Misfortune
 from tests.bench.window_judge import Judge
@@ -144,10 +144,14 @@ class Torture:
         """The person writes into the plan what is done with the guest that has a card: shut down, started again."""
         pinned = self.site.names(PVE)[self.site.pinned.id]
         stay = PlannedStay(vm=pinned, name="gpu-1", why="it has a card of its node", fate=Fate.STOP)
-        first = plan.hosts[0]
-        stays = (stay, *(one for one in first.stays if one.vm != pinned))
-        first = replace(first, moves=tuple(one for one in first.moves if one.vm != pinned), stays=stays)
-        return replace(plan, hosts=(first, *plan.hosts[1:]))
+
+        def decided(host: PlannedHost) -> PlannedHost:
+            if (host.cluster, host.host) != (PVE, self.site.pinned.host):
+                return host
+            moves = tuple(one for one in host.moves if one.vm != pinned)
+            return replace(host, moves=moves, stays=(stay, *(one for one in host.stays if one.vm != pinned)))
+
+        return replace(plan, hosts=tuple(decided(host) for host in plan.hosts))
 
     async def _asked(self, ask: Callable[[EngineClient], Awaitable[T]]) -> T:
         end = time.monotonic() + 60
@@ -245,12 +249,18 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=300)
     parser.add_argument("--minutes", type=float, default=1e9, help="kill for no longer than that")
     parser.add_argument("--seed", type=int, default=1)
+    names = ",".join(host for _, host in HOSTS)
+    parser.add_argument("--hosts", default=names, help="those of the window, in their order")
     parser.add_argument("--verbose", action="store_true", help="tell what happens")
     options = parser.parse_args()
     began = time.monotonic()
-    run = asyncio.run(torture(options.kills, options.seed, minutes=options.minutes, verbose=options.verbose))
+    wanted = options.hosts.split(",")
+    hosts = [(cluster, host) for name in wanted for cluster, host in HOSTS if host == name]
+    run = asyncio.run(
+        torture(options.kills, options.seed, hosts=hosts, minutes=options.minutes, verbose=options.verbose)
+    )
     table(
-        f"{run.killed} kill -9 of the engine in windows of {len(HOSTS)} hosts, seed {options.seed}",
+        f"{run.killed} kill -9 of the engine in windows of {options.hosts}, seed {options.seed}",
         ("what", "count"),
         [*run.rows(), ("seconds", time.monotonic() - began)],
         "wanted: nothing wrong",
