@@ -51,7 +51,7 @@ def _with_slow(told: Told, jobs: Sequence[Job]) -> Told:
         return told
     first, more = slow[0], f" and {len(slow) - 1} more" if len(slow) > 1 else ""
     words = f"{told.reason}; does not get on: {_name(first)} ({first.id}, {slow[0].progress.verdict}){more}"
-    step = f"Look at it; evac queue cancel {first.id} aborts it, and the others get its place."
+    step = f"Look at it, and at its hosts. evac queue cancel {first.id} aborts it where they answer; or skip this step."
     return replace(told, reason=words, next_step=told.next_step or step)
 
 
