@@ -45,7 +45,7 @@ from backends.simulation.things import Denied
 from backends.simulation.world import World
 
 if TYPE_CHECKING:
-    from backends.proxmox.simulator_tls import Certificate
+    from backends.simulation.certificate import Certificate
 
 API = "/api2/json"
 OPEN = frozenset({"auth", "ticket"})
@@ -120,9 +120,9 @@ class PveSimulator:
         self, *, host: str = "127.0.0.1", port: int = 0, nodes: Sequence[str] = ()
     ) -> AsyncIterator[PveSimulator]:
         """Listen on `host`. Without `nodes` one port answers for whichever node lives; otherwise each node has its own."""
-        from backends.proxmox.simulator_tls import certificate  # noqa: PLC0415 - cryptography is an extra's
+        from backends.simulation.certificate import self_signed  # noqa: PLC0415 - cryptography is an extra's
 
-        self._certificate = certificate(host)
+        self._certificate = self_signed("pve-simulator.invalid", host)
         self.fingerprint, self.pem = self._certificate.fingerprint, self._certificate.pem
         runners = []
         try:
@@ -150,7 +150,7 @@ class PveSimulator:
         app.router.add_route("*", "/{tail:.*}", handle)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
         await runner.setup()
-        site = web.TCPSite(runner, host, port, ssl_context=self._certificate.context, backlog=512)
+        site = web.TCPSite(runner, host, port, ssl_context=self._certificate.context(), backlog=512)
         await site.start()
         return runner, f"{host}:{runner.addresses[0][1]}"
 
