@@ -24,6 +24,7 @@ import msgspec
 from msgspec import Struct
 
 from evac.audit import AuditRecord, open_read_only
+from evac.decoding import json_decoder
 
 MOST_RECORDS = 20_000
 """Of one segment: about 1 MB packed."""
@@ -35,7 +36,7 @@ DAMAGED = (OSError, EOFError, zlib.error, msgspec.MsgspecError)
 
 _NAME = re.compile(r"audit-(\d+)-(\d+)\.jsonl\.gz")
 _encode = msgspec.json.Encoder(order="sorted").encode
-_decode = msgspec.json.Decoder(AuditRecord).decode
+_decode = json_decoder(AuditRecord).decode
 
 
 class Segment(Struct, frozen=True, kw_only=True):

@@ -35,6 +35,7 @@ from evac.api import (
     TypeRequest,
 )
 from evac.client_windows import WindowCalls, part
+from evac.decoding import from_msgpack
 from evac.jobs import Job, Limits, QueueState
 from evac.model import Problem
 from evac.storage import PG, StopVerdict
@@ -220,7 +221,7 @@ class EngineClient(WindowCalls):
                 kind: type[Hello | Delta] = Hello
                 async for message in socket:
                     if message.type is aiohttp.WSMsgType.BINARY:
-                        yield msgspec.msgpack.decode(message.data, type=kind)
+                        yield from_msgpack(message.data, kind)
                         kind = Delta
                 code = socket.close_code
         except msgspec.MsgspecError as error:
@@ -370,7 +371,7 @@ class EngineClient(WindowCalls):
 
 def _decoded(raw: bytes, kind: type[T]) -> T:
     try:
-        return msgspec.msgpack.decode(raw, type=kind)
+        return from_msgpack(raw, kind)
     except msgspec.MsgspecError as error:
         raise EngineGone(_foreign(error)) from None
 

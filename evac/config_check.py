@@ -24,6 +24,7 @@ from evac.config import (
     EngineRules,
     WindowRules,
 )
+from evac.decoding import converted
 from evac.jobs import Limits
 from evac.mistakes import choices_of, in_plain_words, nearest_of, shown, struct_in, struct_listed, type_name
 from evac.notify_rules import SECRET_KEYS, NotifyRules
@@ -158,7 +159,7 @@ class Check:
         if len(self._errors) > before or (self._skipped and self._incomplete(kind, values)):
             return None
         try:
-            return msgspec.convert(values, kind, str_keys=True)
+            return converted(values, kind, str_keys=True)
         except msgspec.ValidationError as error:
             # A struct that checks itself may tell several mistakes, each on a line that begins with the key it is about.
             for line in str(error).splitlines():
@@ -183,7 +184,7 @@ class Check:
                 self._section((*key, str(number)), table, item)
             return value
         try:
-            msgspec.convert(value, field.type, strict=True)
+            converted(value, field.type, strict=True)
         except msgspec.ValidationError as error:
             choices = choices_of(field.type)
             allowed = ", ".join(f'"{choice}"' for choice in choices) or type_name(field.type)

@@ -13,6 +13,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from evac.decoding import msgpack_decoder
+
 MAX_FRAME = 16 << 20
 """Bytes. A longer one means that something else wrote to the pipe."""
 
@@ -42,7 +44,7 @@ def length(head: bytes) -> int:
 
 def reader(kinds: Any) -> Reader:
     """What reads one of `kinds`, a union of tagged structs."""
-    decode = msgspec.msgpack.Decoder(kinds).decode
+    decode = msgpack_decoder(kinds).decode
 
     def read(body: bytes) -> Any:
         try:

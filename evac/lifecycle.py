@@ -26,6 +26,7 @@ from msgspec import Struct
 
 from evac.access import AccessRules
 from evac.api import ENDING
+from evac.decoding import from_json
 from evac.model import Problem
 from evac.paths import Paths
 
@@ -190,7 +191,7 @@ def _start(where: Paths, read_only: bool, demo: bool, timeout: float) -> Report:
             finally:
                 os.close(theirs)
             line = _read_line(answer.fileno(), timeout)
-        return msgspec.json.decode(line, type=Report)
+        return from_json(line, Report)
     except (OSError, subprocess.TimeoutExpired, msgspec.MsgspecError):
         return Report(problem=_silent(where, timeout))
 
@@ -265,14 +266,14 @@ class EngineLock:
 def holder(path: Path) -> Holder | None:
     """Who has written the lock file last, whether or not it still holds it."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Holder)
+        return from_json(path.read_bytes(), Holder)
     except (OSError, msgspec.MsgspecError):
         return None
 
 
 def _held(path: Path, said: str) -> Problem:
     try:
-        by = msgspec.json.decode(said, type=Holder)
+        by = from_json(said, Holder)
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(by.started))
         who = f"process {by.pid} of {by.user}, running since {since}"
     except msgspec.MsgspecError:

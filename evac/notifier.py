@@ -19,6 +19,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from evac import clock
+from evac.decoding import from_json
 from evac.fleet import Fleet
 from evac.harmless import harmless
 from evac.jobs import Event
@@ -121,7 +122,7 @@ class Notifier:
             return
         saved = await self._journal.meta(META)
         with contextlib.suppress(msgspec.MsgspecError):
-            self._kept = msgspec.json.decode(saved or "", type=Kept)
+            self._kept = from_json(saved or "", Kept)
             self._first = False
         self._task = asyncio.get_running_loop().create_task(self._run(), name="notify")
 

@@ -23,6 +23,7 @@ from evac.api import OrderReply, OrderRequest
 from evac.backend import Backend
 from evac.board import Board, Pace, number_of
 from evac.bridge import Bridge
+from evac.decoding import from_json
 from evac.fleet import Fleet
 from evac.gates import Gates
 from evac.goals import Goals
@@ -169,12 +170,12 @@ class Queue:
     def _restore(self, meta: Mapping[str, str]) -> None:
         state = replace(self._board.state, limits=self._rules.default)
         with contextlib.suppress(KeyError, msgspec.MsgspecError):
-            limits, configured = msgspec.json.decode(meta["limits"], type=tuple[Limits, Limits])
+            limits, configured = from_json(meta["limits"], tuple[Limits, Limits])
             if configured == self._configured:  # a changed configuration wins over what was set before
                 self._rules = replace(self._rules, default=limits)
                 state = replace(state, limits=limits)
         with contextlib.suppress(KeyError, msgspec.MsgspecError):
-            by, at = msgspec.json.decode(meta["paused"], type=tuple[str, float])
+            by, at = from_json(meta["paused"], tuple[str, float])
             state = replace(state, paused=bool(by), paused_by=by, paused_at=at or None)
         self._board.set_state(state)
 

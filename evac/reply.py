@@ -10,6 +10,7 @@ from aiohttp import web
 
 from evac import wire
 from evac.api import ENDING, Refusal
+from evac.decoding import from_json, from_msgpack
 from evac.jobs import Actor
 from evac.model import Noun, Problem
 
@@ -75,8 +76,8 @@ async def body(request: web.Request, kind: type[T]) -> T:
     raw = await request.read()
     try:
         if request.content_type == wire.MSGPACK:
-            return msgspec.msgpack.decode(raw, type=kind)
-        return msgspec.json.decode(raw, type=kind)
+            return from_msgpack(raw, kind)
+        return from_json(raw, kind)
     except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError) as error:
         step = "docs/api.md shows what it must look like."
         raise Refuse("bad-request", f"The body cannot be understood: {error}.", step) from None

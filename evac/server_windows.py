@@ -10,6 +10,7 @@ from aiohttp import web
 
 from evac import reply
 from evac.api import WhyRequest, WindowRequest
+from evac.decoding import converted
 from evac.jobs import Actor
 from evac.reply import Handler, Refuse
 from evac.window.nouns import StepKind, Window
@@ -117,7 +118,7 @@ def _key(request: web.Request) -> str:
 def _kind(request: web.Request) -> StepKind:
     name = request.match_info["kind"]
     try:
-        return msgspec.convert(name, StepKind)
+        return converted(name, StepKind)
     except msgspec.ValidationError:
         steps = ", ".join(StepKind)
         raise Refuse("bad-request", f"There is no step {name[:40]}.", f"The steps are {steps}.") from None

@@ -14,6 +14,7 @@ from evac import audit, store_timings, store_window
 from evac.actions import subject_of
 from evac.archive import Cut
 from evac.audit import AuditRecord
+from evac.decoding import from_json, json_decoder
 from evac.jobs import Job, Order
 from evac.model import Problem
 from evac.store_window import SavedWindows, WindowRows
@@ -215,8 +216,8 @@ def _cannot_open(path: Path, why: str) -> JournalError:
 
 def load(db: sqlite3.Connection) -> Saved:
     """All that is open, and the newest ended orders with their jobs."""
-    decode_order, decode_job = msgspec.json.Decoder(Order).decode, msgspec.json.Decoder(Job).decode
-    decode_trail = msgspec.json.Decoder(Trail).decode
+    decode_order, decode_job = json_decoder(Order).decode, json_decoder(Job).decode
+    decode_trail = json_decoder(Trail).decode
     rows = db.execute(
         "SELECT body FROM orders WHERE state = 'open' OR n > (SELECT coalesce(max(n), 0) FROM orders) - ? ORDER BY n",
         (ORDERS_LOADED,),
@@ -304,8 +305,8 @@ def read_order(db: sqlite3.Connection, order: str) -> tuple[Order, tuple[Job, ..
     if row is None:
         return None
     jobs = db.execute('SELECT body FROM jobs WHERE "order" = ? ORDER BY n', (order,))
-    decode = msgspec.json.Decoder(Job).decode
-    return msgspec.json.decode(row[0], type=Order), tuple(decode(body) for (body,) in jobs)
+    decode = json_decoder(Job).decode
+    return from_json(row[0], Order), tuple(decode(body) for (body,) in jobs)
 
 
 def read_audit(db: sqlite3.Connection, since: int, limit: int) -> list[AuditRecord]:

@@ -9,6 +9,7 @@ from typing import TypeVar
 import msgspec
 from msgspec import Struct
 
+from evac.decoding import from_json, json_decoder
 from evac.window.nouns import KnownPlan, LedgerEntry, Window
 from evac.window.plan import WindowPlan
 
@@ -122,7 +123,7 @@ def forget_ledger(db: sqlite3.Connection, before: float) -> None:
 
 
 def _decoded(rows: Sequence[tuple[bytes]], kind: type[T]) -> tuple[T, ...]:
-    decode = msgspec.json.Decoder(kind).decode
+    decode = json_decoder(kind).decode
     return tuple(decode(body) for (body,) in rows)
 
 
@@ -135,7 +136,7 @@ def find_window(db: sqlite3.Connection, token: str) -> str:
 def read_window(db: sqlite3.Connection, window: str) -> Window | None:
     """One window, however old, or None."""
     row = db.execute("SELECT body FROM windows WHERE id = ?", (window,)).fetchone()
-    return None if row is None else msgspec.json.decode(row[0], type=Window)
+    return None if row is None else from_json(row[0], Window)
 
 
 def read_plan(db: sqlite3.Connection, sealed: str) -> tuple[KnownPlan, WindowPlan] | None:
@@ -143,7 +144,7 @@ def read_plan(db: sqlite3.Connection, sealed: str) -> tuple[KnownPlan, WindowPla
     row = db.execute("SELECT known, body FROM plans WHERE hash = ?", (sealed,)).fetchone()
     if row is None:
         return None
-    return msgspec.json.decode(row[0], type=KnownPlan), msgspec.json.decode(row[1], type=WindowPlan)
+    return from_json(row[0], KnownPlan), from_json(row[1], WindowPlan)
 
 
 def read_ledger(db: sqlite3.Connection, window: str) -> tuple[LedgerEntry, ...]:

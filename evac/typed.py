@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from evac.decoding import from_json
 from evac.probe import Method
 from evac.probe_rules import Place, parsed
 
@@ -76,7 +77,7 @@ def dump(typed: Mapping[str, tuple[Place, ...]]) -> str:
 def load(text: str) -> Typed:
     """From the journal; what makes no sense there is left out."""
     try:
-        kept = msgspec.json.decode(text, type=dict[str, tuple[str, ...]])
+        kept = from_json(text, dict[str, tuple[str, ...]])
         return {vm: tuple(map(read, found)) for vm, found in kept.items()}
     except (msgspec.MsgspecError, ValueError):
         return {}

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from evac.decoding import from_json
 from evac.jobs import JobState, OrderState
 from evac.window.nouns import HostRun, StepState, Window
 from tui import windows
@@ -30,7 +31,7 @@ def file_of(state_dir: Path) -> Path:
 def load(path: Path) -> LastSeen | None:
     """What was written last; None when there is nothing, or nothing readable."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=LastSeen)
+        return from_json(path.read_bytes(), LastSeen)
     except (OSError, msgspec.MsgspecError):
         return None
 

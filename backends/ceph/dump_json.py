@@ -15,6 +15,7 @@ import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from backends.ceph.dump import DumpError, Group, OSDId, Reading
+from evac.decoding import json_decoder
 
 
 class _OSDStat(Struct, gc=False):
@@ -31,9 +32,9 @@ class _Answer(_Map):
     pg_map: _Map | UnsetType = UNSET
 
 
-_list: msgspec.json.Decoder[list[Group]] = msgspec.json.Decoder(list[Group])
-_answer: msgspec.json.Decoder[_Answer] = msgspec.json.Decoder(_Answer)
-_keys: msgspec.json.Decoder[dict[str, Raw]] = msgspec.json.Decoder(dict[str, Raw])
+_list: msgspec.json.Decoder[list[Group]] = json_decoder(list[Group])
+_answer: msgspec.json.Decoder[_Answer] = json_decoder(_Answer)
+_keys: msgspec.json.Decoder[dict[str, Raw]] = json_decoder(dict[str, Raw])
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import msgspec
 
 from backends.ceph.dump import NOBODY, DumpError, Group, OSDId, Primary, Reading
+from evac.decoding import json_decoder
 
 _GAP = rb"[ \t]+"
 _ANY = rb"(?:[0-9]{4}-[0-9]{2}-[0-9]{2} )?[^ \t]+"
@@ -27,8 +28,8 @@ _ID = re.compile(rb"[ \t]*[0-9]+\.[0-9a-f]*(?:[ \t]|$)")
 _OSD_ROW = re.compile(rb"[ \t]*(?:osd\.)?([0-9]{1,10})[ \t]")
 _SUM = re.compile(rb"[ \t]*sum\b")
 
-_lists: msgspec.json.Decoder[list[list[OSDId]]] = msgspec.json.Decoder(list[list[OSDId]])
-_primaries: msgspec.json.Decoder[list[Primary]] = msgspec.json.Decoder(list[Primary])
+_lists: msgspec.json.Decoder[list[list[OSDId]]] = json_decoder(list[list[OSDId]])
+_primaries: msgspec.json.Decoder[list[Primary]] = json_decoder(list[Primary])
 
 Row = tuple[bytes, ...]
 """Id, up, acting, the acting primary after a "p", and if there is such a column the acting primary."""

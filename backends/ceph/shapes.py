@@ -13,6 +13,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import Meta, Struct, field
 
+from evac.decoding import from_json, from_msgpack
 from evac.errors import BadAnswer
 from evac.model import Problem
 
@@ -353,16 +354,16 @@ def lean(prefix: str, raw: bytes | bytearray | memoryview) -> bytes | None:
 
 def _decoded(raw: bytes, kind: type[T]) -> T:
     try:
-        return msgspec.json.decode(raw, type=kind, strict=False)
+        return from_json(raw, kind, strict=False)
     except msgspec.DecodeError:
-        return msgspec.json.decode(_NO_NUMBER.sub(b"0", raw), type=kind, strict=False)
+        return from_json(_NO_NUMBER.sub(b"0", raw), kind, strict=False)
 
 
 def read(raw: bytes, kind: type[T], *, cluster: str, what: str) -> T:
     """The bytes that answered the command `what`, lean or not, as values. Raises BadAnswer."""
     try:
         if raw[:1] >= bytes([_PACKED]):
-            return msgspec.msgpack.decode(raw, type=kind)
+            return from_msgpack(raw, kind)
         return _decoded(raw, kind)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         said = str(error)[:200]

@@ -16,6 +16,7 @@ from msgspec import Struct
 from backends.ceph import trouble
 from backends.ceph.carrier import CarrierError, Command, Reply, Target
 from backends.ceph.frames import Setup
+from evac.decoding import from_json
 
 LARGEST = 512 << 20
 
@@ -61,7 +62,7 @@ class SocketCarrier:
 
 
 async def _answer(reader: asyncio.StreamReader) -> Reply:
-    head = msgspec.json.decode(await reader.readline(), type=Head)
+    head = from_json(await reader.readline(), Head)
     if not 0 <= head.size <= LARGEST:
         raise ValueError(f"it announces {head.size} bytes")
     return Reply(code=head.code, err=head.err, out=await reader.readexactly(head.size))

@@ -21,6 +21,7 @@ from backends.ceph.carrier import Carrier, CarrierError, Command, Reply, Target
 from backends.ceph.guard import Verdict, judge
 from backends.ceph.setup import found_conf
 from backends.trouble import read_only
+from evac.decoding import from_json
 from evac.framing import FrameError, pack
 from evac.model import Problem
 from evac.worker_main import Inbox, run
@@ -157,7 +158,7 @@ def _without_key(reply: Reply) -> Reply:
     """Only the rights leave this process."""
     if reply.code:
         return reply
-    entries = msgspec.json.decode(reply.out, type=list[dict[str, object]])
+    entries = from_json(reply.out, list[dict[str, object]])
     kept = [{name: value for name, value in entry.items() if name != "key"} for entry in entries]
     return msgspec.structs.replace(reply, out=msgspec.json.encode(kept), err="")
 

@@ -18,6 +18,7 @@ from backends.libvirt.kinds import ERRORS
 from backends.libvirt.options import Options, entries
 from backends.libvirt.process import Answer, worker
 from evac.backend import Call, Receipt, Settings
+from evac.decoding import from_msgpack
 from evac.errors import BackendError, Uncertain, Unreachable
 from evac.model import Capability, Finding, Host, Inventory, MoveCheck, Problem, Sighting, TaskRecord
 from evac.workers import WorkerDied
@@ -215,4 +216,4 @@ class LibvirtBackend:
 
 
 def _decode(data: bytes, kind: type[T]) -> T:
-    return msgspec.msgpack.decode(data, type=kind)
+    return from_msgpack(data, kind)

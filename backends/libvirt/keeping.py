@@ -18,6 +18,7 @@ import msgspec
 from msgspec import Struct
 
 from backends.libvirt.domainxml import Definition
+from evac.decoding import from_json
 from evac.model import MigrationKind, Phase
 
 T = TypeVar("T")
@@ -126,7 +127,7 @@ class Keeper:
         assert self._folder is not None
         path = self._folder / name
         try:
-            return msgspec.json.decode(path.read_bytes(), type=kind)
+            return from_json(path.read_bytes(), kind)
         except FileNotFoundError:
             return None
         except msgspec.MsgspecError as error:

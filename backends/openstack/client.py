@@ -20,6 +20,7 @@ from backends.openstack.login import OLDEST, Api, Login, Version
 from backends.openstack.manners import MANNERS, request_id
 from backends.wire import Wire
 from evac.backend import Receipt, Settings
+from evac.decoding import from_json
 from evac.errors import BadAnswer, Refused, Unreachable
 from evac.model import Problem
 
@@ -120,7 +121,7 @@ class Client:
             BadAnswer: it is not JSON, or not of that shape.
         """
         try:
-            return msgspec.json.decode(body, type=kind)
+            return from_json(body, kind)
         except msgspec.ValidationError as error:
             raise self.nonsense(what, f"has an unexpected shape: {error}") from error
         except (msgspec.DecodeError, UnicodeDecodeError) as error:

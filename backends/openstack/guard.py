@@ -11,6 +11,7 @@ import re
 import msgspec
 
 from backends.wire import Verdict
+from evac.decoding import from_json
 
 TOKEN_PATH = re.compile(r"^(?:/[^?]*)?/v3/auth/tokens$")
 """Identity API v3: asking for a token is a POST that changes nothing."""
@@ -61,7 +62,7 @@ def judge(method: str, path: str, body: bytes | str | None) -> Verdict:
 def _is_watch(body: bytes | str | None) -> bool:
     """Of a host that Masakari watches we set nothing but whether it is on maintenance."""
     try:
-        decoded = msgspec.json.decode(body or b"null", type=dict[str, dict[str, bool]])
+        decoded = from_json(body or b"null", dict[str, dict[str, bool]])
     except msgspec.DecodeError:
         return False
     return set(decoded) == {"host"} and set(decoded["host"]) == {"on_maintenance"}

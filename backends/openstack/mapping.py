@@ -21,6 +21,7 @@ from backends.openstack.payload import (
     ServerGroup,
     Service,
 )
+from evac.decoding import from_json
 from evac.model import (
     VM,
     Affinity,
@@ -277,7 +278,7 @@ def _cpu(node: Hypervisor) -> tuple[str, str, tuple[str, ...]]:
     info = node.cpu_info
     if isinstance(info, str):
         try:
-            info = msgspec.json.decode(info, type=dict[str, Any]) if info else None
+            info = from_json(info, dict[str, Any]) if info else None
         except msgspec.DecodeError:
             return str(info), "", ()
     if not isinstance(info, dict):

@@ -15,6 +15,7 @@ from backends.openstack import mapping, payload, salvage
 from backends.openstack.client import NATIVE_ID, READ, Client
 from backends.openstack.login import Version
 from backends.openstack.salvage import Odd
+from evac.decoding import from_json
 from evac.errors import BackendError, BadAnswer, Forbidden, NotFound
 from evac.model import VM, Affinity, Host, Migration, MigrationKind, Problem, TaskRecord, VMState
 
@@ -116,7 +117,7 @@ class Reader:
     def _rows(self, body: bytes, shape: type[E], attribute: str, what: str) -> tuple[E, list[Odd]]:
         """`body` as `shape`; one record that makes no sense hides none of the others."""
         try:
-            return msgspec.json.decode(body, type=shape), []
+            return from_json(body, shape), []
         except msgspec.ValidationError:
             with contextlib.suppress(msgspec.MsgspecError):
                 return salvage.answer(body, shape, attribute)
@@ -201,10 +202,10 @@ class Reader:
     def _one_server(self, vm: str, body: bytes) -> payload.Server:
         """What decides about a VM must be readable; the rest of it may be missing."""
         try:
-            return msgspec.json.decode(body, type=payload.OneServer).server
+            return from_json(body, payload.OneServer).server
         except (msgspec.DecodeError, UnicodeDecodeError):
             with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError):
-                raw = msgspec.json.decode(body, type=payload.RawServer).server
+                raw = from_json(body, payload.RawServer).server
                 server, odd = salvage.record(raw, payload.Server)
                 if server is not None and odd is not None and not odd.spoils(*STANDING):
                     return server

@@ -12,6 +12,7 @@ from typing import Any, TypeVar, get_args, get_type_hints
 import msgspec
 from msgspec import Raw, Struct
 
+from evac.decoding import from_json
 from evac.model import Problem
 
 E = TypeVar("E", bound=Struct)
@@ -49,8 +50,8 @@ def answer(body: bytes, shape: type[E], attribute: str) -> tuple[E, list[Odd]]:
     """
     spec = next(field for field in msgspec.structs.fields(shape) if field.name == attribute)
     kind = get_args(get_type_hints(shape)[attribute])[0]
-    envelope = msgspec.json.decode(body, type=dict[str, Raw])
-    raws = msgspec.json.decode(envelope.get(spec.encode_name, b"null"), type=list[Raw])
+    envelope = from_json(body, dict[str, Raw])
+    raws = from_json(envelope.get(spec.encode_name, b"null"), list[Raw])
     envelope[spec.encode_name] = Raw(b"[]")
     rows: list[Any] = []
     odd: list[Odd] = []
@@ -60,14 +61,14 @@ def answer(body: bytes, shape: type[E], attribute: str) -> tuple[E, list[Odd]]:
             rows.append(row)
         if fault is not None:
             odd.append(fault)
-    whole = msgspec.json.decode(msgspec.json.encode(envelope), type=shape)
+    whole = from_json(msgspec.json.encode(envelope), shape)
     return msgspec.structs.replace(whole, **{attribute: rows}), odd
 
 
 def record(raw: Raw | bytes, kind: type[T]) -> tuple[T | None, Odd | None]:
     """One record, without the fields that cannot be read; None if one it cannot do without is among them."""
     try:
-        return msgspec.json.decode(raw, type=kind), None
+        return from_json(raw, kind), None
     except msgspec.ValidationError as error:
         why = str(error)
     fields = msgspec.json.decode(raw)
@@ -80,7 +81,7 @@ def record(raw: Raw | bytes, kind: type[T]) -> tuple[T | None, Odd | None]:
     whys: list[str] = []
     while True:
         try:
-            row = msgspec.json.decode(msgspec.json.encode(fields), type=kind)
+            row = from_json(msgspec.json.encode(fields), kind)
         except msgspec.ValidationError as error:
             bad = _field(str(error), known)
             whys.append(str(error))

@@ -7,6 +7,7 @@ import re
 import msgspec
 
 from backends.trouble import OVERLOADED, SHOWN, quoted, unaffected
+from evac.decoding import from_json
 from evac.errors import (
     AuthFailed,
     BackendError,
@@ -89,7 +90,7 @@ def read_failed(
 def _of_nova(body: bytes) -> bool:
     """Whether an error has the shape Nova gives it, such as {"itemNotFound": {"code": 404, "message": "…"}}."""
     try:
-        fault = msgspec.json.decode(body, type=dict[str, _Fault])
+        fault = from_json(body, dict[str, _Fault])
     except msgspec.MsgspecError:
         return False
     return len(fault) == 1

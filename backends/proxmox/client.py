@@ -27,6 +27,7 @@ from backends.proxmox.manners import MANNERS
 from backends.proxmox.options import Options, fingerprint, url_of
 from backends.wire import Traffic, Unsent, Wire
 from evac.backend import Settings
+from evac.decoding import from_json, json_decoder
 from evac.errors import BackendError, BadAnswer, Refused, Unreachable
 from evac.model import Problem
 
@@ -48,7 +49,7 @@ class Data(msgspec.Struct, Generic[T]):
 @functools.cache
 def _decoder(kind: Any) -> Any:
     # Perl's JSON has numbers as strings wherever a string was looked at as one before.
-    return msgspec.json.Decoder(Data[kind], strict=False)
+    return json_decoder(Data[kind], strict=False)
 
 
 def path(*parts: str | int) -> str:
@@ -291,7 +292,7 @@ class Client:
             )
         try:
             data = _decoder(msgspec.Raw).decode(response.content).data
-            return str(msgspec.json.decode(data, type=str))
+            return str(from_json(data, str))
         except msgspec.MsgspecError:
             return ""
 
@@ -360,6 +361,6 @@ def sound(kind: type[T], raws: Sequence[msgspec.Raw]) -> Iterator[T]:
     """Those rows that make sense."""
     for raw in raws:
         try:
-            yield msgspec.json.decode(raw, type=kind, strict=False)
+            yield from_json(raw, kind, strict=False)
         except msgspec.MsgspecError:
             continue

@@ -16,6 +16,7 @@ from msgspec import Struct, field
 from backends.body import Sink
 from backends.proxmox.client import Client, sound
 from backends.proxmox.payload import Guest, Resource
+from evac.decoding import from_json, json_decoder
 
 PIECE = 64 * 1024
 """Bytes that are decoded at a time, at least: what becomes of them fits into the processor's cache."""
@@ -25,8 +26,8 @@ HEAD, TAIL = b'{"data":[', b"]}"
 
 CLOSED = ord("]")
 
-_GUESTS = msgspec.json.Decoder(list[Guest], strict=False)
-_RESOURCES = msgspec.json.Decoder(list[Resource], strict=False)
+_GUESTS = json_decoder(list[Guest], strict=False)
+_RESOURCES = json_decoder(list[Resource], strict=False)
 
 Row = TypeVar("Row", bound=Guest)
 
@@ -145,6 +146,6 @@ def _rows(
     try:
         return decoder.decode(piece), 0
     except msgspec.ValidationError:
-        raws = msgspec.json.decode(piece, type=list[msgspec.Raw])
+        raws = from_json(piece, list[msgspec.Raw])
         good = list(sound(kind, raws))
         return good, len(raws) - len(good)

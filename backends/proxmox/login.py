@@ -19,6 +19,7 @@ from backends.proxmox import words
 from backends.proxmox.options import Options
 from backends.trouble import quoted, unaffected
 from evac.backend import Settings
+from evac.decoding import from_json
 from evac.errors import AuthFailed, BadAnswer, Unreachable
 from evac.model import Problem
 
@@ -98,7 +99,7 @@ class TicketAuth(ProxmoxHTTPAuth):  # type: ignore[misc]  # proxmoxer has no typ
         if response.status_code != 200:
             raise self._not_logged_in(response)
         try:
-            ticket = msgspec.json.decode(response.content, type=_Answer).data or _Ticket()
+            ticket = from_json(response.content, _Answer).data or _Ticket()
         except msgspec.MsgspecError as error:
             raise self._nonsense() from error
         if ticket.second_factor:

@@ -13,6 +13,8 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from evac.decoding import from_json
+
 
 class Mark(Struct, frozen=True, kw_only=True):
     """On one node."""
@@ -53,7 +55,7 @@ class Marks:
             self._held = {}
             try:
                 if self.file is not None:
-                    self._held = msgspec.json.decode(self.file.read_bytes(), type=dict[str, Mark])
+                    self._held = from_json(self.file.read_bytes(), dict[str, Mark])
             except FileNotFoundError:
                 pass
             except (OSError, msgspec.MsgspecError) as error:

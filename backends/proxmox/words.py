@@ -7,6 +7,7 @@ import re
 import msgspec
 
 from backends.trouble import OVERLOADED, SHOWN, quoted, unaffected
+from evac.decoding import from_json
 from evac.errors import (
     AuthFailed,
     BackendError,
@@ -35,7 +36,7 @@ class _Body(msgspec.Struct):
 def message_of(body: bytes, reason: str) -> str:
     """Proxmox VE's own words: the message with the fields it complains of, else the status line's."""
     try:
-        said = msgspec.json.decode(body, type=_Body)
+        said = from_json(body, _Body)
     except msgspec.MsgspecError:
         said = _Body()
     fields = [f"{name}: {str(text).strip()}" for name, text in (said.errors or {}).items()]

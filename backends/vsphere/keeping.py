@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from evac.backend import Settings
+from evac.decoding import from_json
 
 
 class Reasons:
@@ -46,5 +47,5 @@ class Reasons:
             self._kept = {}
             if self._path is not None:
                 with suppress(OSError, msgspec.MsgspecError):
-                    self._kept = msgspec.json.decode(self._path.read_bytes(), type=dict[str, str])
+                    self._kept = from_json(self._path.read_bytes(), dict[str, str])
         return self._kept

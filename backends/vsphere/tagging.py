@@ -21,6 +21,7 @@ from backends.trouble import quoted
 from backends.vsphere import words
 from backends.vsphere.session import Session
 from evac.backend import Settings
+from evac.decoding import from_json
 from evac.errors import BackendError
 from evac.model import VM, Problem
 
@@ -246,8 +247,8 @@ def _log_in(session: Session, settings: Settings) -> Visit:
 
 def _decoded(kind: Any, body: bytes, dialect: Dialect) -> Any:
     if dialect.wrapped:
-        body = bytes(msgspec.json.decode(body, type=dict[str, msgspec.Raw]).get("value", b"null"))
-    return msgspec.json.decode(body, type=kind)
+        body = bytes(from_json(body, dict[str, msgspec.Raw]).get("value", b"null"))
+    return from_json(body, kind)
 
 
 def _quoted(id_: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from evac.decoding import converted
 from evac.window.plan import WindowPlan
 
 ESTIMATES = frozenset(
@@ -29,7 +30,7 @@ def plan_hash(plan: WindowPlan) -> str:
 def canonical(plan: WindowPlan) -> bytes:
     """What is hashed: JSON, keys sorted, no space, every field present."""
     # Made as if it came from a file: 0 and 0.0, a list and a tuple are one.
-    same = msgspec.convert(msgspec.to_builtins(plan), WindowPlan)
+    same = converted(msgspec.to_builtins(plan), WindowPlan)
     body = _fields(same)
     del body["made"], body["by"]
     return _encode(body)

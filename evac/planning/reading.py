@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import FieldInfo
 
+from evac.decoding import converted
 from evac.mistakes import (
     Mistake,
     choices_of,
@@ -67,7 +68,7 @@ class _Reading:
         values = self._struct((), table, WindowPlan)
         self._stop_if_wrong()
         try:
-            plan = msgspec.convert(values, WindowPlan, strict=True)
+            plan = converted(values, WindowPlan, strict=True)
         except msgspec.ValidationError as error:
             self._add((), in_plain_words(str(error)))
             self._stop_if_wrong()
@@ -159,7 +160,7 @@ class _Reading:
 
     def _plain(self, key: Key, value: Any, field: FieldInfo) -> Any:
         try:
-            made = msgspec.convert(value, field.type, strict=True)
+            made = converted(value, field.type, strict=True)
         except msgspec.ValidationError as error:
             choices = choices_of(field.type)
             allowed = ", ".join(f'"{choice}"' for choice in choices) or type_name(field.type)

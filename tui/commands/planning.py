@@ -16,6 +16,7 @@ import msgspec
 from msgspec.structs import replace
 
 from evac.client import EngineClient
+from evac.decoding import converted
 from evac.mistakes import in_plain_words, nearest_of, type_name
 from evac.planning import PlanFileErrors, dump_plan, fit, load_plan, plan_hash
 from evac.window.plan import HostName, PlanDiff, Policy, WindowPlan, WindowPlanRequest
@@ -241,7 +242,7 @@ def policy_of(given: tuple[str, ...]) -> Policy:
             continue
         try:
             plain: Any = shlex.split(text) if key == "hook" else text
-            values[key] = msgspec.convert(plain, field.type, strict=False)
+            values[key] = converted(plain, field.type, strict=False)
         except msgspec.ValidationError as error:
             wrong.append(f"{item}: {in_plain_words(str(error)) or type_name(field.type)}")
         except ValueError as error:
