@@ -153,7 +153,12 @@ class PlanDoing:
                 if console.monotonic() > until:
                     return
                 await asyncio.sleep(0.05)
-            if console.board.pane.name == "window" and console.board.cursor in (cursor, sealed, None):
+            if console.board.pane.name == "window" and console.board.cursor in {
+                cursor,
+                sealed,
+                None,
+                found[0].id,
+            }:
                 run = windows.foremost(found[0])
                 console.windowing.show(windows.host_key(found[0], run) if run is not None else found[0].id)
 
