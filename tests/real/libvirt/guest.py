@@ -72,7 +72,8 @@ def _disk(name: str) -> str:
 
 def xml(name: str, *, cpu: str = PORTABLE, dirty: int = 0, has_disk: bool = False) -> str:
     """A domain. `dirty`: how many 64 KiB it writes per tenth of a second."""
-    words = f"console=ttyS0 loglevel=5 lab.ip={guest_address(name)}/24 lab.name={name} lab.dirty={dirty}"
+    # no_timer_check: an emulated CPU that is kept waiting fails that check, and the guest panics as it boots.
+    words = f"console=ttyS0 loglevel=5 no_timer_check panic=1 lab.ip={guest_address(name)}/24 lab.name={name} lab.dirty={dirty}"
     return f"""<domain type='qemu'>
   <name>{name}</name><uuid>{guest_uuid(name)}</uuid>
   <memory unit='MiB'>{MEMORY}</memory><vcpu>1</vcpu>
