@@ -122,8 +122,9 @@ class Actor:
     def abort(self, vm: str, migration: str) -> Receipt:
         """CancelTask, of a move of this VM that still runs.
 
-        It is no task itself, so no log tells of it. Twice is harmless: it asks for the cancelling of this one task, and
-        is refused once that has ended (InvalidState) or cannot be cancelled (NotSupported; vSphere API, Task.CancelTask).
+        It is no task itself, so no log tells of it. Twice is harmless: "multiple cancel requests will be treated as a single
+        cancelation request", and it is refused once the task has ended (InvalidState) or cannot be cancelled
+        (NotSupported; vSphere Web Services API, Task.CancelTask).
         """
         what = f"abort of {migration}"
         self._session.wire.refuse_if_read_only(what)
