@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from evac.window.marks import between
 from evac.window.nouns import HostFacts
 
 NETWORK_FILE_SYSTEMS = (
@@ -85,15 +86,8 @@ def parse(answer: str, *, sent: float, came: float) -> HostFacts:
 
 
 def _between_the_marks(answer: str) -> list[tuple[str, str]]:
-    lines = answer.split("\n")
-    if _HEADER not in lines:
-        raise ValueError(f'it does not begin with "{_HEADER}"')
-    lines = lines[lines.index(_HEADER) + 1 :]
-    if _END not in lines:
-        raise ValueError("it ends in the middle")
-    if any(line for line in lines[lines.index(_END) + 1 :]):
-        raise ValueError("it goes on after its end")
-    pairs = [(kind, rest) for kind, _, rest in (line.partition(" ") for line in lines[: lines.index(_END)])]
+    lines = between(answer.split("\n"), _HEADER, _END)
+    pairs = [(kind, rest) for kind, _, rest in (line.partition(" ") for line in lines)]
     if unknown := next((kind for kind, _ in pairs if kind not in _KINDS), None):
         raise ValueError(f"it has a line {unknown[:40]!a} that nobody asked for")
     return pairs

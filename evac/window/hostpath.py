@@ -28,6 +28,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from evac.links import LinkLook
+from evac.window.marks import between
 
 # Byte by byte, as a shell reads, a sysctl gives its first digit and no end of line: `read` calls that a failure.
 SCRIPT = """export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
@@ -108,7 +109,7 @@ class _Ping(NamedTuple):
 
 def parse(answer: str, *, at: float) -> LinkLook:
     """`at`: Unix seconds. Raises ValueError with what makes no sense; what ping itself cannot do is in `why`."""
-    lines = _between_the_marks(answer)
+    lines = between([line.rstrip("\r") for line in answer.split("\n")], _HEADER, _END)
     facts, pings = _facts(lines), {one.kind: one for one in _pings(lines)}
     if "address" not in facts:
         return LinkLook(why="its name is not known there", at=at)
@@ -124,18 +125,6 @@ def parse(answer: str, *, at: float) -> LinkLook:
     if "full" not in pings:
         raise ValueError("it says nothing of a full packet")
     return _full(look, pings["full"], facts.get("told", ""))
-
-
-def _between_the_marks(answer: str) -> list[str]:
-    lines = [line.rstrip("\r") for line in answer.split("\n")]
-    if _HEADER not in lines:
-        raise ValueError(f'it does not begin with "{_HEADER}"')
-    lines = lines[lines.index(_HEADER) + 1 :]
-    if _END not in lines:
-        raise ValueError("it ends in the middle")
-    if any(line for line in lines[lines.index(_END) + 1 :]):
-        raise ValueError("it goes on after its end")
-    return lines[: lines.index(_END)]
 
 
 def _facts(lines: Sequence[str]) -> dict[str, str]:
