@@ -65,7 +65,7 @@ def test_many_threads_decode_a_new_type_at_once() -> None:
 
 
 RAW = re.compile(
-    r"msgspec\.(?:json|msgpack)\.decode\([^\n]*type=|msgspec\.(?:json|msgpack)\.Decoder\(|msgspec\.convert\("
+    r"msgspec\.(?:json|msgpack)\.decode\((?:[^()]|\([^()]*\))*type=|msgspec\.(?:json|msgpack)\.Decoder\(|msgspec\.convert\("
 )
 
 
