@@ -230,6 +230,18 @@ class Checking(PlayedCluster):
                 why="it moves VMs",
                 exempt=("db", "web"),
             ),
+            *(
+                Switch(
+                    cluster="north",
+                    id=f"w/{host}",
+                    name=f"the watch over {host}",
+                    kind="ha",
+                    value="on",
+                    calm="off",
+                    host=host,
+                )
+                for host in ("h1", "h2")
+            ),
         )
 
     async def turn(self, switch: str, was: str, to: str) -> Any:
@@ -247,6 +259,8 @@ async def test_a_host_of_sixty_guests_is_asked_about_with_a_few_questions_at_a_t
         assert 1 < north.most <= server_matrix.AT_ONCE
         assert sum(one.guests for one in found.targets) == 60
         assert "DRS is on: it moves VMs" in found.notes
+        assert any(note.startswith("the watch over h1 is on") for note in found.notes)
+        assert not any("the watch over h2" in note for note in found.notes), "that host is not asked about"
         own = "DRS goes on moving db, web by itself: a level of their own, which evac does not turn"
         assert own in found.notes
         status, body = await here.http("GET", "/v1/matrix?cluster=north&host=h1&vm=v1&target=h3")
