@@ -130,9 +130,9 @@ class Login:
         """The endpoint of another service in Nova's region; None when the catalog has none. Logs in first."""
         region = self.api.region
         try:
-            return self.said(lambda: self._endpoint(kind, region)) if self.has(kind) else None
+            return self.said(lambda: self._endpoint(kind, region))
         except NotFound:
-            return None  # of another region
+            return None  # the catalog has none, or has it in another region only
 
     def has(self, kind: str) -> bool | None:
         """Whether the catalog of the current token names a service; None before the first login. Asks nobody."""
