@@ -8,16 +8,10 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 from backends import tls
-from evac.errors import BackendError
 from evac.model import Finding, Problem
 
 EXPIRES_SOON = 30
 """Days before a certificate's end at which it is reported."""
-
-
-def failed(check: str, error: BackendError) -> Finding:
-    """What a question of the doctor's ran into."""
-    return Finding(check=check, ok=False, detail=error.problem.happened, fix=error.problem.next_step)
 
 
 def reached(

@@ -10,12 +10,10 @@ from typing import Any
 
 from backends.ceph.client import CephClient
 from backends.ceph.trouble import READ_CAPS, WRITE_CAPS
+from backends.checkup import PROBES, failed
 from evac.backend import Settings
 from evac.errors import BackendError, Forbidden
 from evac.model import Finding
-
-PROBES = 5
-"""Questions whose median is the latency."""
 
 SLOW = 1.0
 """Seconds per question from which every poll is felt."""
@@ -39,17 +37,13 @@ async def _examine(client: CephClient, settings: Settings) -> AsyncIterator[Find
             yield finding
         await client.ask("mon", "status")
     except BackendError as error:
-        yield _failed("monitors", error)
+        yield failed("monitors", error)
         return
     yield await _latency(client)
     yield await _release(client)
     yield await _manager(client)
     yield await _limit(client)
     yield await _noout(client, settings)
-
-
-def _failed(check: str, error: BackendError, *, ok: bool | None = False) -> Finding:
-    return Finding(check=check, ok=ok, detail=error.problem.happened, fix=error.problem.next_step)
 
 
 async def _latency(client: CephClient) -> Finding:
@@ -60,7 +54,7 @@ async def _latency(client: CephClient) -> Finding:
             await client.ask("mon", "fsid")
             took.append(time.monotonic() - began)
     except BackendError as error:
-        return _failed("monitors", error)
+        return failed("monitors", error)
     middle = statistics.median(took)
     slow = middle > SLOW
     return Finding(
@@ -75,7 +69,7 @@ async def _release(client: CephClient) -> Finding:
     try:
         versions = await client.ask("mon", "versions")
     except BackendError as error:
-        return _failed("release", error)
+        return failed("release", error)
     found = _VERSION.findall(" ".join(_mapping(_mapping(versions).get("overall"))))
     told = ", ".join(f"{number} {name}" for number, name in found) or "not told"
     several = len(found) > 1
@@ -99,7 +93,7 @@ async def _manager(client: CephClient) -> Finding:
         fix = f"Grant it: ceph auth caps {user} {READ_CAPS}"
         return Finding(check="manager", ok=False, detail=error.problem.happened, fix=fix)
     except BackendError as error:
-        return _failed("manager", error)
+        return failed("manager", error)
     return Finding(check="manager", ok=True, detail=f"{stat.get('active_name', '')} answers; may watch")
 
 
@@ -107,7 +101,7 @@ async def _limit(client: CephClient) -> Finding:
     try:
         limit = await client.ask("mon", "config get", who="mon", key="mon_max_pg_per_osd")
     except BackendError as error:
-        return _failed("may read settings", error, ok=None)
+        return failed("may read settings", error, ok=None)
     return Finding(check="may read settings", ok=True, detail=f"mon_max_pg_per_osd is {limit}")
 
 
@@ -125,7 +119,7 @@ async def _noout(client: CephClient, settings: Settings) -> Finding:
         detail = f"cannot tell without doing it: {user} may not read its own rights"
         return Finding(check=check, ok=None, detail=detail, fix=f"If setting it is refused: {grant}")
     except BackendError as error:
-        return _failed(check, error)
+        return failed(check, error)
     rights = _rights(entries)
     if _MAY_WRITE.search(rights):
         return Finding(check=check, ok=True, detail=f"{user} has mon '{rights}'")

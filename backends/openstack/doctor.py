@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
-from backends import route, trouble
+from backends import checkup, route, trouble
+from backends.checkup import failed
 from backends.openstack import clouds
 from backends.openstack.client import Client
 from backends.openstack.login import Api
@@ -17,17 +16,10 @@ from backends.openstack.masakari import KIND as MASAKARI
 from backends.openstack.masakari import Masakari
 from backends.openstack.options import Options
 from backends.openstack.reading import Reader
-from backends.route import failed
 from evac.backend import Settings
 from evac.errors import BackendError
 from evac.lanes import Lane
 from evac.model import Finding, Problem
-
-SKEW = 5.0
-"""Seconds two clocks may differ before tokens and ages start to look wrong."""
-
-PROBES = 5
-"""Calls whose median is the latency."""
 
 SLOW = 2.0
 """Seconds per call from which a drain is slowed down by the API and not by the network."""
@@ -45,10 +37,7 @@ MIGRATE_RULES = (
 
 async def examine(client: Client, reader: Reader, settings: Settings, lane: Lane) -> Sequence[Finding]:
     """Every finding, good ones too, in the order in which things depend on each other. Raises nothing."""
-    try:
-        return await lane.run(lambda: list(_examine(client, reader, settings)))
-    except BackendError as error:
-        return [failed("login", error)]
+    return await checkup.examined(lane, lambda: _examine(client, reader, settings))
 
 
 def _examine(client: Client, reader: Reader, settings: Settings) -> Iterator[Finding]:
@@ -70,12 +59,20 @@ def _examine(client: Client, reader: Reader, settings: Settings) -> Iterator[Fin
     )
     if trouble.address(api.url) != trouble.address(str(login.get("auth_url") or "")):
         yield from _route("compute", api.url, settings)
-    yield _clock(client)
+    yield checkup.clock(
+        client.wire.traffic.skew,
+        whose="cloud",
+        suffers="Tokens may look expired, ages are corrected by evac.",
+    )
     yield _version(api)
     yield from _rights_to_read(reader)
     yield _rights_to_migrate(client, settings)
     yield from _masakari(client)
-    yield _latency(client)
+    yield checkup.latency(
+        lambda: client.get("/servers", {"limit": 1}, what="one server"),
+        slow=SLOW,
+        load="nova-api and of its database",
+    )
 
 
 def _file(settings: Settings) -> Iterator[Finding]:
@@ -139,21 +136,6 @@ def _token(client: Client) -> Iterator[Finding]:
     )
 
 
-def _clock(client: Client) -> Finding:
-    skew = client.wire.traffic.skew
-    if skew is None:
-        return Finding(check="clock", ok=None, detail="the cloud does not tell its time (no Date header)")
-    side = "ahead of" if skew > 0 else "behind"
-    if abs(skew) <= SKEW:
-        return Finding(check="clock", ok=True, detail=f"agrees with the cloud's to {max(abs(skew), 1):.0f} s")
-    return Finding(
-        check="clock",
-        ok=False,
-        detail=f"the cloud's clock is {abs(skew):.0f} s {side} this machine's",
-        fix="Set up NTP on both: chronyc tracking. Tokens may look expired, ages are corrected by evac.",
-    )
-
-
 def _version(api: Api) -> Finding:
     spoken = f"{api.oldest[0]}.{api.oldest[1]} to {api.newest[0]}.{api.newest[1]}"
     if api.newest >= ALL_ACTIONS:
@@ -211,23 +193,4 @@ def _rights_to_migrate(client: Client, settings: Settings) -> Finding:
         ok=None if "manager" in roles else False,
         detail=f"not by Nova's default policy: it needs the role admin, the account has {', '.join(roles) or 'none'}",
         fix=f"Ask for the role admin, or for {', '.join(MIGRATE_RULES)} in Nova's policy.yaml.",
-    )
-
-
-def _latency(client: Client) -> Finding:
-    took = []
-    try:
-        for _ in range(PROBES):
-            began = time.monotonic()
-            client.get("/servers", {"limit": 1}, what="one server")
-            took.append(time.monotonic() - began)
-    except BackendError as error:
-        return failed("latency", error)
-    middle = statistics.median(took)
-    slow = middle > SLOW
-    return Finding(
-        check="latency",
-        ok=None if slow else True,
-        detail=f"{middle * 1000:.0f} ms per call (median of {PROBES})",
-        fix="Look at the load of nova-api and of its database." if slow else "",
     )

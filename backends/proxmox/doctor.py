@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from urllib.parse import urlsplit
 
 import msgspec
 
-from backends import route, trouble
+from backends import checkup, route, trouble
+from backends.checkup import failed
 from backends.proxmox.client import Client, path
 from backends.proxmox.manners import HINTS
 from backends.proxmox.options import Options
 from backends.proxmox.reading import Reader
-from backends.route import EXPIRES_SOON, failed
+from backends.route import EXPIRES_SOON
 from evac.backend import Settings
 from evac.errors import BackendError
 from evac.lanes import Lane
 from evac.model import Finding, Problem
-
-SKEW = 5.0
-"""Seconds two clocks may differ before tickets and ages start to look wrong."""
-
-PROBES = 5
-"""Calls whose median is the latency."""
 
 SLOW = 1.0
 """Seconds per call from which a drain is slowed down by the API and not by the network."""
@@ -45,10 +39,7 @@ NEEDS: Mapping[str, tuple[tuple[str, str], ...]] = {
 
 async def examine(client: Client, reader: Reader, settings: Settings, lane: Lane) -> Sequence[Finding]:
     """Every finding, good ones too, in the order in which things depend on each other. Raises nothing."""
-    try:
-        return await lane.run(lambda: list(_examine(client, reader, settings)))
-    except BackendError as error:
-        return [failed("login", error)]
+    return await checkup.examined(lane, lambda: _examine(client, reader, settings))
 
 
 def _examine(client: Client, reader: Reader, settings: Settings) -> Iterator[Finding]:
@@ -62,11 +53,17 @@ def _examine(client: Client, reader: Reader, settings: Settings) -> Iterator[Fin
     yield Finding(check="login", ok=True, detail=f"{client.who} at {client.endpoint}")
     yield from _token(client, settings)
     yield _version(version)
-    yield _clock(client)
+    yield checkup.clock(
+        client.traffic.skew, whose="cluster", suffers="Tickets may look expired, ages are corrected by evac."
+    )
     yield from _quorum(reader)
     yield from _rights(client, settings)
     yield _maintenance(settings)
-    yield _latency(client)
+    yield checkup.latency(
+        lambda: client.get("/version", what="the version"),
+        slow=SLOW,
+        load="pveproxy and pvedaemon on that node",
+    )
 
 
 def _route(url: str, settings: Settings) -> Iterator[Finding]:
@@ -131,23 +128,6 @@ def _version(version: str) -> Finding:
         ok=good or None,
         detail=f"Proxmox VE {version}",
         fix="" if good else "evac is made for 8 and 9; what it asks may be answered otherwise here.",
-    )
-
-
-def _clock(client: Client) -> Finding:
-    skew = client.traffic.skew
-    if skew is None:
-        return Finding(check="clock", ok=None, detail="the cluster does not tell its time (no Date header)")
-    side = "ahead of" if skew > 0 else "behind"
-    if abs(skew) <= SKEW:
-        return Finding(
-            check="clock", ok=True, detail=f"agrees with the cluster's to {max(abs(skew), 1):.0f} s"
-        )
-    return Finding(
-        check="clock",
-        ok=False,
-        detail=f"the cluster's clock is {abs(skew):.0f} s {side} this machine's",
-        fix="Set up NTP on both: chronyc tracking. Tickets may look expired, ages are corrected by evac.",
     )
 
 
@@ -216,23 +196,4 @@ def _maintenance(settings: Settings) -> Finding:
         ok=None,
         detail="evac's own mark only: the API cannot tell HA to leave a node alone",
         fix="Add [clusters.NAME.ssh] to have ha-manager's node-maintenance set too.",
-    )
-
-
-def _latency(client: Client) -> Finding:
-    took = []
-    try:
-        for _ in range(PROBES):
-            began = time.monotonic()
-            client.get("/version", what="the version")
-            took.append(time.monotonic() - began)
-    except BackendError as error:
-        return failed("latency", error)
-    middle = statistics.median(took)
-    slow = middle > SLOW
-    return Finding(
-        check="latency",
-        ok=None if slow else True,
-        detail=f"{middle * 1000:.0f} ms per call (median of {PROBES})",
-        fix="Look at the load of pveproxy and pvedaemon on that node." if slow else "",
     )

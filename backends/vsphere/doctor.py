@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Iterator, Sequence
 
-from backends import route
-from backends.route import failed
+from backends import checkup, route
+from backends.checkup import failed
 from backends.vsphere import sdk, words
 from backends.vsphere.options import Options
 from backends.vsphere.reading import Reader
@@ -16,12 +14,6 @@ from evac.backend import Settings
 from evac.errors import BackendError
 from evac.lanes import Lane
 from evac.model import Finding
-
-SKEW = 5.0
-"""Seconds two clocks may differ before ages and audit records become hard to compare."""
-
-PROBES = 5
-"""Calls whose median is the latency."""
 
 SLOW = 2.0
 """Seconds per call from which a drain is slowed down by the API and not by the network."""
@@ -47,10 +39,7 @@ ACTING = (
 
 async def examine(session: Session, reader: Reader, settings: Settings, lane: Lane) -> Sequence[Finding]:
     """Every finding, good ones too, in the order in which things depend on each other. Raises nothing."""
-    try:
-        return await lane.run(lambda: list(_examine(session, reader, settings)))
-    except BackendError as error:
-        return [failed("login", error)]
+    return await checkup.examined(lane, lambda: _examine(session, reader, settings))
 
 
 def _examine(session: Session, reader: Reader, settings: Settings) -> Iterator[Finding]:
@@ -75,10 +64,16 @@ def _examine(session: Session, reader: Reader, settings: Settings) -> Iterator[F
         return
     yield Finding(check="login", ok=True, detail=f"{options.username} at {live.content.about.fullName}")
     yield _version(live)
-    yield _clock(session)
+    yield checkup.clock(
+        session.wire.traffic.skew,
+        whose="server",
+        suffers="vMotion between vCenters and Kerberos logins suffer too.",
+    )
     yield _reads(session, reader)
     yield _privileges(session, settings)
-    yield _latency(session)
+    yield checkup.latency(
+        lambda: session.read(_time, "the time"), slow=SLOW, load="vCenter (vpxd) and of its database"
+    )
 
 
 def _certificate(host: str, port: int, settings: Settings) -> Finding:
@@ -107,23 +102,6 @@ def _version(live: Live) -> Finding:
     if live.api >= TESTED:
         return Finding(check="API version", ok=True, detail=detail)
     return Finding(check="API version", ok=None, detail=detail, fix="Older than evac was tried with (6.5).")
-
-
-def _clock(session: Session) -> Finding:
-    skew = session.wire.traffic.skew
-    if skew is None:
-        return Finding(check="clock", ok=None, detail="the server does not tell its time (no Date header)")
-    if abs(skew) <= SKEW:
-        return Finding(
-            check="clock", ok=True, detail=f"agrees with the server's to {max(abs(skew), 1):.0f} s"
-        )
-    side = "ahead of" if skew > 0 else "behind"
-    return Finding(
-        check="clock",
-        ok=False,
-        detail=f"the server's clock is {abs(skew):.0f} s {side} this machine's",
-        fix="Set up NTP on both: chronyc tracking. vMotion between vCenters and Kerberos logins suffer too.",
-    )
 
 
 def _reads(session: Session, reader: Reader) -> Finding:
@@ -172,22 +150,5 @@ def _lacking(live: Live, wanted: Sequence[str]) -> list[str]:
     return [one for one in wanted if one not in has]
 
 
-def _latency(session: Session) -> Finding:
-    took = []
-    try:
-        for _ in range(PROBES):
-            began = time.monotonic()
-            session.read(
-                lambda live: sdk.vim.ServiceInstance("ServiceInstance", live.stub).CurrentTime(), "the time"
-            )
-            took.append(time.monotonic() - began)
-    except BackendError as error:
-        return failed("latency", error)
-    middle = statistics.median(took)
-    slow = middle > SLOW
-    return Finding(
-        check="latency",
-        ok=None if slow else True,
-        detail=f"{middle * 1000:.0f} ms per call (median of {PROBES})",
-        fix="Look at the load of vCenter (vpxd) and of its database." if slow else "",
-    )
+def _time(live: Live) -> object:
+    return sdk.vim.ServiceInstance("ServiceInstance", live.stub).CurrentTime()
