@@ -20,8 +20,8 @@ from backends.libvirt.herd import Herd
 from backends.libvirt.keeping import Kept, Mark, Record, new_id
 from backends.libvirt.live import begin, found, settle
 from backends.libvirt.reading import lv
-from backends.libvirt.refusals import nobody, refuse
-from backends.libvirt.site import Site, read_only
+from backends.libvirt.refusals import nobody, read_only, refuse
+from backends.libvirt.site import Site
 from backends.libvirt.view import CRASHED, RUNNING, SHUTOFF, Seen
 from evac.backend import Receipt
 from evac.errors import BackendError

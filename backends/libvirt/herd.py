@@ -61,7 +61,7 @@ class Herd:
             await asyncio.to_thread(self.keeper.put_record, record)
 
     async def begun(self, record: Record) -> None:
-        """It was seen to run, or its call has been under way for a while."""
+        """It was seen to run."""
         self.doubted.discard(record.id)
         known = next((one for one in self.keeper.records if one.id == record.id), None)
         if known is None or not known.open or known.phase is not Phase.PREPARING:

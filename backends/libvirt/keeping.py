@@ -55,7 +55,7 @@ class Record(Struct, frozen=True, kw_only=True):
     source: str = ""
     target: str = ""
     phase: Phase = Phase.PREPARING
-    """PREPARING: written down, and the call may not have been made; RUNNING: it was. Only live migrations are so exact."""
+    """PREPARING: written down, and nobody has seen that it began; RUNNING: its host did. Only live migrations are so exact."""
     ended: float | None = None
     message: str = ""
     post_copy: bool = False

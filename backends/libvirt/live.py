@@ -16,8 +16,8 @@ from backends.libvirt.herd import Herd
 from backends.libvirt.keeping import Record, new_id
 from backends.libvirt.options import Moves
 from backends.libvirt.reading import lv
-from backends.libvirt.refusals import nobody, refuse, unwritten
-from backends.libvirt.site import Site, read_only
+from backends.libvirt.refusals import nobody, read_only, refuse, unwritten
+from backends.libvirt.site import Site
 from backends.libvirt.view import Seen
 from evac.backend import Receipt
 from evac.errors import BackendError, Refused, Uncertain
@@ -25,6 +25,12 @@ from evac.model import VM, Phase, VMState
 
 EARLY = 0.7
 """Seconds a migration is watched before it is called accepted: most refusals come at once."""
+
+LATEST = 10.0
+"""Seconds after which it is called accepted though its host shows no job of it yet."""
+
+GLANCE = 0.1
+"""Seconds between two looks for that job."""
 
 FOREVER = 30 * 86400.0
 """Seconds a migration may take before its thread is given up; the migration itself is not."""
@@ -72,10 +78,12 @@ class LiveMoves:
         self._background(asyncio.ensure_future(self._watch(record, source)))
         if moves.max_downtime:
             self._background(asyncio.ensure_future(self._set_downtime(record, source, moves.max_downtime)))
+        beginning = asyncio.ensure_future(self._begins(record, source))
+        self._background(beginning)
         await asyncio.wait({task}, timeout=EARLY)
+        await asyncio.wait({task, beginning}, timeout=LATEST, return_when=asyncio.FIRST_COMPLETED)
         if task.done() and (trouble := task.result()) is not None:
             raise trouble
-        await herd.begun(record)
         return Receipt(task=record.id, note=f"to {target.name}")
 
     async def _carry_out(self, record: Record, source: Site, target: Site, one: Seen) -> BackendError | None:
@@ -87,13 +95,26 @@ class LiveMoves:
             domain.migrateToURI3(target.entry.peer_uri, params, flags)
 
         try:
-            await source.change(f"migrating {one.definition.name}", work, patience=FOREVER)
+            await source.see_through(f"migrating {one.definition.name}", work, patience=FOREVER)
         except Uncertain as error:
             return await self._unsure(record, error)
         except BackendError as error:
             return await self._failed(record, error)
         await self._arrived(record, target)
         return None
+
+    async def _begins(self, record: Record, source: Site) -> None:
+        """Until its host shows a job, and that is written down; or it has ended. A call that was sent proves nothing."""
+
+        def work(conn: Any) -> bool:
+            return bool(conn.lookupByUUIDString(record.vm).jobInfo()[0] != lv.VIR_DOMAIN_JOB_NONE)
+
+        while (ours := self._herd.record_of(record.vm)) is not None and ours.id == record.id:
+            with suppress(BackendError):
+                if await source.ask("looking for its job", work):
+                    await self._herd.begun(record)
+                    return
+            await asyncio.sleep(GLANCE)
 
     async def _watch(self, record: Record, source: Site) -> None:
         """A connection that broke without a word leaves the call waiting: then what the hosts show decides."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from evac.errors import NotFound, Refused
+from backends import trouble
+from evac.errors import NotFound, ReadOnly, Refused
 from evac.model import Problem
 
 UNCHANGED = "Nothing was changed."
@@ -11,6 +12,11 @@ UNCHANGED = "Nothing was changed."
 def refuse(happened: str, next_step: str = "") -> Refused:
     """In words."""
     return Refused(Problem(happened=happened, unaffected=UNCHANGED, next_step=next_step))
+
+
+def read_only(what: str) -> ReadOnly:
+    """The guard's answer."""
+    return ReadOnly(trouble.read_only("The cluster", f"{what} was not sent"))
 
 
 def nobody(cluster: str, vm: str) -> NotFound:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -16,7 +16,6 @@ from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
-from backends import trouble
 from backends.libvirt import certificate, reading, words
 from backends.libvirt.domainxml import Pool
 from backends.libvirt.frames import Setup
@@ -24,8 +23,9 @@ from backends.libvirt.guard import Guarded, GuardRefused, Record
 from backends.libvirt.hostxml import HostFacts
 from backends.libvirt.options import HostEntry, transport_of
 from backends.libvirt.reading import Read, Wanted, lv
+from backends.libvirt.refusals import read_only, refuse
 from backends.libvirt.view import Seen
-from evac.errors import BackendError, ReadOnly, Refused, Unreachable
+from evac.errors import BackendError, Refused, Unreachable
 from evac.model import Problem
 
 T = TypeVar("T")
@@ -254,41 +254,52 @@ class Site:
         """Run a read in a thread. Raises BackendError."""
         if self.trouble is not None or self._conn is None:
             raise self.trouble or self._silent(what)
-        return await self._run(self._reads, what, work, Guarded(self._conn))
+        future = self._unless_lost(self._use(self._reads, work, Guarded(self._conn)))
+        return await self._answer(what, future, self._setup.read_timeout, words.read_failed)
 
-    async def change(self, what: str, work: Callable[[Any], T], *, patience: float | None = None) -> T:
-        """Run something that may change the host. Raises as the contract says of changing calls.
+    async def change(self, what: str, work: Callable[[Any], T]) -> T:
+        """Run something that may change the host. Raises as the contract says of changing calls."""
+        self._changeable(what)
+        future = self._unless_lost(self._use(self._changes, work, Guarded(self._conn, self._record)))
+        return await self._answer(what, future, self._setup.read_timeout, words.change_failed)
 
-        With `patience` it may take that long, and is given a connection of its own: a call that waits for a migration
-        delays the others of its connection (measured, libvirt 9.0).
+    async def see_through(self, what: str, work: Callable[[Any], T], *, patience: float) -> T:
+        """A change whose call waits for its end, `patience` seconds at most, over a connection of its own.
+
+        Beside others it may be sent late: a call that waits reads for all of its connection, and can miss that another
+        wants to send until something arrives (seen with libvirt 9.0: a second move lay unsent for a second, and was lost
+        with evac's worker). Raises as the contract says.
         """
+        self._changeable(what)
+
+        def alone() -> T:
+            try:
+                raw = self._dial()
+            except lv.libvirtError as error:
+                raise self._not_begun(what, f'"{words.failure_of(error).message}"') from None
+            try:
+                return work(Guarded(raw, self._record))
+            finally:
+                _close(raw)
+
+        future = asyncio.wrap_future(self._changes.submit(alone))
+        return await self._answer(what, future, patience, words.change_failed)
+
+    def _changeable(self, what: str) -> None:
         if self._setup.read_only:
             raise read_only(what)
         if self.trouble is not None or self._conn is None:
-            happened = (
-                f"{what} was not begun: {self.trouble.problem.happened if self.trouble else 'no connection'}"
-            )
-            raise Refused(Problem(happened=happened, unaffected="Nothing was changed."))
-        return await self._run(
-            self._changes, what, work, Guarded(self._conn, self._record), patience, changes=True
-        )
+            raise self._not_begun(what, self.trouble.problem.happened if self.trouble else "no connection")
 
-    async def _run(
-        self,
-        threads: ThreadPoolExecutor,
-        what: str,
-        work: Callable[[Any], T],
-        conn: Guarded | None,
-        patience: float | None = None,
-        *,
-        changes: bool = False,
+    def _not_begun(self, what: str, why: str) -> Refused:
+        return refuse(f"{what} was not begun: {why}")
+
+    async def _answer(
+        self, what: str, future: Awaitable[T], limit: float, failed: Callable[..., BackendError]
     ) -> T:
-        failed = words.change_failed if changes else words.read_failed
         try:
-            async with asyncio.timeout(patience or self._setup.read_timeout):
-                if conn is None:  # it has a connection of its own
-                    return await asyncio.wrap_future(threads.submit(work, conn))
-                return await self._unless_lost(self._use(threads, work, conn))
+            async with asyncio.timeout(limit):
+                return await future
         except lv.libvirtError as error:
             failure = words.failure_of(error)
             trouble = failed(failure, where=self.name, what=what)
@@ -300,7 +311,7 @@ class Site:
             failure = words.Failure(code=words.TIMEOUT, domain=0, message="no answer in time")
             raise failed(failure, where=self.name, what=what) from None
         except GuardRefused as error:
-            raise Refused(Problem(happened=f"{what}: {error}.", unaffected="Nothing was changed.")) from None
+            raise refuse(f"{what}: {error}.") from None
 
     def _use(self, threads: ThreadPoolExecutor, work: Callable[..., T], *args: Any) -> Future[T]:
         future = threads.submit(work, *args)
@@ -384,8 +395,3 @@ async def _close_when_unused(conn: Any, users: set[Future[Any]]) -> None:
 def _close(conn: Any) -> None:
     with suppress(lv.libvirtError):
         conn.close()
-
-
-def read_only(what: str) -> ReadOnly:
-    """The guard's answer."""
-    return ReadOnly(trouble.read_only("The cluster", f"{what} was not sent"))

@@ -24,8 +24,7 @@ from backends.libvirt.keeping import Mark
 from backends.libvirt.kinds import kind_of
 from backends.libvirt.live import LiveMoves
 from backends.libvirt.reading import lv
-from backends.libvirt.refusals import refuse, unwritten
-from backends.libvirt.site import read_only
+from backends.libvirt.refusals import read_only, refuse, unwritten
 from evac.backend import Call, Receipt
 from evac.errors import BackendError, NotFound
 from evac.framing import FrameError, pack

@@ -10,7 +10,7 @@ import time
 from evac.actions import Evacuate, LiveMigrate
 from evac.api import Delta
 from evac.client import EngineRefusal
-from evac.jobs import JobState, OrderState
+from evac.jobs import Job, JobState, OrderState
 from evac.model import HostState
 from tests.real.intents import FENCED
 from tests.real.libvirt import hosts, wires
@@ -22,6 +22,7 @@ from tests.real.rig import named, vm_identity
 from tests.real.test_kvm_moves import WEB, has_bytes, moves
 
 KILLS = 4
+MOMENTS = ("early", "sent", "under way")
 DARK = 75.0
 """Seconds waited for a host to be seen down or up: how long it takes is a test of its own."""
 SILENT = 11 + 2 + 10
@@ -137,7 +138,7 @@ async def test_kills_of_the_engine_during_a_drain_lose_and_repeat_nothing(
         order = (await kvm_rig.snapshot()).orders[-1].id
         kills = in_flight = 0
         while kills < KILLS and (await kvm_rig.snapshot()).orders[-1].state is OrderState.OPEN:
-            await _moment(kvm, chance, early=kills % 2 == 0)
+            await _moment(kvm, kvm_rig, chance, MOMENTS[kills % len(MOMENTS)])
             in_flight += _under_way(kvm)
             kvm_rig.kill()
             kills += 1
@@ -166,15 +167,23 @@ def _under_way(kvm: Witness) -> bool:
     return any(kvm.busy("kvm01", name) for name in WEB)
 
 
-async def _moment(kvm: Witness, chance: random.Random, *, early: bool) -> None:
-    """A random one soon after a start; or one of a move that is under way, or of none if all have moved."""
-
-    def ready() -> bool:
-        return _under_way(kvm) or not any("kvm01" in found for found in kvm.running().values())
-
-    if not early:
-        await asyncio.to_thread(kvm.until, "a move is under way", ready)
+async def _moment(kvm: Witness, rig: KVMRig, chance: random.Random, kind: str) -> None:
+    """A random one soon after a start; soon after a move was sent; or while one is under way. Or any, if all have moved."""
+    if kind == "sent":
+        await rig.until("a move is being sent", lambda one: _is_sent(one.jobs) or not _left(kvm), 60)
+        await asyncio.sleep(chance.uniform(0.0, 1.2))
+        return
+    if kind == "under way":
+        await asyncio.to_thread(kvm.until, "a move is under way", lambda: _under_way(kvm) or not _left(kvm))
     await asyncio.sleep(chance.uniform(0.0, 2.0))
+
+
+def _is_sent(jobs: tuple[Job, ...]) -> bool:
+    return any(job.state in {JobState.SUBMITTING, JobState.ACCEPTED} for job in moves(jobs))
+
+
+def _left(kvm: Witness) -> bool:
+    return any("kvm01" in found for found in kvm.running().values())
 
 
 def _state(delta: Delta, host: str) -> HostState:
