@@ -5,7 +5,7 @@ its seal and the seal before it, so that each begins with the last seal of the o
 
 Order of a rotation: the segment is written under another name, flushed, renamed, its folder flushed; only then are its
 records taken out of the journal, in one transaction which also notes the seal they ended with (`meta.audit_base`).
-Killed in between, records are in both places, which `evac.audit.verify` accepts if they are the same, and the next
+Killed in between, records are in both places, which `evac.audit_check.verify` accepts if they are the same, and the next
 rotation takes them out. At no moment are they in neither.
 """
 

@@ -13,7 +13,7 @@ import pytest
 from backends.simulation.direct import DirectBackend
 from backends.simulation.faults import Fault, Kind
 from backends.simulation.world import World
-from evac import audit
+from evac import audit_check
 from evac.jobs import JobState, OrderState
 from tests.unit.rig import ADMIN, Rig, live, world
 from tests.virtualtime import run
@@ -94,7 +94,7 @@ async def crash_at(path: Path, step: int, faults: tuple[Fault, ...] = ()) -> boo
     assert order.state is OrderState.DONE, (order, rig.fleet.table("jobs"))
     await rig.end()
     placed_right(sim)
-    assert audit.verify(rig.path).ok
+    assert audit_check.verify(rig.path).ok
     return not finished
 
 
@@ -135,7 +135,7 @@ def test_killed_again_and_again_at_random_moments(tmp_path: Path) -> None:
         assert rig.the_order("O1").state is OrderState.DONE
         await rig.end()
         placed_right(sim)
-        assert audit.verify(rig.path).ok
+        assert audit_check.verify(rig.path).ok
 
     for seed in range(50):
         run(lambda seed=seed: main(seed))  # type: ignore[misc]

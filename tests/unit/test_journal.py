@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evac import audit, journal, store
+from evac import audit, audit_check, journal, store
 from evac.actions import LiveMigrate
 from evac.jobs import Actor, Job, JobState, Order
 from evac.journal import Journal, JournalError, Trail
@@ -136,7 +136,7 @@ async def test_records_from_other_threads_keep_their_order(tmp_path: Path) -> No
     assert [record.seq for record in await made.audit(since=-1, limit=3)] == [398, 399, 400]
     assert len(await made.audit(since=-1, limit=5000)) == 400
     await made.close()
-    assert audit.verify(tmp_path / "j.db").records == 400
+    assert audit_check.verify(tmp_path / "j.db").records == 400
 
 
 async def test_an_entry_that_makes_no_sense_harms_no_other(tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ async def test_words_that_cannot_be_written_harm_nobody_and_leave_nobody_waiting
         assert not await made.save(jobs=[(job(3), Trail())], needed=True)
     assert [one.id for one, _ in (await made.load()).jobs] == ["J1", "J3"]
     await made.close()
-    assert audit.verify(tmp_path / "j.db").ok
+    assert audit_check.verify(tmp_path / "j.db").ok
 
 
 async def test_what_is_on_disk_is_never_called_refused(tmp_path: Path) -> None:
@@ -247,7 +247,7 @@ async def test_a_full_disk_is_said_so_and_what_was_needed_is_not_done_later(
     assert [record.kind for record in await made.audit()] == ["call"]
     assert changes == [f"disk full: {tmp_path}", ""]
     await made.close()
-    assert audit.verify(tmp_path / "j.db").ok
+    assert audit_check.verify(tmp_path / "j.db").ok
 
 
 async def test_it_recovers_by_itself_when_nothing_waits_to_be_written(
@@ -275,26 +275,28 @@ async def written(path: Path, records: int = 10) -> None:
     await made.close()
 
 
-def tampered(path: Path, *statements: str) -> audit.Verification:
+def tampered(path: Path, *statements: str) -> audit_check.Verification:
     db = sqlite3.connect(path)
     for statement in statements:
         db.execute(statement)
     db.commit()
     db.close()
-    return audit.verify(path)
+    return audit_check.verify(path)
 
 
 async def test_an_honest_record_is_found_whole_while_the_engine_writes(tmp_path: Path) -> None:
     made = await Journal.open(tmp_path / "j.db")
-    assert audit.verify(tmp_path / "j.db").ok
+    assert audit_check.verify(tmp_path / "j.db").ok
     for number in range(50):
         made.record("job", {"n": number})
         if number % 10 == 0:
             await made.save()
-            found = await asyncio.get_running_loop().run_in_executor(None, audit.verify, tmp_path / "j.db")
+            found = await asyncio.get_running_loop().run_in_executor(
+                None, audit_check.verify, tmp_path / "j.db"
+            )
             assert found.ok, found
     await made.close()
-    found = audit.verify(tmp_path / "j.db")
+    found = audit_check.verify(tmp_path / "j.db")
     assert (found.ok, found.records, len(found.head)) == (True, 50, 64)
 
 
@@ -330,15 +332,15 @@ async def test_a_cut_off_tail_still_shows_after_the_engine_has_gone_on(tmp_path:
     await written(tmp_path / "j.db")
     tampered(tmp_path / "j.db", "DELETE FROM audit WHERE seq > 7")
     await written(tmp_path / "j.db", 3)
-    found = audit.verify(tmp_path / "j.db")
+    found = audit_check.verify(tmp_path / "j.db")
     assert (found.ok, found.broken_at) == (False, 8)
 
 
 def test_what_is_no_journal_is_told_and_nothing_is_made(tmp_path: Path) -> None:
-    assert "no such file" in audit.verify(tmp_path / "nothing.db").why
+    assert "no such file" in audit_check.verify(tmp_path / "nothing.db").why
     assert not (tmp_path / "nothing.db").exists()
     (tmp_path / "text").write_text("hello " * 1000)
-    assert not audit.verify(tmp_path / "text").ok
+    assert not audit_check.verify(tmp_path / "text").ok
 
 
 async def test_any_single_changed_byte_of_a_record_shows(tmp_path: Path) -> None:
@@ -351,10 +353,10 @@ async def test_any_single_changed_byte_of_a_record_shows(tmp_path: Path) -> None
         at = dice.randrange(len(body))
         spoilt = body[:at] + chr(ord(body[at]) ^ 1) + body[at + 1 :]
         db.execute("UPDATE audit SET body = ? WHERE seq = ?", (spoilt, seq))
-        assert audit.verify(tmp_path / "j.db").broken_at == seq
+        assert audit_check.verify(tmp_path / "j.db").broken_at == seq
         db.execute("UPDATE audit SET body = ? WHERE seq = ?", (body, seq))
     db.close()
-    assert audit.verify(tmp_path / "j.db").ok
+    assert audit_check.verify(tmp_path / "j.db").ok
 
 
 SECRET = "hunter2-hunter2"

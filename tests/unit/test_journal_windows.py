@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
-from evac import audit, store, store_window
+from evac import audit_check, store, store_window
 from evac.jobs import Actor, Order
 from evac.journal import Journal, Trail
 from evac.window.nouns import (
@@ -121,7 +121,7 @@ async def test_a_journal_from_before_windows_goes_on_with_all_that_it_holds(tmp_
     again = await Journal.open(path)
     assert (await again.load()).of_windows.windows == (window(),)
     await again.close()
-    assert audit.verify(path).ok
+    assert audit_check.verify(path).ok
 
 
 def _old(path: Path) -> None:

@@ -18,7 +18,7 @@ from backends.simulation.direct import DirectBackend
 from backends.simulation.faults import Fault, Kind
 from backends.simulation.things import SimSwitch
 from backends.simulation.world import World
-from evac import audit
+from evac import audit_check
 from evac.actions import Action, EnterMaintenance, LeaveMaintenance, TurnSwitch
 from evac.queue import QueueRefusal
 from evac.window.nouns import LedgerState
@@ -121,7 +121,7 @@ async def crash_at(path: Path, step: int, faults: tuple[Fault, ...]) -> bool:
     await quiet(rig)
     assert owed(rig) == sorted(doing.ours)
     await rig.end()
-    assert audit.verify(rig.path).ok
+    assert audit_check.verify(rig.path).ok
     return not finished
 
 
@@ -201,7 +201,7 @@ async def play(path: Path, night: list[str], dice: random.Random) -> None:
     states = {entry.state for entry in rig.fleet.table("ledger").values()}
     assert states <= {LedgerState.SWITCHED, LedgerState.RESTORED}
     await rig.end()
-    assert audit.verify(rig.path).ok
+    assert audit_check.verify(rig.path).ok
 
 
 @settings(max_examples=25, suppress_health_check=list(HealthCheck))

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from backends.simulation.faults import Fault, Kind
 from backends.simulation.world import World
-from evac import audit
+from evac import audit_check
 from evac.jobs import JobState, Limits, OrderState
 from evac.queue import QueueRefusal
 from tests.unit.rig import ADMIN, Rig, live, world
@@ -107,7 +107,7 @@ def test_on_a_full_disk_nothing_new_starts_what_flies_is_watched_and_all_goes_on
             assert all(len(sim.moved(vm)) == 1 for vm in sim.vms)
             saved = await rig.journal.load()
             assert {job.state for job, _ in saved.jobs} == {JobState.DONE}
-        assert audit.verify(rig.path).ok
+        assert audit_check.verify(rig.path).ok
 
     run(main)
 
@@ -202,7 +202,7 @@ def test_whatever_happens_no_vm_moves_twice_and_every_job_tells_the_truth(
         finally:
             await rig.end()
         never_two_calls_at_once(sim)
-        assert audit.verify(rig.path).ok
+        assert audit_check.verify(rig.path).ok
 
     with TemporaryDirectory() as folder:
         run(lambda: main(Path(folder)))

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from evac import archive, audit, board, store
+from evac import archive, audit, audit_check, board, store
 from evac.archive import close_segment, segments
 from evac.fleet import Fleet
 from evac.jobs import Actor, JobState, Order, OrderState
@@ -65,11 +65,11 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("small")
 def test_old_records_move_into_closed_files_and_the_chain_is_whole(tmp_path: Path) -> None:
     path = written(tmp_path / "journal.db", 100)
-    before = audit.verify(path)
+    before = audit_check.verify(path)
     rotate(path, NOW - 55.5 * DAY)
     assert [(it.first, it.last) for it in segments(path)] == [(1, 20), (21, 40)]
     assert live(path) == 60, "four records more are old, too few and too young for a file"
-    after = audit.verify(path)
+    after = audit_check.verify(path)
     assert after.ok
     assert (after.records, after.head, after.segments) == (100, before.head, 2)
     for segment in segments(path):
@@ -84,11 +84,11 @@ def test_few_records_get_a_file_once_they_are_a_month_too_old(tmp_path: Path) ->
     assert segments(path) == []
     rotate(path, NOW + 26 * DAY)
     assert [(it.first, it.last) for it in segments(path)] == [(1, 10)]
-    assert audit.verify(path).ok, "with nothing left in the journal"
+    assert audit_check.verify(path).ok, "with nothing left in the journal"
     db, head = store.open_db(path)
     with closing(db):
         store.write(db, [Rows(audit=((NOW, "engine", "{}"),))], head)
-    assert audit.verify(path).records == 11, "and the next record follows the closed ones"
+    assert audit_check.verify(path).records == 11, "and the next record follows the closed ones"
 
 
 @pytest.mark.usefixtures("small")
@@ -115,7 +115,7 @@ def test_a_closed_file_that_was_touched_shows(tmp_path: Path, what: str) -> None
         rotate(other, NOW - 30 * DAY)
         shutil.copy(segments(other)[0].path, first.path)
         shutil.copy(segments(other)[1].path, second.path)
-    found = audit.verify(path)
+    found = audit_check.verify(path)
     assert not found.ok
     assert found.why
 
@@ -139,7 +139,7 @@ class _Killed:
 @pytest.mark.usefixtures("small")
 def test_killed_at_any_line_of_a_rotation_nothing_is_lost(tmp_path: Path) -> None:
     path = written(tmp_path / "pristine" / "journal.db", 30)
-    head = audit.verify(path).head
+    head = audit_check.verify(path).head
     killed = 0
     for at in range(1, 500):
         place = tmp_path / str(at)
@@ -150,10 +150,10 @@ def test_killed_at_any_line_of_a_rotation_nothing_is_lost(tmp_path: Path) -> Non
             rotate(place / "journal.db", NOW - 5 * DAY)
             os._exit(0)
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        found = audit.verify(place / "journal.db")
+        found = audit_check.verify(place / "journal.db")
         assert (found.ok, found.records, found.head) == (True, 30, head), f"killed at line {at}: {found.why}"
         rotate(place / "journal.db", NOW - 5 * DAY)
-        found = audit.verify(place / "journal.db")
+        found = audit_check.verify(place / "journal.db")
         assert (found.ok, found.records, found.segments) == (True, 30, 1), f"killed at line {at}: {found.why}"
         assert live(place / "journal.db") == 10
         shutil.rmtree(place)
@@ -170,7 +170,7 @@ def test_a_damaged_left_over_is_put_aside_and_written_anew(tmp_path: Path) -> No
     [segment] = segments(path)
     segment.path.write_bytes(segment.path.read_bytes()[:100])
     rotate(path, NOW - 5 * DAY)
-    assert audit.verify(path).ok
+    assert audit_check.verify(path).ok
     assert live(path) == 10
     assert segment.path.with_suffix(".damaged").exists()
 
@@ -185,7 +185,7 @@ async def test_a_rotation_beside_a_writing_engine_keeps_the_chain(tmp_path: Path
             await asyncio.sleep(0)
         assert await rotating == 1
         await made.save()
-        found = await asyncio.to_thread(audit.verify, path)
+        found = await asyncio.to_thread(audit_check.verify, path)
         assert found.ok, found.why
         assert found.records == 2200
     finally:
@@ -251,4 +251,4 @@ async def test_an_engine_that_starts_closes_what_is_too_old_and_doctor_says_what
         said = {it.check: it.detail for it in state_directory(here.where)}
     assert "1 closed audit file" in said["used"]
     assert "journal " in said["used"]
-    assert audit.verify(path).ok
+    assert audit_check.verify(path).ok

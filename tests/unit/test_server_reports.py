@@ -54,7 +54,7 @@ async def test_a_window_of_long_ago_is_reported_with_its_plan_orders_and_ledger(
 
 
 async def test_the_audit_range_is_the_windows_own_and_checks_out(tmp_path: Path) -> None:
-    from evac.audit import verify
+    from evac.audit_check import verify
     from evac.audit_range import seal_of
 
     async with house(tmp_path) as here:

@@ -13,7 +13,7 @@ import pytest
 from backends.simulation.faults import Fault, Kind
 from backends.simulation.things import SimSwitch
 from backends.simulation.world import World
-from evac import audit
+from evac import audit_check
 from evac.journal import Journal
 from evac.window.nouns import StepKind, StepState, Window, WindowState
 from tests.unit.rig import ADMIN
@@ -109,7 +109,7 @@ async def killed_at(path: Path, at: int, *, after: bool) -> bool:
     await help_along(rig)
     await rig.end()
     sound(sim, rig, before)
-    assert audit.verify(rig.path).ok
+    assert audit_check.verify(rig.path).ok
     return not finished
 
 

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from backends.simulation.faults import Fault, Kind
 from backends.simulation.things import SimSwitch
-from evac import audit
+from evac import audit_check
 from evac.planning import plan_window
 from evac.window.nouns import HostRun, Step, StepKind, StepState, WindowState
 from evac.window.plan import HostName, WindowPlanRequest
@@ -127,6 +127,6 @@ def test_a_night_of_four_hosts_with_all_that_goes_wrong_and_thirty_kills(tmp_pat
             await asyncio.sleep(night.dice.uniform(1.0, 60.0))
         await rig.end()
         night.check()
-        assert audit.verify(rig.path).ok
+        assert audit_check.verify(rig.path).ok
 
     run(main)

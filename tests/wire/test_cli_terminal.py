@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from evac.audit import verify
+from evac.audit_check import verify
 from evac.config import load, plugins
 from tests.wire.cli_site import EVAC, Site, running
 from tests.wire.cli_terminal import Terminal, terminal

@@ -17,7 +17,7 @@ from backends.simulation.clocks import fast
 from backends.simulation.faults import Fault, Kind
 from backends.simulation.things import Timing
 from backends.simulation.world import World
-from evac import audit, clock
+from evac import audit_check, clock
 from evac.actions import ForceComplete, LiveMigrate
 from evac.api import EvacuatePlanRequest, OrderRequest, PlanRequest
 from evac.backend import Backend, Settings
@@ -130,7 +130,7 @@ async def test_a_drain_over_the_wire_with_a_failing_and_two_lost_calls(tmp_path:
         f"web{n}": 1 for n in range(6)
     }
     assert (stopped.host != "cmp0", stopped.state) == (True, VMState.AWAITING_CONFIRM)
-    assert audit.verify(tmp_path / "journal.db").ok
+    assert audit_check.verify(tmp_path / "journal.db").ok
 
 
 async def test_a_dead_host_is_evacuated_over_the_wire(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ from typing import NamedTuple
 import click
 
 from evac.archive import DAMAGED
-from evac.audit import GENESIS, verify
+from evac.audit import GENESIS
+from evac.audit_check import verify
 from evac.audit_range import seal_of
 from tui.commands import show
 from tui.commands.exits import Code, Stop
