@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from backends.vsphere import crossing, faults, mapping, moves, sdk, switches
+from backends.vsphere import crossing, faults, mapping, moves, sdk, switches, taskinfo
 from backends.vsphere.arrival import Arrivals
 from backends.vsphere.keeping import Reasons
 from backends.vsphere.moves import Moves
@@ -100,8 +100,8 @@ class Actor:
     def _idle(self, tasks: Sequence[Row], vm: str) -> None:
         """Nothing else moves it: DRS may be quicker, and two moves of one VM are none."""
         for task in moves.by_object(tasks).get(vm, []):
-            who = "DRS" if mapping.MOVES.get(task.text("info.descriptionId")) == "DRS" else "another task"
-            if mapping.is_move(task):
+            who = "DRS" if taskinfo.MOVES.get(task.text("info.descriptionId")) == "DRS" else "another task"
+            if taskinfo.is_move(task):
                 raise Refused(
                     Problem(
                         happened=f"{self.cluster}: {who} is moving {vm} already ({task.id}).",
@@ -132,8 +132,8 @@ class Actor:
         task = next((one for one in tasks if one.id == migration and one.text("info.entity") == vm), None)
         if task is None:
             raise NotFound(self._problem(f"vSphere knows no task {migration} of {vm}", "It may have ended."))
-        if not mapping.phase(task).active:
-            raise Refused(self._problem(f"{migration} is {mapping.phase(task).value} already"))
+        if not taskinfo.phase(task).active:
+            raise Refused(self._problem(f"{migration} is {taskinfo.phase(task).value} already"))
         self._send(lambda live: sdk.vim.Task(migration, live.stub).CancelTask(), what)
         return Receipt()
 
@@ -212,7 +212,7 @@ class Actor:
         waiting = [
             task
             for task in moves.by_object(tasks).get(host, [])
-            if task.text("info.descriptionId") == mapping.ENTER
+            if task.text("info.descriptionId") == taskinfo.ENTER
         ]
         if waiting:
             task = waiting[-1].id

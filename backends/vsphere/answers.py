@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from backends.vsphere import faults, mapping, sdk
+from backends.vsphere import faults, sdk, taskinfo
 from backends.vsphere.reading import Reader
 from backends.vsphere.session import Live
 from backends.vsphere.soap import Fault, Node, Row
@@ -69,7 +69,7 @@ def _waited(
         rows = reader.many(live, [("Task", task) for task in open_], {"Task": RESULT_PATHS})
         there = {row.id for row in rows}
         for row in rows:
-            if not mapping.phase(row).active:
+            if not taskinfo.phase(row).active:
                 target = open_.pop(row.id)
                 found[target] = _verdicts(vm, target, row)
         for task in [one for one in open_ if one not in there]:
@@ -88,8 +88,7 @@ def _verdicts(vm: str, target: str, task: Row) -> list[MoveCheck]:
     if task.text("info.state") != "success":
         error = task.node("info.error")
         return [silent(vm, target, faults.meaning(*_said(error)))]
-    results = task.props.get("info.result")
-    nodes = results.nodes() if isinstance(results, Node) else []
+    nodes = task.node("info.result").nodes()
     told = [
         MoveCheck(
             vm=vm,

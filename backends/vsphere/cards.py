@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from backends.vsphere.soap import Node, Row
+from backends.vsphere.soap import Row
 
 
 def told(row: Row) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Addresses that others can reach, each card's own: its DNS servers are nested beside them; and the cards' MACs."""
-    net = row.props.get("guest.net")
-    if not isinstance(net, Node):
+    net = row.nested.get("guest.net")
+    if net is None:
         return (), ()
     cards = net.nodes()
     found = dict.fromkeys([one for card in cards for one in card.texts("ipAddress")])

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from msgspec.structs import replace
 
-from backends.vsphere import drsrules, mapping, moves
+from backends.vsphere import drsrules, mapping, moves, taskinfo
 from backends.vsphere.keeping import Reasons
 from backends.vsphere.moves import Moves
 from backends.vsphere.reading import GROUPS, Reader
@@ -103,15 +103,17 @@ class Poll:
             with suppress(BackendError):
                 old.close()
         self._hosts, self._groups, self._stores, self._hidden = {}, {}, {}, set()
-        for row in self._reader.viewed(live, "HostSystem", *GROUPS, "Datastore"):
+        for row in self._reader.viewed(live, "Datastore"):  # before the VMs, of which each lies on some
             self._take(row)
-        feed = Feed(self._session, self._reader, live)
-        shared = self._shared()
-        self._vms = {
-            row.id: self._guest(row, shared)
-            for row in feed
-            if row.type == "VirtualMachine" and row.kind != "leave"
-        }
+        feed, shared = Feed(self._session, self._reader, live), self._shared()
+        self._vms = {}
+        for row in feed:
+            if row.kind == "leave":
+                continue
+            if row.type == "VirtualMachine":
+                self._vms[row.id] = self._guest(row, shared)
+            else:
+                self._take(row)
         self._busy = {}
         self._feed = feed
 
@@ -209,7 +211,7 @@ class Poll:
 
 def entering(tasks: Iterable[Row]) -> bool:
     """Whether one of a host's running tasks takes it into maintenance."""
-    return any(task.text("info.descriptionId") == mapping.ENTER for task in tasks)
+    return any(task.text("info.descriptionId") == taskinfo.ENTER for task in tasks)
 
 
 def host_noun(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from backends.vsphere import mapping, moves
+from backends.vsphere import mapping, moves, taskinfo
 from backends.vsphere.inventory import entering, host_noun
 from backends.vsphere.keeping import Reasons
 from backends.vsphere.moves import Moves
@@ -85,6 +85,6 @@ class Looker:
         """Newest first."""
         rows = self._session.read(self._reader.tasks, f"the tasks of {vm}")
         own = [
-            mapping.record(row, self._moves.by_task(row.id)) for row in rows if row.text("info.entity") == vm
+            taskinfo.record(row, self._moves.by_task(row.id)) for row in rows if row.text("info.entity") == vm
         ]
         return sorted((one for one in own if one.started >= since), key=lambda one: -one.started)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import functools
+import sys
+from collections.abc import Mapping
 from datetime import datetime
 
 from msgspec.structs import replace
 
-from backends.vsphere import cards, faults
+from backends.vsphere import cards
 from backends.vsphere.soap import Node, Row
 from evac.model import (
     VM,
@@ -15,11 +17,7 @@ from evac.model import (
     Datastore,
     Host,
     HostState,
-    Migration,
-    MigrationKind,
-    Phase,
     Question,
-    TaskRecord,
     VMState,
 )
 
@@ -69,19 +67,6 @@ STORE_PATHS = (
     "summary.multipleHostAccess",
     "host",
 )
-TASK_PATHS = (
-    "info.key",
-    "info.descriptionId",
-    "info.entity",
-    "info.state",
-    "info.progress",
-    "info.error",
-    "info.reason",
-    "info.queueTime",
-    "info.startTime",
-    "info.completeTime",
-    "info.cancelable",
-)
 
 POWER = {"poweredOn": VMState.RUNNING, "poweredOff": VMState.STOPPED, "suspended": VMState.SUSPENDED}
 WORDS = {"poweredOn": "running", "poweredOff": "shutdown", "suspended": "suspended"}
@@ -96,19 +81,6 @@ LOST = {
 
 AGENTS = "an agent of vSphere's own (vCLS or the like), which vSphere stops and moves by itself"
 TEMPLATE = "a template, not a guest"
-
-MOVES = {
-    "VirtualMachine.migrate": "live",
-    "VirtualMachine.relocate": "live",
-    "Drm.ExecuteVMotionLRO": "DRS",
-    "Drm.ExecuteVmotionLRO": "DRS",
-    "Drm.ExecuteRelocateLRO": "DRS",
-}
-"""TaskInfo.descriptionId of what moves a VM."""
-
-ENTER = "HostSystem.enterMaintenanceMode"
-PHASES = {"queued": Phase.QUEUED, "running": Phase.RUNNING, "success": Phase.COMPLETED, "error": Phase.FAILED}
-CANCELLED = frozenset({"RequestCanceled", "TaskCanceled"})
 
 
 def number(text: str) -> int | None:
@@ -137,37 +109,62 @@ def seconds(text: str) -> float | None:
 
 def vm(cluster: str, row: Row, shared: Mapping[str, bool | None]) -> VM:
     """One VM. `shared`: Datastore.id → whether more hosts than one see it."""
-    props = row.props.get
-    power = row.text("runtime.powerState")
-    lost = row.text("runtime.connectionState")
-    memory = number(row.text("summary.config.memorySizeMB"))
-    stores = props("datastore")
-    datastores = tuple(stores.texts()) if isinstance(stores, Node) else ()
+    text = row.simple.get
+    stores = row.nested.get("datastore")
+    datastores = _once(tuple(stores.texts())) if stores is not None else ()
     addresses, macs = cards.told(row)
+    alike = _alike(
+        cluster,
+        text("runtime.connectionState", ""),
+        text("runtime.powerState", ""),
+        text("summary.config.numCpu", ""),
+        text("summary.config.memorySizeMB", ""),
+        text("runtime.minRequiredEVCModeKey", ""),
+        text("runtime.dasVmProtection.dasProtected", ""),
+    )
+    noun = replace(
+        alike,
+        id=row.id,
+        name=text("name") or row.id,
+        uuid=text("summary.config.instanceUuid", ""),
+        host=sys.intern(text("runtime.host", "")),
+        disk=number(text("summary.storage.committed", "")),
+        addresses=addresses,
+        macs=macs,
+        machine_id=text("summary.config.uuid", ""),
+        snapshots=int(bool(text("snapshot.currentSnapshot"))),
+        datastores=datastores,
+        local_disk=_local(datastores, shared),
+    )
+    stays, asked = _stays(row), question(row)
+    return replace(noun, stays=stays, question=asked) if stays or asked else noun
+
+
+@functools.lru_cache(maxsize=4096)
+def _alike(  # noqa: PLR0917 - by place: the cache is asked for every VM
+    cluster: str, lost: str, power: str, vcpus: str, memory: str, cpu: str, protected: str
+) -> VM:
+    """What many VMs have in common, made once: of a noun most is."""
+    size = number(memory)
     return VM(
         cluster=cluster,
-        id=row.id,
-        name=row.text("name") or row.id,
-        uuid=row.text("summary.config.instanceUuid"),
-        host=row.text("runtime.host"),
+        id="",
+        name="",
         state=VMState.ERROR if lost in LOST else POWER.get(power, VMState.UNKNOWN),
         native=lost if lost in LOST else power,
         power=WORDS.get(power, power),
-        vcpus=number(row.text("summary.config.numCpu")),
-        memory=None if memory is None else memory * MIB,
-        disk=number(row.text("summary.storage.committed")),
-        addresses=addresses,
-        macs=macs,
-        machine_id=row.text("summary.config.uuid"),
-        cpu=row.text("runtime.minRequiredEVCModeKey"),
-        snapshots=int(bool(row.text("snapshot.currentSnapshot"))),
-        datastores=datastores,
-        local_disk=_local(datastores, shared),
-        stays=_stays(row),
-        ha="protected" if row.text("runtime.dasVmProtection.dasProtected") == "true" else "",
-        question=question(row),
+        vcpus=number(vcpus),
+        memory=None if size is None else size * MIB,
+        cpu=cpu,
+        ha="protected" if protected == "true" else "",
         fault=LOST.get(lost, ""),
     )
+
+
+@functools.lru_cache(maxsize=4096)
+def _once(datastores: tuple[str, ...]) -> tuple[str, ...]:
+    """The same one for all VMs that lie on the same datastores."""
+    return datastores
 
 
 def _local(datastores: tuple[str, ...], shared: Mapping[str, bool | None]) -> bool | None:
@@ -180,19 +177,21 @@ def _local(datastores: tuple[str, ...], shared: Mapping[str, bool | None]) -> bo
 def _stays(row: Row) -> str:
     if row.text("summary.config.template") == "true":
         return TEMPLATE
-    manager = row.props.get("summary.config.managedBy")
-    if isinstance(manager, Node) and manager.text("extensionKey") in {
+    manager = row.nested.get("summary.config.managedBy")
+    if manager is None:
+        return ""
+    if manager.text("extensionKey") in {
         "com.vmware.vim.eam",
         "com.vmware.vcls",
     }:
         return AGENTS
-    return AGENTS if row.text("name").startswith("vCLS") and isinstance(manager, Node) else ""
+    return AGENTS if row.text("name").startswith("vCLS") else ""
 
 
 def question(row: Row) -> Question | None:
     """What vSphere asks about a VM (VirtualMachineQuestionInfo)."""
-    asked = row.props.get("runtime.question")
-    if not isinstance(asked, Node) or not asked.text("id"):
+    asked = row.nested.get("runtime.question")
+    if asked is None or not asked.text("id"):
         return None
     offered = asked.node("choice") or Node()
     choices = tuple(
@@ -310,87 +309,3 @@ def _mounted(info: Node) -> bool:
         and info.text("accessible") != "false"
         and info.text("mounted") != "false"
     )
-
-
-# --- tasks --------------------------------------------------------------------------------------------------------
-
-
-def is_move(task: Row) -> bool:
-    """Whether a task carries a VM somewhere else."""
-    return task.text("info.descriptionId") in MOVES
-
-
-def phase(task: Row) -> Phase:
-    """Where a task stands."""
-    found = PHASES.get(task.text("info.state"), Phase.UNKNOWN)
-    return Phase.CANCELLED if found is Phase.FAILED and _error(task)[0] in CANCELLED else found
-
-
-def _error(task: Row) -> tuple[str, str]:
-    """Type and text of what went wrong."""
-    said = task.props.get("info.error")
-    if not isinstance(said, Node):
-        return "", ""
-    fault = said.node("fault")
-    return fault.type if fault is not None else "", said.text("localizedMessage")
-
-
-def migration(cluster: str, task: Row, known: Migration | None, guest: VM | None) -> Migration:
-    """A task as a move. It does not say from where or to where: `known` is what was learnt of it before."""
-    now = phase(task)
-    share = number(task.text("info.progress"))
-    # A task that is first seen when it has ended does not say where the VM came from.
-    here = guest.host if guest is not None else ""
-    fresh = known is None
-    stopped = guest is not None and guest.power == "shutdown"
-    base = known or Migration(
-        cluster=cluster,
-        id=task.id,
-        vm=task.text("info.entity"),
-        kind=MigrationKind.COLD if stopped else MigrationKind.LIVE,
-        source=here if fresh and now.active else "",
-    )
-    target = base.target or (here if now is Phase.COMPLETED and here != base.source else "")
-    return replace(
-        base,
-        phase=now,
-        native=task.text("info.state"),
-        target=target,
-        created=seconds(task.text("info.queueTime")),
-        updated=seconds(task.text("info.completeTime")) or seconds(task.text("info.startTime")),
-        percent=float(share) if share is not None and now.active else None,
-    )
-
-
-def record(task: Row, moved: Migration | None) -> TaskRecord:
-    """A task as an entry of the VM's log."""
-    kind, text = _error(task)
-    name = task.text("info.descriptionId")
-    word = f"{moved.kind.value}-migration ({name})" if moved is not None else name
-    failed = task.text("info.state") == "error"
-    reason = task.node("info.reason")
-    return TaskRecord(
-        id=task.id,
-        vm=task.text("info.entity"),
-        action=word,
-        started=seconds(task.text("info.queueTime")) or seconds(task.text("info.startTime")) or 0.0,
-        user=reason.text("userName"),
-        failed=failed,
-        message=faults.meaning(kind, text) if failed else "",
-    )
-
-
-def with_tasks(guest: VM, tasks: Iterable[Row]) -> VM:
-    """The VM with what is being done to it now."""
-    busy = [task for task in tasks if PHASES.get(task.text("info.state"), Phase.UNKNOWN).active]
-    if not busy:
-        return guest
-    moving = any(is_move(task) for task in busy)
-    word = "; ".join(dict.fromkeys(_doing(task) for task in busy))
-    state = VMState.MIGRATING if moving and guest.state is not VMState.ERROR else guest.state
-    return replace(guest, task=word, state=state)
-
-
-def _doing(task: Row) -> str:
-    name = task.text("info.descriptionId")
-    return "migrated by DRS" if MOVES.get(name) == "DRS" else name or "a task"

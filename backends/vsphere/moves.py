@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec.structs import replace
 
-from backends.vsphere import mapping
+from backends.vsphere import taskinfo
 from backends.vsphere.soap import Row
 from evac.model import VM, Migration, MigrationKind, Phase
 
@@ -58,9 +58,9 @@ class Moves:
         with self._lock:
             for task in tasks:
                 known = self._known.get(task.id, (0.0, None))[1]
-                if known is None and not mapping.is_move(task):
+                if known is None and not taskinfo.is_move(task):
                     continue
-                move = mapping.migration(self._cluster, task, known, guests.get(task.text("info.entity")))
+                move = taskinfo.migration(self._cluster, task, known, guests.get(task.text("info.entity")))
                 self._known[task.id] = (time.monotonic(), move)
                 found.append(move)
         return newest_first(found)
@@ -79,7 +79,7 @@ class Moves:
 
     def doing(self, guest: VM, tasks: Iterable[Row]) -> VM:
         """The VM with what is being done to it: by tasks, and by a guest that was asked to shut down."""
-        busy = mapping.with_tasks(guest, tasks)
+        busy = taskinfo.with_tasks(guest, tasks)
         with self._lock:
             asked = self._stopping.get(guest.id)
             if asked is None:
@@ -114,6 +114,6 @@ def by_object(tasks: Sequence[Row]) -> dict[str, list[Row]]:
     """Tasks that run or wait, by what they work on."""
     found: dict[str, list[Row]] = {}
     for task in tasks:
-        if mapping.phase(task).active:
+        if taskinfo.phase(task).active:
             found.setdefault(task.text("info.entity"), []).append(task)
     return found

@@ -9,7 +9,7 @@ from backends.vsphere import sdk
 from backends.vsphere.reading import GROUPS, Reader
 from backends.vsphere.scene import NET_TYPES
 from backends.vsphere.session import Live
-from backends.vsphere.soap import Fault, Node, Row
+from backends.vsphere.soap import Fault, Row
 from evac.across import Luggage, Net, Reception
 from evac.errors import NotFound
 from evac.model import Problem
@@ -50,10 +50,9 @@ def reception(live: Live, reader: Reader, hosts: Sequence[str]) -> list[Receptio
 
 def _nets(row: Row, names: Mapping[str, Row]) -> tuple[Net, ...] | None:
     """None where the property, or the name of one of them, is not told."""
-    value = row.props.get("network")
-    if value is None or "network" in row.missing:
+    if not row.told("network") or "network" in row.missing:
         return None
-    ids = value.texts() if isinstance(value, Node) else []
+    ids = row.node("network").texts()
     told = [(one, names[one].text("name") if one in names else "") for one in ids]
     return tuple(Net(id=one, name=name) for one, name in told) if all(name for _, name in told) else None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from backends.vsphere import mapping, messages, sdk, soap
+from backends.vsphere import mapping, messages, sdk, soap, taskinfo
 from backends.vsphere.messages import Walk
 from backends.vsphere.session import Live, Session
 from backends.vsphere.soap import Fault, Row
@@ -105,7 +105,7 @@ class Reader:
     def tasks(self, live: Live) -> list[Row]:
         """Tasks that run, wait, or ended in the last ten minutes (at most 200 of those), oldest first."""
         walk = Walk("TaskManager", sdk.id_of(live.content.taskManager), "recentTask")
-        rows = self._retrieved(live, lambda: messages.filter_spec((), (walk,), {"Task": mapping.TASK_PATHS}))
+        rows = self._retrieved(live, lambda: messages.filter_spec((), (walk,), {"Task": taskinfo.TASK_PATHS}))
         return sorted(rows, key=lambda row: (row.text("info.queueTime"), row.id))
 
     # --- pages --------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ def affinity(seen: Scene, place: Place) -> Said:
         return unknown(f"the cluster of {place.name} is not told")
     if not place.clustered:
         return ok("no cluster, so no rules")
-    if "configurationEx" not in place.group.props:
+    if not place.group.told("configurationEx"):
         return unknown(f"the rules of {place.group.text('name')} are not told")
     hard, soft = _broken(seen.guest.id, place)
     if hard:
@@ -54,7 +54,7 @@ def _members(groups: dict[str, Node], name: str, kind: str) -> list[str]:
 def availability(seen: Scene, place: Place) -> Said:
     """A VM that HA protects should not land where HA is off; admission control guards power-on, not vMotion."""
     protected = mapping.flag(seen.guest.text("runtime.dasVmProtection.dasProtected"))
-    if place.group is None or (place.clustered and "configurationEx" not in place.group.props):
+    if place.group is None or (place.clustered and not place.group.told("configurationEx")):
         return unknown(f"whether HA is on at {place.name} is not told")
     das = place.rules.node("dasConfig") or Node()
     on = das.text("enabled") == "true"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from backends.vsphere import mapping
 from backends.vsphere.scene import Place, Scene
-from backends.vsphere.soap import Node
 from backends.vsphere.verdicts import OK, Said, fail, ok, risk, unknown
 
 
@@ -24,7 +23,7 @@ def state(seen: Scene, place: Place) -> Said:
 
 def _held(seen: Scene) -> Said:
     guest = seen.guest
-    if isinstance(guest.props.get("config.ftInfo"), Node):
+    if "config.ftInfo" in guest.nested:
         return fail("Fault Tolerance is on for it", "Suspend Fault Tolerance, or move its secondary.")
     pinned = guest.node("config.cpuAffinity").deep("affinitySet")
     if pinned and seen.running:
@@ -45,7 +44,7 @@ def encryption(seen: Scene, place: Place) -> Said:
     if not seen.running:
         return ok("it is off: nothing goes over the vMotion network in clear but its disks")
     mode = guest.text("config.migrateEncryption")
-    encrypted = isinstance(guest.props.get("config.keyId"), Node)
+    encrypted = "config.keyId" in guest.nested
     if "config.migrateEncryption" in guest.missing or (not mode and seen.api >= (6, 5) and not encrypted):
         return unknown("vCenter does not tell whether its vMotion must be encrypted")
     if mode != "required" and not encrypted:

@@ -15,13 +15,12 @@ METRO = 10.0
 
 def networks(seen: Scene, place: Place) -> Said:
     """Every network of the VM is on the target, or the config names one instead."""
-    own = seen.guest.props.get("network")
     there = place.ids("network")
-    if own is None or "network" in seen.guest.missing:
+    if not seen.guest.told("network") or "network" in seen.guest.missing:
         return unknown("which networks it uses is not told")
     if there is None:
         return unknown(f"which networks {place.name} has is not told")
-    lacking = [one for one in (own.texts() if isinstance(own, Node) else []) if one not in there]
+    lacking = [one for one in seen.guest.node("network").texts() if one not in there]
     if not lacking:
         return OK
     names = {seen.net_name(one) for one in there}
@@ -76,7 +75,7 @@ def _config(place: Place, kind: str) -> Node | None:
 
 def _chosen(place: Place) -> list[str] | None:
     """Devices (vmk1) selected for vMotion; None where it is not told."""
-    if "config.virtualNicManagerInfo.netConfig" not in place.row.props:
+    if not place.row.told("config.virtualNicManagerInfo.netConfig"):
         return None
     config = _config(place, "vmotion")
     return _devices(config) if config is not None else []

@@ -13,15 +13,15 @@ DEEP = 3
 
 def shared(seen: Scene, place: Place) -> Said:
     """Every datastore of the VM is mounted read-write on the target."""
-    stores = seen.guest.props.get("datastore")
-    if not isinstance(stores, Node):
+    stores = seen.guest.nested.get("datastore")
+    if stores is None:
         return unknown("which datastores it uses is not told")
     if place.ids("datastore") is None:
         return unknown(f"which datastores {place.name} sees is not told")
     missing, unsure = [], []
     for store in stores.texts():
         row = seen.stores.get(store)
-        if row is None or not isinstance(row.props.get("host"), Node):
+        if row is None or "host" not in row.nested:
             unsure.append(seen.store_name(store))
         elif place.id not in mapping.datastore("", row).hosts:
             missing.append(seen.store_name(store))
@@ -43,10 +43,9 @@ def shared(seen: Scene, place: Place) -> Said:
 def snapshots(seen: Scene, place: Place) -> Said:
     """They go along in a vMotion; long chains make it, and what follows, slow."""
     del place
-    tree = seen.guest.props.get("snapshot")
     if "snapshot" in seen.guest.missing:
         return unknown("its snapshots are not told")
-    depth = _depth(tree.nodes("rootSnapshotList")) if isinstance(tree, Node) else 0
+    depth = _depth(seen.guest.node("snapshot").nodes("rootSnapshotList"))
     if depth >= DEEP:
         return risk(f"it has a chain of {depth} snapshots", "Have old snapshots removed by their owner.")
     return ok(f"{depth} snapshots in a row" if depth else "")

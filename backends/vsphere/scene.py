@@ -101,10 +101,7 @@ class Place(Struct, frozen=True):
 
     def ids(self, path: str) -> frozenset[str] | None:
         """References in a list property; None where it was not told."""
-        value = self.row.props.get(path)
-        if isinstance(value, Node):
-            return frozenset(value.texts())
-        return frozenset() if value == "" else None
+        return frozenset(self.row.node(path).texts()) if self.row.told(path) else None
 
 
 class Scene(Struct, frozen=True):
@@ -184,7 +181,7 @@ def _luns(reader: Reader, live: Live, guest: Row, hosts: Iterable[Row]) -> dict[
     return {
         row.id: frozenset(row.node("config.storageDevice.scsiLun").deep("uuid"))
         for row in rows
-        if LUN_PATHS[0] in row.props
+        if row.told(LUN_PATHS[0])
     }
 
 

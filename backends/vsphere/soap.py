@@ -86,26 +86,31 @@ class Node:
 class Row:
     """One object, and what was told of it."""
 
-    __slots__ = ("id", "kind", "missing", "props", "type")
+    __slots__ = ("id", "kind", "missing", "nested", "simple", "type")
 
     def __init__(self) -> None:
         self.kind = ""
         """"enter", "modify" or "leave" in updates; "" otherwise."""
         self.type = ""
         self.id = ""
-        self.props: dict[str, str | Node] = {}
+        self.simple: dict[str, str] = {}
+        """Property → its value, where that is one value."""
+        self.nested: dict[str, Node] = {}
+        """Property → its value, where that has others in it."""
         self.missing: dict[str, str] = {}
         """Property that could not be read → type of the fault, such as "NoPermission"."""
 
     def text(self, path: str) -> str:
         """A simple value; "" when it was not told."""
-        value = self.props.get(path, "")
-        return value if isinstance(value, str) else ""
+        return self.simple.get(path, "")
 
     def node(self, path: str) -> Node:
         """A nested value; an empty one when it was not told."""
-        value = self.props.get(path)
-        return value if isinstance(value, Node) else Node()
+        return self.nested.get(path) or Node()
+
+    def told(self, path: str) -> bool:
+        """Whether the property came, be it an empty one."""
+        return path in self.simple or path in self.nested
 
 
 class Decoder:
@@ -186,24 +191,25 @@ class Decoder:
 
 def _row(at: Element, names: _Names) -> Row:
     row = Row()
-    props = row.props
+    simple, nested = row.simple, row.nested
     space = at.tag.removesuffix(names[at.tag])
     title, worth = f"{space}name", f"{space}val"
     for part in at:
         tag = names[part.tag]
-        if tag in PAIRS:
+        if tag in PAIRS and len(part):
             # nearly always the first and the last, but they may stand in any order, among others
-            name: Element | None = part[0] if len(part) else part
-            value: Element | None = part[-1] if len(part) else part
-            if name is None or name.tag != title:
+            name: Element | None = part[0]
+            value: Element | None = part[-1]
+            if name.tag != title:  # type: ignore[union-attr]
                 name = part.find(title)
-            if value is None or value.tag != worth:
+            if value.tag != worth:  # type: ignore[union-attr]
                 value = part.find(worth)
-            key = "" if name is None else name.text or ""
-            if value is None or not len(value):
-                props[key] = "" if value is None else value.text or ""
+            if name is None or value is None:
+                continue  # an update of a property that is not set
+            if len(value):
+                nested[name.text or ""] = _nest(value, names)
             else:
-                props[key] = _nest(value, names)
+                simple[name.text or ""] = value.text or ""
         elif tag == "obj":
             row.id, row.type = part.text or "", _type_of(part)
         elif tag == "kind":

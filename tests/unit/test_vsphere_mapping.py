@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from backends.vsphere import faults, mapping
+from backends.vsphere import faults, mapping, taskinfo
 from backends.vsphere.moves import Moves
 from backends.vsphere.soap import Fault, Row
 from evac.errors import Forbidden, NotFound, Refused, Uncertain
@@ -138,9 +138,9 @@ def test_a_cancelled_task_is_not_called_failed_though_the_fault_is_empty() -> No
 
 
 def test_a_vm_that_drs_moves_is_busy_and_migrating() -> None:
-    busy = mapping.with_tasks(vm(), [task("task-1", "running", "Drm.ExecuteVMotionLRO")])
+    busy = taskinfo.with_tasks(vm(), [task("task-1", "running", "Drm.ExecuteVMotionLRO")])
     assert (busy.state, busy.task) == (VMState.MIGRATING, "migrated by DRS")
-    assert mapping.with_tasks(vm(), [task("task-1", "success")]) == vm()
+    assert taskinfo.with_tasks(vm(), [task("task-1", "success")]) == vm()
 
 
 def test_a_guest_asked_to_shut_down_is_busy_until_it_is_off() -> None:
@@ -154,7 +154,7 @@ def test_a_guest_asked_to_shut_down_is_busy_until_it_is_off() -> None:
 
 def test_a_failed_task_is_explained_with_the_platforms_own_words() -> None:
     failed = task("task-9", "error", info__error=error("VMotionNotConfigured", "vMotion is not enabled."))
-    told = mapping.record(failed, Migration(cluster="c", id="task-9", vm="vm-1", kind=MigrationKind.LIVE))
+    told = taskinfo.record(failed, Migration(cluster="c", id="task-9", vm="vm-1", kind=MigrationKind.LIVE))
     assert (told.failed, told.action) == (True, "live-migration (VirtualMachine.relocate)")
     assert told.message == 'the host has no vMotion network: "vMotion is not enabled."'
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from backends.vsphere import mapping, reading, scene, sdk
+from backends.vsphere import reading, scene, sdk, taskinfo
 
 ASKED = {
     (kind, path)
     for paths in (
         reading.PATHS,
-        {"Task": mapping.TASK_PATHS, "VirtualMachine": scene.GUEST_PATHS, "HostSystem": scene.PLACE_PATHS},
+        {"Task": taskinfo.TASK_PATHS, "VirtualMachine": scene.GUEST_PATHS, "HostSystem": scene.PLACE_PATHS},
         {"Datastore": scene.STORE_PATHS, "HostSystem": scene.LUN_PATHS},
         dict.fromkeys(reading.GROUPS, scene.CLUSTER_PATHS),
         dict.fromkeys(scene.NET_TYPES, ("name",)),

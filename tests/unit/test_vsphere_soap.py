@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backends.vsphere import messages, sdk
-from backends.vsphere.soap import Decoder, Fault, Garbage, Node, Row
+from backends.vsphere.soap import Decoder, Fault, Garbage, Row
 
 HEAD = (
     '<?xml version="1.0" encoding="UTF-8"?>\n<soapenv:Envelope xmlns:soapenv="http://schemas.xmlsoap.org/soap/envelope/"'
@@ -231,8 +231,7 @@ def plain(content: Any) -> dict[str, object]:
 
 
 def ours(row: Row, name: str) -> object:
-    value = row.props[name]
-    return value.nodes()[0].texts("ipAddress") if isinstance(value, Node) else value
+    return row.simple[name] if name in row.simple else row.nested[name].nodes()[0].texts("ipAddress")
 
 
 def test_ids_from_outside_cannot_leave_their_place_in_a_message() -> None:

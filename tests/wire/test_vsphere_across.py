@@ -272,7 +272,7 @@ async def test_a_card_without_a_network_there_is_refused_by_the_names_of_both(pa
 def test_a_network_that_cannot_be_seen_has_no_name_rather_than_its_key() -> None:
     """By its key it would be looked up in the other vCenter, where the same key is another network."""
     guest, net = Row(), Row()
-    net.props["name"] = "prod"
+    net.simple["name"] = "prod"
     unseen = Scene(guest=guest, source=None, places={}, stores={}, nets={})
     port = VIM.dvs.PortConnection(portgroupKey="dvportgroup-301", switchUuid="50 2e")
     card = VIM.vm.device.VirtualVmxnet3(
