@@ -232,8 +232,6 @@ class OpenStackBackend:
 
     async def turn(self, switch: str, was: str, to: str) -> Receipt:
         """Masakari's watch over a host: on maintenance, or watched."""
-        if self._settings.read_only:
-            raise ReadOnly(read_only(self.name, f"{switch} was not turned"))
         return await self._changing("turn_switch", lambda: self._masakari.turn(switch, was, to))
 
     async def _act(
@@ -276,7 +274,13 @@ class OpenStackBackend:
         return await self._changing(kind, work)
 
     async def _changing(self, kind: str, work: Callable[[], Receipt]) -> Receipt:
-        """Remembers which kinds of action the account may not do, for `capabilities`."""
+        """Every changing call passes here: none where the cluster is read-only, not even the reads on its behalf.
+
+        The transport stops them too (backends.wire), whoever sends them. Remembers which kinds of action the account may
+        not do, for `capabilities`.
+        """
+        if self._settings.read_only:
+            raise ReadOnly(read_only(self.name, f"{kind.replace('_', '-')} was not sent"))
         try:
             receipt = await self._changes.run(work)
         except Forbidden as error:
