@@ -107,6 +107,10 @@ class Switch(Noun, frozen=True, kw_only=True):
     """Host.id, where it is about that host alone."""
     exempt: tuple[str, ...] = ()
     """Names of VMs that it goes on moving by itself whatever its value; evac does not turn that."""
+    busy: str = ""
+    """What it does right now and nobody turns, in words: a window begins its first host when that is over."""
+    note: str = ""
+    """What else there is to know of it before a window, in words: what evac can neither turn nor see."""
 
     @property
     def key(self) -> str:

@@ -199,7 +199,8 @@ class MatrixRoutes:
             ]
         on = [one for one in switches if one.value != one.calm and one.host in ("", *hosts)]
         told = [f"{one.name} is {one.value}: {one.why or 'it may work against the moves'}" for one in on]
-        return told + [f"{one.unrest}, which evac does not turn" for one in switches if one.unrest]
+        told += [f"{one.unrest}, which evac does not turn" for one in switches if one.unrest]
+        return told + [words for one in switches for words in (one.busy, one.note) if words]
 
 
 def _summed(

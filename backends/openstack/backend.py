@@ -16,6 +16,9 @@ from backends.openstack.masakari import KIND as MASAKARI
 from backends.openstack.masakari import Masakari
 from backends.openstack.options import Options
 from backends.openstack.reading import Reader
+from backends.openstack.watcher import KIND as WATCHER
+from backends.openstack.watcher import PREFIX as AUDIT
+from backends.openstack.watcher import Watcher
 from backends.trouble import read_only
 from evac.backend import Receipt, Settings
 from evac.errors import BackendError, BadAnswer, Forbidden, NotFound, ReadOnly
@@ -67,8 +70,10 @@ EVACUATE_RUNNING: Version = (2, 94)
 """From 2.95 on an evacuated server arrives stopped; up to 2.94 it arrives as it was."""
 
 
-NO_MASAKARI = "Nova has no balancer and no backup jobs, and this cloud's catalog has no Masakari"
-NOT_SEEN_YET = "whether this cloud has Masakari is not known before the first login"
+NO_SWITCHES = (
+    "Nova has no balancer and no backup jobs, and this cloud's catalog has no Masakari and no Watcher"
+)
+NOT_SEEN_YET = "whether this cloud has Masakari or Watcher is not known before the first login"
 
 
 class OpenStackBackend:
@@ -84,6 +89,7 @@ class OpenStackBackend:
         self._looks = Lane(f"{name}-look", 6, closing.reads(self.name))
         self._changes = Lane(f"{name}-change", 4, closing.changes(self.name))
         self._masakari = Masakari(self.client)
+        self._watcher = Watcher(self.client)
         self._poll = Poll(self.client, self._reader, self._polls)
         self._one_poll = asyncio.Lock()
         self._forbidden: dict[str, tuple[float, str]] = {}
@@ -150,8 +156,11 @@ class OpenStackBackend:
         return await self._looks.run(lambda: self._reader.tasks(vm, since))
 
     async def switches(self) -> Sequence[Switch]:
-        """Masakari's watch over each host; none where the catalog has no Masakari."""
-        return await self._looks.run(self._masakari.all)
+        """Masakari's watch over each host and Watcher's audits, of what the catalog has of the two."""
+        watches, audits = await asyncio.gather(
+            self._looks.run(self._masakari.all), self._looks.run(self._watcher.all)
+        )
+        return [*watches, *audits]
 
     # --- changing -----------------------------------------------------------------------------------------------
 
@@ -231,8 +240,9 @@ class OpenStackBackend:
         return await self._set_service("force_down", host, {"forced_down": down}, what)
 
     async def turn(self, switch: str, was: str, to: str) -> Receipt:
-        """Masakari's watch over a host: on maintenance, or watched."""
-        return await self._changing("turn_switch", lambda: self._masakari.turn(switch, was, to))
+        """Masakari's watch over a host: on maintenance, or watched. An audit of Watcher: suspended, or ongoing."""
+        owner = self._watcher if switch.startswith(AUDIT) else self._masakari
+        return await self._changing("turn_switch", lambda: owner.turn(switch, was, to))
 
     async def _act(
         self,
@@ -303,10 +313,10 @@ class OpenStackBackend:
         return [*(self._capability(kind) for kind in NEEDS), self._turning()]
 
     def _turning(self) -> Capability:
-        there = self.client.login.has(MASAKARI)
-        if there or self._settings.read_only:
+        there = [self.client.login.has(kind) for kind in (MASAKARI, WATCHER)]
+        if any(there) or self._settings.read_only:
             return self._capability("turn_switch")
-        why = NOT_SEEN_YET if there is None else NO_MASAKARI
+        why = NOT_SEEN_YET if None in there else NO_SWITCHES
         return Capability(action="turn_switch", able=False, why_not=why)
 
     def _capability(self, kind: str) -> Capability:

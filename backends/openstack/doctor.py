@@ -16,6 +16,8 @@ from backends.openstack.masakari import KIND as MASAKARI
 from backends.openstack.masakari import Masakari
 from backends.openstack.options import Options
 from backends.openstack.reading import Reader
+from backends.openstack.watcher import KIND as WATCHER
+from backends.openstack.watcher import Watcher, restless
 from evac.backend import Settings
 from evac.errors import BackendError
 from evac.lanes import Lane
@@ -68,6 +70,7 @@ def _examine(client: Client, reader: Reader, settings: Settings) -> Iterator[Fin
     yield from _rights_to_read(reader)
     yield _rights_to_migrate(client, settings)
     yield from _masakari(client)
+    yield from _watcher(client)
     yield checkup.latency(
         lambda: client.get("/servers", {"limit": 1}, what="one server"),
         slow=SLOW,
@@ -175,6 +178,19 @@ def _masakari(client: Client) -> Iterator[Finding]:
     else:
         detail = f"yes: {len(hosts)} hosts are in its segments"
         yield Finding(check="may read Masakari", ok=True, detail=detail)
+
+
+def _watcher(client: Client) -> Iterator[Finding]:
+    """Only where the catalog has it."""
+    if not client.login.has(WATCHER):
+        return
+    try:
+        found = restless(Watcher(client).read())
+    except BackendError as error:
+        yield failed("may read Watcher", error)
+    else:
+        detail = f"yes: {found or 'none'} of its audits and plans move VMs unasked"
+        yield Finding(check="may read Watcher", ok=True, detail=detail)
 
 
 def _rights_to_migrate(client: Client, settings: Settings) -> Finding:

@@ -7,6 +7,7 @@ and the shape of the body; anything else the SDK could send is refused below it.
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 import msgspec
 
@@ -37,6 +38,7 @@ _ACTION = re.compile(r"/servers/[\w-]+/action$")
 _FORCE = re.compile(r"/servers/[\w-]+/migrations/\d+/action$")
 _ABORT = re.compile(r"/servers/[\w-]+/migrations/\d+$")
 _SERVICE = re.compile(r"/os-services/[\w-]+$")
+_AUDIT = re.compile(r"/audits/[\w-]+$")
 _WATCH = re.compile(r"/segments/[\w-]+/hosts/[\w-]+$")
 
 
@@ -51,6 +53,8 @@ def judge(method: str, path: str, body: bytes | str | None) -> Verdict:
     keys = _keys(body)
     if method == "PUT" and _WATCH.search(path):
         return Verdict.CHANGES if _is_watch(body) else Verdict.FOREIGN
+    if method == "PATCH" and _AUDIT.search(path):
+        return Verdict.CHANGES if _is_pause(body) else Verdict.FOREIGN
     known = (
         (method == "POST" and _ACTION.search(path) and len(keys) == 1 and keys <= SERVER_ACTIONS)
         or (method == "POST" and _FORCE.search(path) and keys == {"force_complete"})
@@ -66,6 +70,20 @@ def _is_watch(body: bytes | str | None) -> bool:
     except msgspec.DecodeError:
         return False
     return set(decoded) == {"host"} and set(decoded["host"]) == {"on_maintenance"}
+
+
+class _Step(msgspec.Struct, forbid_unknown_fields=True):
+    op: Literal["replace"]
+    path: Literal["/state"]
+    value: Literal["SUSPENDED", "ONGOING"]
+
+
+def _is_pause(body: bytes | str | None) -> bool:
+    """An audit of Watcher is suspended or resumed, and nothing else of it is set; never is it cancelled or made to run."""
+    try:
+        return len(from_json(body or b"null", list[_Step])) == 1
+    except msgspec.DecodeError:
+        return False
 
 
 def _keys(body: bytes | str | None) -> frozenset[str]:

@@ -30,8 +30,8 @@ Version = tuple[int, int]
 
 OLDEST: Version = (2, 1)
 
-_ALIASES = {"instance-ha": ("ha",)}
-"""Older names of services in catalogs (the service types authority; keystoneauth knows them by itself)."""
+_ALIASES = {"instance-ha": ("ha",), "infra-optim": ("resource-optimization",)}
+"""Other names of services in catalogs (the service types authority; keystoneauth knows them by itself)."""
 
 REFUSED_PAUSE = 20.0
 """Seconds before a login that was refused is tried again: Keystone may lock an account that tries too often."""
@@ -48,6 +48,8 @@ class Api(msgspec.Struct, frozen=True, kw_only=True):
     """Its type in the catalog."""
     adapter: Any
     url: str
+    base: str
+    """What the catalog says: paths go below this one, and it need not be the one with the version in it."""
     region: str
     oldest: Version
     newest: Version
@@ -169,6 +171,7 @@ class Login:
             service=kind,
             adapter=adapter,
             url=data.url,
+            base=adapter.get_endpoint() or data.url,
             region=wanted or data.region_name or next(iter(self.regions()), ""),
             oldest=_version(data.min_microversion) or OLDEST,
             newest=_version(data.max_microversion) or OLDEST,

@@ -35,6 +35,7 @@ from backends.openstack.simulator_moves import Actions, Migrations, action_name
 from backends.openstack.simulator_other import Glance, Placement
 from backends.openstack.simulator_rest import Rest
 from backends.openstack.simulator_servers import Servers
+from backends.openstack.simulator_watcher import WatcherRoom, watcher_error
 from backends.openstack.simulator_wire import Answer, Ask, Route, Wrong, error_body, find, parse_minor
 from backends.simulation.faults import CALL_FAULTS, Fault, Kind
 from backends.simulation.things import Denied
@@ -50,6 +51,7 @@ OPEN = frozenset(
         "image.versions",
         "compute.version",
         "masakari.version",
+        "watcher.versions",
     }
 )
 """Routes that want no token."""
@@ -99,12 +101,18 @@ class NovaSimulator:
         self.auth_url = ""
         self._stopping = asyncio.Event()
         self._masakari: dict[str, MasakariRoom] = {}
+        self._watchers: dict[str, WatcherRoom] = {}
         self._services = [_Service("identity", "/identity", world, self.keystone.routes())]
         for name, place in {region: world, **(others or {})}.items():
             self._services += self._region(name, place)
         self.keystone.add_account("admin", "admin", "admin", ("admin", "member", "reader"), ("*",))
         self.keystone.add_account("auditor", "auditor", "admin", ("reader",), (*OWNER_RULES[:3], *READ_RULES))
         self.keystone.add_account("demo", "demo", "demo", ("member", "reader"), OWNER_RULES)
+
+    @property
+    def watcher(self) -> WatcherRoom:
+        """The optimizer of this cloud, which the catalog names once it has an audit."""
+        return self._watchers[self.region]
 
     def deny(self, user: str, rule: str) -> None:
         """Take a right away: `rule` is a glob such as "os-hypervisors:*"."""
@@ -162,12 +170,14 @@ class NovaSimulator:
         nova += [route for room in rooms for route in room.routes()]
         root = [Route("GET", "", "compute.version", self._nova_versions)]
         self._masakari[name] = masakari = MasakariRoom(world)
+        self._watchers[name] = watcher = WatcherRoom(world)
         return [
             _Service("compute", f"/{name}/compute/v2.1", world, nova),
             _Service("compute", f"/{name}/compute", world, root),
             _Service("placement", f"/{name}/placement", world, Placement(world).routes()),
             _Service("image", f"/{name}/image", world, Glance(world).routes()),
             _Service("instance-ha", f"/{name}/instance-ha/v1", world, masakari.routes()),
+            _Service("infra-optim", f"/{name}/infra-optim", world, watcher.routes()),
         ]
 
     def _publish(self, root: str) -> None:
@@ -182,6 +192,7 @@ class NovaSimulator:
                 "image": f"{root}/{region}/image",
             }
             | ({"instance-ha": f"{root}/{region}/instance-ha/v1"} if self._masakari[region].there else {})
+            | ({"infra-optim": f"{root}/{region}/infra-optim"} if self._watchers[region].there else {})
             for region in sorted(regions)
         }
 
@@ -270,6 +281,8 @@ class NovaSimulator:
             )
             headers = {"WWW-Authenticate": f'Keystone uri="{self.auth_url}"'} if code == 401 else {}
             return Answer({"error": {"code": code, "message": message, "title": title}}, code, headers)
+        if service.kind == "infra-optim":
+            return Answer(watcher_error(message), code)
         if service.kind == "placement":
             return Answer({"errors": [{"status": code, "title": "Error", "detail": message}]}, code)
         return Answer(error_body(code, message), code)

@@ -27,6 +27,14 @@ class _Fault(msgspec.Struct):
     message: str
 
 
+class _WatcherFault(msgspec.Struct):
+    faultstring: str
+
+
+class _WatcherError(msgspec.Struct):
+    error_message: str
+
+
 def message_of(body: bytes) -> str:
     """The words in a Nova or Keystone fault, else the beginning of whatever came."""
     try:
@@ -34,6 +42,8 @@ def message_of(body: bytes) -> str:
     except msgspec.DecodeError:
         return quoted(body[: 4 * SHOWN].decode(errors="replace"))
     if isinstance(decoded, dict):
+        if isinstance(decoded.get("error_message"), str):
+            return _message_of_watcher(decoded["error_message"])
         for inner in decoded.values():
             if isinstance(inner, dict) and isinstance(inner.get("message"), str):
                 return str(inner["message"]).strip()
@@ -42,6 +52,14 @@ def message_of(body: bytes) -> str:
             if isinstance(first, dict):
                 return str(first.get("detail") or first.get("title") or "").strip()
     return quoted(body[: 4 * SHOWN].decode(errors="replace"))
+
+
+def _message_of_watcher(text: str) -> str:
+    """Watcher's errors are a string, which holds JSON again where WSME made it (watcher/api/middleware)."""
+    try:
+        return from_json(text, _WatcherFault).faultstring.strip()
+    except msgspec.MsgspecError:
+        return quoted(text)
 
 
 def refusal_of_rights(cluster: str, message: str, roles: tuple[str, ...]) -> Problem:
@@ -63,7 +81,10 @@ def refusal_of_rights(cluster: str, message: str, roles: tuple[str, ...]) -> Pro
 
 
 def _whose(rule: str) -> str:
-    return "Masakari's" if rule.startswith("os_masakari_api:") else "Nova's"
+    service, _, _ = rule.partition(":")
+    return {"os_masakari_api": "Masakari's", "audit": "Watcher's", "action_plan": "Watcher's"}.get(
+        service, "Nova's"
+    )
 
 
 def read_failed(
@@ -76,7 +97,7 @@ def read_failed(
     said = f' and said "{text}"' if text else ""
     pause = f" and asks to wait {wait:.0f} s" if wait is not None else ""
     kind, happened, step = _read_failure(status, what, pause)
-    if kind is NotFound and not _of_nova(body):
+    if kind is NotFound and not _of_service(body):
         kind, happened = BadAnswer, f"{what} was answered with HTTP 404, but not by Nova itself"
         step = "A proxy before the API does so while that is restarted or moved; evac asks again."
     error = kind(
@@ -87,8 +108,13 @@ def read_failed(
     return error
 
 
-def _of_nova(body: bytes) -> bool:
-    """Whether an error has the shape Nova gives it, such as {"itemNotFound": {"code": 404, "message": "…"}}."""
+def _of_service(body: bytes) -> bool:
+    """Whether an error has the shape Nova gives it, such as {"itemNotFound": {"code": 404, "message": "…"}}, or Watcher."""
+    try:
+        if from_json(body, _WatcherError).error_message:
+            return True
+    except msgspec.MsgspecError:
+        pass
     try:
         fault = from_json(body, dict[str, _Fault])
     except msgspec.MsgspecError:

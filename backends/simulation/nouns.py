@@ -49,6 +49,8 @@ def switches(cluster: str, world: World) -> list[model.Switch]:
             why=sim.why,
             host=sim.host,
             exempt=sim.exempt,
+            busy=sim.busy,
+            note=sim.note,
         )
         for sim in world.switches.values()
     ]

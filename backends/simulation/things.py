@@ -138,6 +138,10 @@ class SimSwitch:
     """It is about that host alone."""
     exempt: tuple[str, ...] = ()
     """Names of VMs that it goes on moving whatever its value."""
+    busy: str = ""
+    """What it does right now that nobody turns."""
+    note: str = ""
+    """What else is told of it before a window."""
 
 
 @dataclass(slots=True)

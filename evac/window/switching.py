@@ -47,6 +47,23 @@ def _has(tools: Tools, cluster: str) -> bool:
 
 
 async def _calm(tools: Tools, window: str, cluster: str) -> str:
+    return await _turned_calm(tools, window, cluster) or await _at_rest(tools, window, cluster)
+
+
+async def _at_rest(tools: Tools, window: str, cluster: str) -> str:
+    """What still runs of a balancer, in words, once it is turned: that ends by itself, and no host begins before."""
+    token = f"{window}/{cluster}/rest/1"
+    if token in tools.settled:
+        return ""
+    switches, silence = await _switches(tools, cluster)
+    busy = listed(switch.busy for switch in switches if switch.busy)
+    if silence or busy:
+        return silence or f"{cluster} is not at rest yet: {busy}"
+    tools.settled.add(token)
+    return ""
+
+
+async def _turned_calm(tools: Tools, window: str, cluster: str) -> str:
     token = f"{window}/{cluster}/calm/1"
     if token in tools.settled:
         return ""
@@ -58,6 +75,8 @@ async def _calm(tools: Tools, window: str, cluster: str) -> str:
         for unrest in filter(None, (switch.unrest for switch in switches)):
             words = f"{unrest}, which evac does not turn. Set them to the cluster's level in the platform, or watch them"
             tools.book.tell(window, words, severity="warning", cluster=cluster)
+        for note in filter(None, (switch.note for switch in switches)):
+            tools.book.tell(window, note, severity="warning", cluster=cluster)
         hosts = {run.host for run in tools.book.windows[window].hosts if run.cluster == cluster}
         restless = [
             switch for switch in switches if switch.value != switch.calm and switch.host in ("", *hosts)

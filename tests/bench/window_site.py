@@ -1,8 +1,8 @@
 """Where the windows of `tests.bench.window` run, and what is true there: Proxmox VE with Ceph on its nodes, Nova, vSphere.
 
-Each platform has what would work against a window, and is on: backup jobs, HA's rebalancing, DRS, and Masakari, which
-takes a restart for a failure. Two guests of each node of Proxmox VE are under HA, which moves them off a node that is
-fenced off, and back, by itself.
+Each platform has what would work against a window, and is on: backup jobs, HA's rebalancing, DRS, an audit of Watcher,
+and Masakari, which takes a restart for a failure. Two guests of each node of Proxmox VE are under HA, which moves them off a
+node that is fenced off, and back, by itself.
 """
 
 from __future__ import annotations
@@ -72,6 +72,7 @@ class Site:
             self.pve.switches[switch.id] = switch
         masakari.watch(self.nova, [name for name in self.nova.hosts if name != SPARE])
         self.cloud = NovaSimulator(self.nova)
+        self.cloud.watcher.audit("even out")
         self.vcenter = VCenterSimulator(self.vc, plans={DRS_CLUSTER: ClusterPlan(level=FULL)})
         self.ceph = _storage(self.pve, seed)
         self._manage()

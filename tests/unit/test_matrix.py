@@ -229,6 +229,8 @@ class Checking(PlayedCluster):
                 calm="off",
                 why="it moves VMs",
                 exempt=("db", "web"),
+                busy="DRS moves cache",
+                note="its advisor may not be read",
             ),
             *(
                 Switch(
@@ -259,6 +261,7 @@ async def test_a_host_of_sixty_guests_is_asked_about_with_a_few_questions_at_a_t
         assert 1 < north.most <= server_matrix.AT_ONCE
         assert sum(one.guests for one in found.targets) == 60
         assert "DRS is on: it moves VMs" in found.notes
+        assert {"DRS moves cache", "its advisor may not be read"} <= set(found.notes)
         assert any(note.startswith("the watch over h1 is on") for note in found.notes)
         assert not any("the watch over h2" in note for note in found.notes), "that host is not asked about"
         own = "DRS goes on moving db, web by itself: a level of their own, which evac does not turn"

@@ -461,6 +461,30 @@ def test_vms_that_a_calm_balancer_goes_on_moving_are_named_before_the_first_host
     run(main)
 
 
+def test_what_a_calm_balancer_still_carries_out_is_waited_for_and_what_evac_cannot_see_is_told(
+    tmp_path: Path,
+) -> None:
+    async def main() -> None:
+        sim = rack(vms=1)
+        sim.switches["drs"] = SimSwitch("drs", "DRS", "balancer", "full", "manual", busy="DRS moves db")
+        sim.switches["opt"] = SimSwitch("opt", "optimizer", "balancer", "?", "?", note="it may not be read")
+        async with WindowRig(tmp_path, {"sim": sim}) as rig:
+            await rig.window("h0")
+            await rig.until(lambda: "not at rest yet: DRS moves db" in rig.the_window().reason, "it is said")
+            assert sim.switches["drs"].value == "manual", "it is turned all the same"
+            await asyncio.sleep(3600)
+            assert rig.step("h0", StepKind.PREFLIGHT).state is StepState.WAITING
+            sim.switches["drs"].busy = ""
+            await rig.stands("h0", StepKind.PREFLIGHT, StepState.RUNNING)
+            sim.switches["drs"].busy = "DRS moves web"  # what begins later holds nothing up
+            told = [one.severity for one in rig.fleet.table("events").values() if "not be read" in one.text]
+            assert told == ["warning"]
+            await rig.through()
+            assert sim.switches["drs"].value == "full"
+
+    run(main)
+
+
 def test_a_balancer_that_cannot_be_turned_holds_the_window(tmp_path: Path) -> None:
     async def main() -> None:
         sim = rack(vms=1)

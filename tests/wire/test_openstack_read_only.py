@@ -31,12 +31,18 @@ ALLOWED: list[tuple[str, str, str, object]] = [
     ("compute", "DELETE", f"/servers/{ID}/migrations/1", None),
     ("compute", "PUT", f"/os-services/{ID}", {"forced_down": True}),
     ("instance-ha", "PUT", f"/segments/{ID}/hosts/{ID}", {"host": {"on_maintenance": True}}),
+    (
+        "infra-optim",
+        "PATCH",
+        f"/v1/audits/{ID}",
+        [{"op": "replace", "path": "/state", "value": "SUSPENDED"}],
+    ),
 ]
 """What the guard lets through where evac may write."""
 
 FOREIGN: list[tuple[str, str, str, object]] = [
     (service, method, path, {"x": {}})
-    for service in ("compute", "instance-ha", "placement", "image", "identity")
+    for service in ("compute", "instance-ha", "infra-optim", "placement", "image", "identity")
     for method in ("POST", "PUT", "PATCH", "DELETE")
     for path in ("/servers", f"/things/{ID}")
 ]
@@ -50,6 +56,7 @@ async def cloud(*, read_only: bool) -> AsyncIterator[tuple[Any, NovaSimulator, l
     world.add_vm("vm-1", "cmp01")
     watch(world, world.hosts)
     simulator, calls = NovaSimulator(world), list[Call]()
+    simulator.watcher.audit("even")
     async with simulator.serve() as url:
         options = Options(auth_url=url, username="admin", password="admin", project_name="admin")
         settings = Settings(name="lab", options=options, read_only=read_only, record=calls.append)
@@ -78,14 +85,17 @@ async def test_whatever_is_not_known_to_read_is_refused_before_a_single_request(
     assert {"turn", "live_migrate", "force_down"} <= set(methods())
     async with cloud(read_only=True) as (backend, simulator, calls):
         await backend.inventory()
-        switch = (await backend.switches())[0]
+        watch, *_, audit = await backend.switches()
+        assert (watch.kind, audit.kind) == ("ha", "balancer")
         asked = len(simulator.requests)
         for name, method in methods().items():
             given: dict[str, object] = dict.fromkeys(list(inspect.signature(method).parameters)[1:], "cmp01")
-            given |= {"switch": switch.id, "was": switch.value, "to": switch.calm} if name == "turn" else {}
-            with pytest.raises(ReadOnly) as error:
-                await getattr(backend, name)(**given)
-            assert "read-only" in error.value.problem.happened, name
+            for switch in (watch, audit) if name == "turn" else (None,):
+                if switch is not None:
+                    given = {"switch": switch.id, "was": switch.value, "to": switch.calm}
+                with pytest.raises(ReadOnly) as error:
+                    await getattr(backend, name)(**given)
+                assert "read-only" in error.value.problem.happened, name
         assert len(simulator.requests) == asked, "nothing is read either on behalf of what cannot be"
         assert calls == []
 
