@@ -99,7 +99,7 @@ async def test_a_wrong_password_is_told_with_where_to_look(kvm: Witness, tmp_pat
     rig = reached(tmp_path, password="not-this-one")
     try:
         await rig.start()
-        delta = await rig.read()
+        delta = await rig.until("it is told", lambda one: any(each.problems for each in one.clusters))
         (problem,) = delta.clusters[0].problems
         assert SASL_HOST in problem.happened
         assert "authentication failed" in problem.happened
