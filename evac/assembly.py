@@ -99,8 +99,12 @@ class Engine:
             reach=self.reach,
             links=self.linking.look,
             approvals=self._config.window.approvals,
+            role=self._role,
             wake=self.poll,
         )
+
+    async def _role(self, uid: int) -> str:
+        return (await self.access.person(uid)).role
 
     def _reaching(self) -> Reaching:
         return Reaching(

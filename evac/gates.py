@@ -120,6 +120,10 @@ class Gates:
 
     def _cluster(self, name: str) -> tuple[str, str] | None:
         cluster = self._board.fleet.cluster(name)
+        if cluster is None and name not in self._backends:
+            return f"{name} is not in the config of this engine", (
+                "Put it back and restart the engine: it goes on by itself. Or cancel this."
+            )
         if name not in self._backends:
             return f"no connection to {name} is set up", "See the cluster's problem, and the configuration."
         if cluster is None or cluster.fresh_stamp is None:
@@ -133,7 +137,7 @@ class Gates:
         if cluster.read_only:
             return f"{name} is read-only" + (
                 f" ({cluster.read_only_why})" if cluster.read_only_why else ""
-            ), ""
+            ), "Take that back and restart the engine: it goes on by itself."
         return None
 
     def _hosts_of(self, job: Job) -> list[Job]:

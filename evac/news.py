@@ -11,6 +11,7 @@ from enum import StrEnum
 from evac.jobs import Order, OrderState
 from evac.noun import Noun
 from evac.window.nouns import HostRun, LedgerEntry, StepState, Window, WindowState
+from evac.window.owner import orphaned
 
 SETTLES = 60.0
 """Seconds that a job must be unknown before it is news: after a crash every call on the wire is, until it is looked for."""
@@ -101,6 +102,12 @@ def _of_window(window: Window, owed: list[LedgerEntry]) -> Iterable[News]:
         about = f"{window.id}/owed"
         yield _news(
             window, about, text, since=window.created, lasting=True, next_step="evac restore", after=SETTLES
+        )
+    if orphaned(window):
+        step = f"another admin: evac window resume {window.id}"
+        about = f"{window.id}/orphan"
+        yield _news(
+            window, about, window.orphan, since=window.created, lasting=True, next_step=step, after=SETTLES
         )
     if window.behind:
         yield _news(window, f"{window.id}/behind", window.behind, since=window.created, lasting=True)

@@ -57,7 +57,7 @@ def _window_why_not(action: str, window: Window | None) -> str:
         return f"{window.id} is over"
     if action == "stop_window" and window.state is WindowState.STOPPED:
         return f"{window.id} is stopped already: R resumes it"
-    if action == "resume_window" and window.state is WindowState.RUNNING:
+    if action == "resume_window" and window.state is WindowState.RUNNING and not window.orphan:
         return f"{window.id} is running"
     return ""
 

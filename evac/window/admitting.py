@@ -82,8 +82,7 @@ def _decided(plan: WindowPlan) -> None:
 
 
 def _clusters(hosts: Sequence[PlannedHost]) -> list[str]:
-    named = (name for host in hosts for name in (host.cluster, *(one.cluster for one in host.storage)))
-    return list(dict.fromkeys(named))
+    return list(dict.fromkeys(name for host in hosts for name in host.clusters))
 
 
 def _writable(fleet: Fleet, name: str) -> None:
@@ -137,6 +136,10 @@ def check_retry(run: HostRun, step: Step) -> None:
 
 
 def _before_restart(run: HostRun) -> bool:
-    """The hook waits for a person: nothing was run by evac, and the earlier steps may be looked at again."""
+    """The hook waits for a person or has not begun: nothing was run, and the earlier steps may be looked at again."""
     now = run.step
-    return now is not None and now.kind is StepKind.HOOK and now.state is StepState.NEEDS_YOU
+    return (
+        now is not None
+        and now.kind is StepKind.HOOK
+        and (now.state is StepState.NEEDS_YOU or now.began is None)
+    )

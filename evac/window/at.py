@@ -12,6 +12,7 @@ from evac.actions import Action
 from evac.backend import Backend
 from evac.jobs import Job
 from evac.model import VM, Host
+from evac.window.barred import absent, barred
 from evac.window.giving import Given, Tools
 from evac.window.nouns import HostRun, Step, StepKind, Window
 from evac.window.plan import PlannedHost, Policy
@@ -86,6 +87,7 @@ class At:
 
     def backend(self, cluster: str) -> Backend:
         """A cluster's. Raises Halt while there is none."""
+        self._there(cluster)
         found = self.tools.backends.get(cluster)
         if found is None:
             raise Halt(held(f"no connection to {cluster} is set up", f"See: evac doctor {cluster}"))
@@ -93,6 +95,7 @@ class At:
 
     def fresh(self, cluster: str) -> None:
         """Raises Halt while what is known of a cluster is too old to act on."""
+        self._there(cluster)
         state = self.tools.fleet.cluster(cluster)
         if state is None or state.fresh_stamp is None:
             raise Halt(held(f"{cluster} has not answered yet"))
@@ -100,6 +103,12 @@ class At:
         if age > state.stale_after:
             words = f"{cluster} has not answered for more than {state.stale_after:.0f} s; nothing else is held by that"
             raise Halt(held(words, "It goes on when it answers.", again=2.0))
+
+    def _there(self, cluster: str) -> None:
+        if absent(self.tools.fleet, self.tools.backends, cluster):
+            told = barred(self.tools.fleet, self.tools.backends, cluster)
+            assert told is not None, "it is absent"
+            raise Halt(told)
 
     def polled(self, cluster: str, since: float) -> bool:
         """Whether a poll that began after `since` (boot clock) has come in. If not, one is asked for, once."""
@@ -116,8 +125,8 @@ class At:
     # --- changing --------------------------------------------------------------------------------
 
     def may_begin(self) -> None:
-        """Raises Halt while somebody has stopped the window."""
-        self.tools.may_begin(self.window_id)
+        """Raises Halt while somebody has stopped the window, or the host's cluster may not be changed."""
+        self.tools.may_begin(self.window_id, self.planned.cluster)
 
     def token(self, part: str = "") -> str:
         """The same after a crash: what was ordered once is not ordered twice."""

@@ -159,7 +159,16 @@ def _durable(window: Window) -> Window:
     """What of a window is worth a write when it changes; the rest is told anew by the next look."""
     hosts = tuple(replace(run, steps=tuple(_kept(step) for step in run.steps)) for run in window.hosts)
     return replace(
-        window, hosts=hosts, reason="", p50=None, p90=None, guess=True, basis="", last_start=None, behind=""
+        window,
+        hosts=hosts,
+        reason="",
+        orphan="",
+        p50=None,
+        p90=None,
+        guess=True,
+        basis="",
+        last_start=None,
+        behind="",
     )
 
 

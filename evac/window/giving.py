@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from evac.actions import Action
+from evac.actions import Action, clusters_of
 from evac.api import OrderRequest
 from evac.backend import Backend
 from evac.fleet import Fleet
 from evac.jobs import Job, Order
 from evac.queue import Queue, QueueRefusal
+from evac.window.barred import barred
 from evac.window.book import Book
 from evac.window.hooking import Hooks
 from evac.window.nouns import WindowState
+from evac.window.owner import owner
 from evac.window.reach import Reach
 from evac.window.told import Halt, held, needs
 
@@ -63,18 +65,24 @@ class Tools:
         """An order with its jobs, however old."""
         return self.queue.jobs_of(order) or await self.book.journal.order(order)
 
-    def may_begin(self, window: str) -> None:
-        """Raises Halt while somebody has stopped the window."""
+    def may_begin(self, window: str, *clusters: str) -> None:
+        """Raises Halt while somebody has stopped the window, or nothing may be changed on one of these clusters."""
         found = self.book.windows[window]
         if found.state is not WindowState.RUNNING:
             words = f"{window} is stopped by {found.stopped_by}" if found.stopped_by else f"{window} is over"
             raise Halt(held(words, f"evac window resume {window}"))
+        if found.orphan:
+            step = f"Another admin takes it over: evac window resume {window}. Or it goes on when that is changed."
+            raise Halt(held(f"{found.orphan}: nothing new begins; what is under way goes on", step))
+        for cluster in clusters:
+            if (told := barred(self.fleet, self.backends, cluster)) is not None:
+                raise Halt(told)
 
     async def give(
         self, window: str, token: str, actions: Sequence[Action], *, title: str, empties: str = ""
     ) -> Given:
         """Give an order, or return the one of this token. Raises Halt when it is not taken."""
-        self.may_begin(window)
+        self.may_begin(window, *dict.fromkeys(name for action in actions for name in clusters_of(action)))
         if why := self.fleet.queue.refusing:
             raise Halt(held(f"no new work is taken: {why}", "Free the disk; it goes on by itself."))
         if token in self.refused:
@@ -84,7 +92,7 @@ class Tools:
             title=title, actions=tuple(actions), token=token, empties=empties, ticket=found.ticket
         )
         try:
-            reply = await self.queue.order(request, found.by, window=window)
+            reply = await self.queue.order(request, owner(found), window=window)
         except QueueRefusal as refusal:
             raise self._refused(token, refusal) from None
         self.tokens[token] = reply.order.id
@@ -92,7 +100,7 @@ class Tools:
 
     def _refused(self, token: str, refusal: QueueRefusal) -> Halt:
         problem = refusal.refusal.problem
-        if refusal.refusal.code == "refusing":
+        if refusal.refusal.code in ("refusing", "read-only"):
             return Halt(held(problem.happened, problem.next_step))
         step = problem.next_step or "See why; then retry the step, or skip it and say why."
         halt = Halt(needs(problem.happened, step))

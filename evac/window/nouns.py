@@ -200,6 +200,10 @@ class Window(Noun, frozen=True, kw_only=True):
     """Order.id of those that turned balancers and backups to calm for it."""
     approved_by: tuple[str, ...] = ()
     stopped_by: str = ""
+    taken_over: Actor | None = None
+    """Who goes on with it since the one before was no admin any more: its orders are given in his name."""
+    orphan: str = ""
+    """Why nothing is ordered in the name of whoever goes on with it; "" while he may. An admin's resume takes it over."""
     pauses: tuple[Pause, ...] = ()
     """In time order; time that no estimate counts."""
     p50: float | None = None

@@ -159,6 +159,11 @@ class PlannedHost(_Part, frozen=True, kw_only=True):
         return f"{self.cluster}/{self.host}"
 
     @property
+    def clusters(self) -> tuple[str, ...]:
+        """Its own, and those that know the same machine by its OSDs."""
+        return tuple(dict.fromkeys((self.cluster, *(one.cluster for one in self.storage))))
+
+    @property
     def rows(self) -> tuple[PlannedMove | PlannedStay, ...]:
         """Every VM of it: those that go, then those that do not."""
         return (*self.moves, *self.stays)

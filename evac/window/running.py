@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Container
 from typing import Any
 
 from msgspec.structs import replace
@@ -17,12 +17,14 @@ from msgspec.structs import replace
 from evac.errors import BackendError
 from evac.window import steps_away, steps_home, steps_out, switching, words
 from evac.window.at import At
+from evac.window.barred import absent, barred, locked, still
 from evac.window.book import OPEN
 from evac.window.giving import Tools
 from evac.window.nouns import HostRun, Step, StepKind, StepState, Window, WindowState
+from evac.window.owner import Owners, orphaned
 from evac.window.pace import Moves, fitting, left_of
 from evac.window.spans import hour
-from evac.window.told import SOON, Halt, Told, held
+from evac.window.told import LATER, SOON, Halt, Told, held
 
 log = logging.getLogger(__name__)
 
@@ -41,14 +43,17 @@ STEPS: dict[StepKind, Callable[[At], Awaitable[Told]]] = {
     StepKind.REFILL: steps_home.refill,
 }
 
+BEFORE: dict[StepKind, Callable[[At], Awaitable[Told]]] = {StepKind.HOOK: steps_away.may_run}
+"""What is looked at before a step is written down as begun: once it is, it may have been done."""
+
 Attempt = tuple[str, StepKind, int]
 
 
 class Running:
     """See the module's docstring. One per open window; everything runs on one event loop."""
 
-    def __init__(self, tools: Tools, window: str) -> None:
-        self._tools, self._id = tools, window
+    def __init__(self, tools: Tools, window: str, owners: Owners) -> None:
+        self._tools, self._id, self._owners = tools, window, owners
         self._kick = asyncio.Event()
         self._hosts: dict[str, asyncio.Task[None]] = {}
         self._since: dict[Attempt, float] = {}
@@ -88,11 +93,15 @@ class Running:
 
     async def _round(self) -> None:
         try:
-            gate = await self._gate()
+            if await self._owners.look(self._id):
+                self._tools.queue.changed()
+            gate = self._gate()
+            shut = {} if gate else await self._shut()
             if not gate:
-                self._begin_hosts()
+                self._begin_hosts(shut)
             if all(run.step is None for run in self._window.hosts) and not gate:
                 gate = await self._finish()
+            gate = gate or "; ".join(shut.values())
         except Halt as halt:
             gate = halt.told.reason
         except Exception:  # the boundary of one round: a fault of ours must not end the window
@@ -101,20 +110,47 @@ class Running:
         self._adopt_hosts()
         self._tell(gate)
 
-    async def _gate(self) -> str:
-        """What keeps the next host from beginning, or ""."""
+    def _gate(self) -> str:
+        """What keeps any host from beginning, or ""."""
         window = self._window
         if window.state is WindowState.STOPPED:
             return f"stopped by {window.stopped_by}"
         if window.starts is not None and self._tools.wall() < window.starts:
             return f"opens at {hour(window.starts)}"
-        return await switching.calm(self._tools, self._id)
+        word = "NEEDS YOU: " if orphaned(window) else ""
+        return f"{word}{window.orphan}: nothing new begins" if window.orphan else ""
 
-    def _begin_hosts(self) -> None:
+    async def _shut(self) -> dict[str, str]:
+        """Clusters on which no host begins now, and why: one that is, holds no host of the others."""
+        found = {}
+        for cluster in self._clusters_left():
+            try:
+                why = self._barred(cluster) or await switching.calm(self._tools, self._id, cluster)
+            except Halt as halt:
+                why = halt.told.reason
+            if why:
+                found[cluster] = why
+        return found
+
+    def _clusters_left(self) -> list[str]:
+        """Those of hosts that are not over, and of their OSDs."""
+        left = {run.key for run in self._window.hosts if run.step is not None}
+        planned = (host for host in self._tools.book.plan(self._id).hosts if host.key in left)
+        return list(dict.fromkeys(name for host in planned for name in host.clusters))
+
+    def _barred(self, cluster: str) -> str:
+        fleet = self._tools.fleet
+        why = absent(fleet, self._tools.backends, cluster) or locked(fleet.cluster(cluster))
+        owed = still(fleet.table("ledger").values(), self._id, cluster) if why else ""
+        return f"{why}: nothing is changed on it" + (f"; {owed}" if owed else "") if why else ""
+
+    def _begin_hosts(self, shut: Container[str]) -> None:
         """Host n begins when the one `max_unavailable` places before it, and all before that, are over."""
         most = self._tools.book.plan(self._id).policy.max_unavailable
         hosts = self._window.hosts
         for place, run in enumerate(hosts):
+            if any(name in shut for name in self._tools.book.planned(self._id, run.key).clusters):
+                continue
             if run.step is not None and all(one.step is None for one in hosts[: max(0, place - most + 1)]):
                 self._watch(run.key)
 
@@ -132,7 +168,8 @@ class Running:
         """All hosts are through: put back what was turned; then it is over, or says what it waits for."""
         why = await switching.restless(self._tools, self._id)
         if why:
-            return why
+            words = still(self._tools.fleet.table("ledger").values(), self._id)
+            return f"{why}; {words}" if words else why
         owed = [
             row
             for row in self._tools.fleet.table("ledger").values()
@@ -198,22 +235,49 @@ class Running:
 
     async def _look(self, key: str, step: Step) -> float:
         """One look at the step a host stands at; seconds until the next."""
-        if step.state is StepState.WAITING:
-            if self._window.state is not WindowState.RUNNING:
+        if absent(self._tools.fleet, self._tools.backends, self._run(key).cluster):
+            return self._lost(key, step)
+        if step.began is None:
+            if self._window.state is not WindowState.RUNNING or self._window.orphan:
                 return SOON
+            early = await self._not_yet(key, step)
+            if early is not None:
+                return early
             if not await self._begin(key, step):
                 return 5.0
             step = replace(step, state=StepState.RUNNING)
+        return self._take(key, step, await self._told(key, step, STEPS[step.kind]))
+
+    async def _told(self, key: str, step: Step, look: Callable[[At], Awaitable[Told]]) -> Told:
         try:
-            told = await STEPS[step.kind](self._at(key, step))
+            return await look(self._at(key, step))
         except Halt as halt:
-            told = halt.told
+            return halt.told
         except BackendError as error:
-            told = held(error.problem.happened, error.problem.next_step or "It goes on by itself.")
+            return held(error.problem.happened, error.problem.next_step or "It goes on by itself.")
         except Exception:  # the boundary of one look: a fault of ours must not end the window
             log.exception("%s %s %s", self._id, key, step.kind.value)
-            told = held("evac failed while it looked at this step; that is a fault of evac")
-        return self._take(key, step, told)
+            return held("evac failed while it looked at this step; that is a fault of evac")
+
+    def _lost(self, key: str, step: Step) -> float:
+        """Its cluster is not in the config any more. What a person is asked about a command stays asked."""
+        told = barred(self._tools.fleet, self._tools.backends, self._run(key).cluster)
+        if told is None or (step.kind is StepKind.HOOK and step.state is StepState.NEEDS_YOU):
+            return LATER
+        self._tools.book.put_step(self._id, key, _as_told(step, told))
+        return told.again
+
+    async def _not_yet(self, key: str, step: Step) -> float | None:
+        """Where a step may not even be written down as begun: seconds until it is looked at again; None: it may."""
+        check = BEFORE.get(step.kind)
+        told = await self._told(key, step, check) if check is not None else None
+        now = next(one for one in self._run(key).steps if one.kind is step.kind)
+        if (now.attempt, now.state, now.began) != (step.attempt, step.state, step.began):
+            return 0.0  # somebody has decided otherwise while it was looked at
+        if told is None or told.state.over:
+            return None
+        self._tools.book.put_step(self._id, key, _as_told(step, told))
+        return told.again
 
     async def _begin(self, key: str, step: Step) -> bool:
         """On disk before anything is done."""
@@ -249,14 +313,17 @@ class Running:
             return 0.0
         if self._window.state not in OPEN:
             return SOON
-        fresh = replace(
-            now,
-            state=told.state,
-            reason=told.reason,
-            next_step="" if told.state.over else told.next_step,
-            passes=told.passes,
-            needed=told.needed,
-            ended=self._tools.wall() if told.state.over else None,
-        )
+        fresh = replace(_as_told(now, told), ended=self._tools.wall() if told.state.over else None)
         self._tools.book.put_step(self._id, key, fresh)
         return 0.0 if told.state.over else told.again
+
+
+def _as_told(step: Step, told: Told) -> Step:
+    return replace(
+        step,
+        state=told.state,
+        reason=told.reason,
+        next_step="" if told.state.over else told.next_step,
+        passes=told.passes,
+        needed=told.needed,
+    )

@@ -22,6 +22,18 @@ RECHECK = 30.0
 """Seconds between two looks whether a host that waits for a person is still safe to restart."""
 
 
+async def may_run(at: At) -> Told:
+    """Before a command is written down as begun: it may be run at all, and the host is still safe to restart."""
+    if not at.policy.hook:
+        return done("a person does it")
+    at.may_begin()
+    at.fresh(at.planned.cluster)
+    safe = at.other(StepKind.SAFE)
+    if safe.state is StepState.DONE and at.tools.wall() - (safe.ended or 0.0) > RECHECK:
+        await safe_line(at, since=at.since)
+    return done("it may be run")
+
+
 async def hook(at: At) -> Told:
     """It is changed and restarted: by the plan's command, or by a person who says when it is done."""
     if not at.policy.hook:

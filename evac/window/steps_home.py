@@ -104,9 +104,7 @@ async def _maintenance(at: At) -> Told | None:
             return running(f"{at.planned.cluster} is being read anew")
         host = at.host()
         if host is None:
-            return needs(
-                f"{at.planned.cluster} knows no host {at.planned.host} now", "Retry the step when it does."
-            )
+            return needs(_no_host(at), "It goes on by itself when it does; or skip this step.")
         if not host.maintenance and _settled(at, StepKind.FENCE):
             return done("it was taken out of maintenance already")
         if host.state is not HostState.UP or host.forced_down:
@@ -115,6 +113,10 @@ async def _maintenance(at: At) -> Told | None:
         leave = LeaveMaintenance(cluster=host.cluster, host=host.id, name=host.name, uuid=host.uuid)
         given = await at.order([leave], f"unfence {host.name}", part="maintenance")
     return judge_order(*given, "VMs may be placed on it again")
+
+
+def _no_host(at: At) -> str:
+    return f"{at.planned.cluster} knows no host {at.planned.host} now"
 
 
 async def _start(at: At) -> Told | None:
@@ -181,7 +183,11 @@ async def _away(at: At) -> tuple[list[LiveMigrate | ColdMigrate], list[VM]]:
     if not at.polled(at.planned.cluster, at.since):
         raise Halt(running(f"{at.planned.cluster} is being read anew"))
     host = at.host()
-    if host is None or host.maintenance:
+    if host is None:
+        raise Halt(
+            needs(_no_host(at), "It goes on by itself when it does; or skip this step: they stay there.")
+        )
+    if host.maintenance:
         step = f"{at.command('retry', StepKind.UNFENCE)}; or skip this step."
         raise Halt(needs(f"{at.planned.name} takes no VMs: it is in maintenance", step))
     fleet, cluster = at.tools.fleet, at.planned.cluster

@@ -15,6 +15,7 @@ from evac.backend import HasSwitches
 from evac.errors import BackendError
 from evac.jobs import Job, JobState
 from evac.model import Switch
+from evac.window.barred import barred
 from evac.window.giving import Given, Tools
 from evac.window.judging import judge_order
 from evac.window.moving import listed
@@ -26,27 +27,10 @@ PATIENCE = 30.0
 PERSON = (StepState.NEEDS_YOU, StepState.UNKNOWN)
 
 
-async def calm(tools: Tools, window: str) -> str:
-    """Why they are not calm yet, in words; "" when they are. Raises Halt."""
-    if not tools.book.plan(window).policy.switches:
+async def calm(tools: Tools, window: str, cluster: str) -> str:
+    """Why those of a cluster are not calm yet, in words; "" when they are. Raises Halt."""
+    if not tools.book.plan(window).policy.switches or not _turns(tools, window, cluster):
         return ""
-    for cluster in _clusters(tools, window):
-        why = await _calm(tools, window, cluster)
-        if why:
-            return why
-    return ""
-
-
-def _clusters(tools: Tools, window: str) -> list[str]:
-    named = dict.fromkeys(run.cluster for run in tools.book.windows[window].hosts)
-    return [name for name in named if name not in tools.backends or _has(tools, name)]
-
-
-def _has(tools: Tools, cluster: str) -> bool:
-    return isinstance(tools.backends[cluster], HasSwitches)
-
-
-async def _calm(tools: Tools, window: str, cluster: str) -> str:
     return await _turned_calm(tools, window, cluster) or await _at_rest(tools, window, cluster)
 
 
@@ -89,6 +73,12 @@ async def _turned_calm(tools: Tools, window: str, cluster: str) -> str:
         given = await tools.give(window, token, actions, title=f"calm {names} for {window}")
     _keep(tools, window, given[0].id)
     return await _judged(tools, token, given, f"{cluster} is made calm")
+
+
+def _turns(tools: Tools, window: str, cluster: str) -> bool:
+    """A window's cluster that has, or may have, switches."""
+    ours = any(run.cluster == cluster for run in tools.book.windows[window].hosts)
+    return ours and (cluster not in tools.backends or isinstance(tools.backends[cluster], HasSwitches))
 
 
 def _turn(switch: Switch, was: str, to: str, *, back: bool = False) -> TurnSwitch:
@@ -143,17 +133,28 @@ async def restless(tools: Tools, window: str) -> str:
     turned: dict[str, list[TurnSwitch]] = {}
     for order in tools.book.windows[window].switched:
         found = await tools.found(order)
-        for action in _turned(found[1] if found is not None else ()):
+        for action in _turned(found[1] if found is not None else (), _owing(tools)):
             turned.setdefault(action.cluster, []).append(action)
     for cluster, actions in turned.items():
+        if (told := barred(tools.fleet, tools.backends, cluster)) is not None:
+            return told.reason
         why = await _back(tools, window, cluster, actions)
         if why:
             return why
     return ""
 
 
-def _turned(jobs: Sequence[Job]) -> list[TurnSwitch]:
-    return [job.action for job in jobs if job.state is JobState.DONE and isinstance(job.action, TurnSwitch)]
+def _owing(tools: Tools) -> frozenset[str]:
+    """Job.id of those whose switch somebody has to put back: what a person has settled is left to him."""
+    return frozenset(row.job for row in tools.fleet.table("ledger").values() if row.state.owed)
+
+
+def _turned(jobs: Sequence[Job], owing: frozenset[str]) -> list[TurnSwitch]:
+    return [
+        job.action
+        for job in jobs
+        if job.state is JobState.DONE and job.id in owing and isinstance(job.action, TurnSwitch)
+    ]
 
 
 async def _back(tools: Tools, window: str, cluster: str, turned: Sequence[TurnSwitch]) -> str:

@@ -31,6 +31,7 @@ from evac.window.nouns import (
     Window,
     WindowState,
 )
+from evac.window.owner import Owners, Role, owner, trusted, unasked
 from evac.window.plan import PlannedHost, WindowPlan
 from evac.window.reach import Reach
 from evac.window.running import Running
@@ -56,11 +57,12 @@ class Windows:
         reach: Reach,
         links: Callable[[str, Sequence[str]], Awaitable[object]] = nothing,
         approvals: int = 0,
+        role: Role = trusted,
         wake: Callable[[str], object] = lambda _: None,
         now: Callable[[], float] = clock.stamp,
         wall: Callable[[], float] = clock.wall,
     ) -> None:
-        """`approvals`: of other people, that any plan needs whatever it says itself. `wake`: has a cluster polled now."""
+        """`approvals`: of other people, that any plan needs whatever it says itself. `role`: of a uid, now. `wake`: has a cluster polled now."""
         self._book = Book(journal, fleet, wall)
         self._tools = Tools(
             book=self._book,
@@ -74,6 +76,7 @@ class Windows:
             wake=wake,
         )
         self._approvals = approvals
+        self._owners = Owners(self._book, role)
         self._wall = wall
         self._desk = Desk(self._tools, self._kick)
         self.steps = Deciding(self._desk)
@@ -91,6 +94,8 @@ class Windows:
     async def load(self) -> None:
         """What the journal holds. Before the queue starts: it must know which windows are stopped."""
         await self._book.load()
+        for window in self._book.open():
+            self._book.put(unasked(window))
         self._tools.queue.hold_windows(self._held)
 
     def start(self) -> None:
@@ -105,15 +110,16 @@ class Windows:
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
         await self._tools.hooks.stop()
+        await self._owners.stop()
 
     def _run(self, window: str) -> None:
-        running = self._running[window] = Running(self._tools, window)
+        running = self._running[window] = Running(self._tools, window, self._owners)
         self._tasks[window] = asyncio.get_running_loop().create_task(running.run(), name=f"window {window}")
 
     def _held(self, window: str) -> str:
         found = self._book.windows.get(window)
         if found is None or found.state is WindowState.RUNNING:
-            return ""
+            return found.orphan if found is not None else ""
         if found.state is WindowState.STOPPED:
             return f"{window} is stopped by {found.stopped_by}"
         return f"{window} was ended" if found.state is WindowState.ENDED else ""
@@ -236,7 +242,7 @@ class Windows:
             return self._book.windows[window]
 
     async def resume(self, window: str, actor: Actor) -> Window:
-        """Go on."""
+        """Go on; in the actor's own name, where whoever it went on in the name of is no admin any more."""
         async with self._desk.asked(f"resume {window}", actor):
             found = self._desk.open(window)
             if found.state is WindowState.STOPPED:
@@ -246,6 +252,9 @@ class Windows:
                 )
                 fresh = replace(found, state=WindowState.RUNNING, stopped_by="", pauses=pauses)
                 await self._put(fresh, "resumed", actor)
+            found = self._book.windows[window]
+            if found.orphan and owner(found).uid != actor.uid:
+                await self._put(replace(found, taken_over=actor, orphan=""), "taken over", actor)
             return self._book.windows[window]
 
     async def end(self, window: str, why: str, actor: Actor) -> Window:

@@ -57,6 +57,8 @@ class Machines:
         self.takes = 30.0
         """Seconds that the command works before the host goes down."""
         self.mute: set[str] = set()
+        self.locked: set[str] = set()
+        """Clusters that are read-only."""
 
     async def facts(self, cluster: str, host: str) -> HostFacts:
         key = (cluster, host)
@@ -66,7 +68,11 @@ class Machines:
         return HostFacts(boot=f"boot-{self.boots[key]}", kernel=kernel, clock=0.0, how="ssh", at=wall())
 
     def why_not_run(self, cluster: str, host: str) -> str:
-        return f"no way onto {host}" if host in self.mute else ""
+        return (
+            f"{cluster} is read-only"
+            if cluster in self.locked
+            else f"no way onto {host}" * (host in self.mute)
+        )
 
     async def run(
         self,
@@ -117,6 +123,9 @@ class WindowRig(Rig):
         super().__init__(path, worlds, **more)
         self.machines = Machines(worlds)
         self.approvals = approvals
+        self.roles: dict[int, str] = {}
+        """Of those who are no admin."""
+        self.silent_directory = False
         clusters: dict[str, Any] = {backend.name: backend for backend in storage}
         self.direct.update(clusters)
         self.backends.update(clusters)
@@ -133,10 +142,16 @@ class WindowRig(Rig):
             backends=self.backends,
             reach=self.machines,
             approvals=self.approvals,
+            role=self.role,
             now=now,
             wall=wall,
         )
         await self.windows.load()
+
+    async def role(self, uid: int) -> str:
+        if self.silent_directory:
+            await asyncio.Event().wait()
+        return self.roles.get(uid, "admin")
 
     async def begin(self) -> None:
         await super().begin()
