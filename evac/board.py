@@ -56,6 +56,8 @@ class Notes:
 
     tracker: Tracker = field(default_factory=Tracker)
     odd_since: float | None = None
+    over: bool = False
+    """The cluster says that its move has ended, though not how, or is still clearing up after it."""
     ending: JobState | None = None
     """The final state the last look spoke for; the next look must agree."""
     clean_since: float | None = None
@@ -139,7 +141,13 @@ class Board:
 
     def holding(self) -> list[Job]:
         """Jobs that take a place under the limits."""
-        return [*self.checking.values(), *(job for job in self.flying.values() if holds_place(job))]
+        flying = (job for job in self.flying.values() if holds_place(job) and not self._is_over(job.id))
+        return [*self.checking.values(), *flying]
+
+    def _is_over(self, job: str) -> bool:
+        """By the cluster's own word at the last look, whatever is still not known of it."""
+        notes = self._notes.get(job)
+        return notes is not None and notes.over
 
     def active_on(self, subject: str) -> list[Job]:
         """Jobs being checked or in flight on a subject."""

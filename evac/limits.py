@@ -2,7 +2,8 @@
 
 Only moves count (live, cold, evacuation, and of disks: these load the host they read from, also where the VM stays). A place is freed when the cluster says the move has ended, even while we
 still look the second time. The source of an evacuation is dead and carries no load: it does not count as a source.
-A target the scheduler chose counts once it is known.
+A target the scheduler chose counts once it is known. A move that gets nowhere while its cluster says that one end of it is
+down counts at that end alone: nobody can end it from outside, and it loads nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ import msgspec
 from msgspec import Struct
 
 from evac.actions import Carrying, Evacuate, MoveAcross
+from evac.fleet import Fleet
 from evac.jobs import Job, JobState, Limits
+from evac.model import HostState
 
 OTHERS = 8
 """Actions other than moves that may be in flight on one cluster at once: they are short, and no storm is wanted."""
@@ -43,15 +46,53 @@ def holds_place(job: Job) -> bool:
     return job.state.in_flight and job.state is not JobState.VERIFYING
 
 
+def at_dead_ends(holding: Iterable[Job], fleet: Fleet) -> dict[str, frozenset[tuple[str, str]]]:
+    """Job.id → (cluster, Host.id) of its ends that are down, of moves that get nowhere by that.
+
+    What became of such a move is not known by that, and is not said: it ends when the cluster shows its end.
+    """
+    found = {}
+    for job in holding:
+        progress = job.progress
+        going = progress is not None and bool(progress.rate) and not progress.verdict
+        if going or job.state not in (JobState.ACCEPTED, JobState.RUNNING):
+            continue
+        dead = frozenset(end for end in _ends(job) if _is_down(fleet, *end))
+        if dead:
+            found[job.id] = dead
+    return found
+
+
+def _ends(job: Job) -> list[tuple[str, str]]:
+    action = job.action
+    if not isinstance(action, Carrying) or isinstance(action, Evacuate):
+        return []
+    return [(action.cluster, action.host), (_target_cluster(action), job.target or action.to)]
+
+
+def _is_down(fleet: Fleet, cluster: str, host: str) -> bool:
+    found = fleet.host(cluster, host)
+    return found is not None and found.state is HostState.DOWN
+
+
 class Window:
     """Counts what is in flight and says whether one more may start."""
 
     def __init__(
-        self, rules: LimitRules, holding: Iterable[Job], *, blind: frozenset[str] = frozenset()
+        self,
+        rules: LimitRules,
+        holding: Iterable[Job],
+        *,
+        blind: frozenset[str] = frozenset(),
+        dead: Mapping[str, frozenset[tuple[str, str]]] | None = None,
     ) -> None:
-        """`blind`: clusters that cannot be seen; their moves do not take the others' share of `total`."""
+        """`blind`: clusters that cannot be seen; their moves do not take the others' share of `total`.
+
+        `dead`: as `at_dead_ends` has it.
+        """
         self._rules = rules
         self._blind = blind
+        self._dead = dead or {}
         self.total = 0
         self._clusters: Counter[str] = Counter()
         self._others: Counter[str] = Counter()
@@ -66,13 +107,15 @@ class Window:
         if not isinstance(action, Carrying):
             self._others[action.cluster] += 1
             return
-        self.total += action.cluster not in self._blind
-        self._clusters[action.cluster] += 1
-        if not isinstance(action, Evacuate):
-            self._sources[action.cluster, action.host] += 1
-        target = job.target or action.to
-        if target:
-            self._targets[_target_cluster(action), target] += 1
+        dead = self._dead.get(job.id)
+        if dead is None:
+            self.total += action.cluster not in self._blind
+            self._clusters[action.cluster] += 1
+        source, target = (action.cluster, action.host), (_target_cluster(action), job.target or action.to)
+        if not isinstance(action, Evacuate) and (dead is None or source in dead):
+            self._sources[source] += 1
+        if target[1] and (dead is None or target in dead):
+            self._targets[target] += 1
 
     def why_not(self, job: Job) -> str:
         """What `job` waits for; empty when it may start now."""

@@ -179,7 +179,9 @@ def _called_off(case: _Case, record: Migration) -> Verdict:
     if case.busy:
         doing = vm.task or vm.state.value
         return case.verdict(
-            JobState.RUNNING, f"the cluster calls it {record.phase.value} and is still clearing up ({doing})"
+            JobState.RUNNING,
+            f"the cluster calls it {record.phase.value} and is still clearing up ({doing})",
+            over=True,
         )
     if not case.at_source:
         return case.verdict(

@@ -30,7 +30,7 @@ from evac.goals import Goals
 from evac.intake import Intake, QueueRefusal, refuse
 from evac.jobs import Actor, Job, JobState, Limits, Order, OrderState
 from evac.journal import Journal, Trail
-from evac.limits import LimitRules, Window
+from evac.limits import LimitRules, Window, at_dead_ends
 from evac.measure import Measure, Unmeasured
 from evac.runner import Runner
 from evac.watch import Watcher
@@ -302,7 +302,10 @@ class Queue:
 
     def _start_what_may(self) -> None:
         board = self._board
-        window = Window(self._rules, board.holding(), blind=self._blind())
+        holding = board.holding()
+        window = Window(
+            self._rules, holding, blind=self._blind(), dead=at_dead_ends(holding, self._board.fleet)
+        )
         for line in sorted(board.lines, key=lambda line: number_of(next(iter(board.lines[line])))):
             starting = self._gates.pick(line, window)
             for job in starting:

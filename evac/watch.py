@@ -247,6 +247,9 @@ class Watcher:
 
     def _apply(self, job: Job, notes: Notes, verdict: Verdict, progress: Progress | None) -> Job:
         state, reason, next_step, seen = verdict.state, verdict.reason, verdict.next_step, 0
+        if verdict.over and not notes.over:
+            self._board.changed.set()  # its place is free
+        notes.over = verdict.over
         if state.ended:
             agreed = notes.ending is state
             notes.ending = state

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 
 from msgspec.structs import replace
 
@@ -10,6 +11,8 @@ from evac.actions import VMAction, describe
 from evac.jobs import Job, JobState, Order, OrderState
 from evac.window.moving import listed
 from evac.window.told import Told, done, held, needs, running, unknown
+
+NONE: Mapping[str, Collection[tuple[str, str]]] = MappingProxyType({})
 
 
 def judge_order(order: Order, jobs: Sequence[Job], what: str) -> Told:
@@ -29,8 +32,10 @@ def judge_order(order: Order, jobs: Sequence[Job], what: str) -> Told:
     return needs(why, (worst.next_step if worst else "") or "Retry the step, or skip it and say why.")
 
 
-def judge_moves(order: Order, jobs: Sequence[Job], host: str) -> Told:
-    """Of an order that moves VMs off a host, or back to it; `host` is its name."""
+def judge_moves(
+    order: Order, jobs: Sequence[Job], host: str, dead: Mapping[str, Collection[tuple[str, str]]] = NONE
+) -> Told:
+    """Of an order that moves VMs off a host, or back to it; `host` is its name, `dead` as `limits.at_dead_ends` has it."""
     ended = sum(job.state is JobState.DONE for job in jobs)
     head = f"{ended} of {len(jobs)} moved"
     if (lost := _in(jobs, JobState.UNKNOWN)) is not None:
@@ -40,19 +45,26 @@ def judge_moves(order: Order, jobs: Sequence[Job], host: str) -> Told:
         failed = [job for job in jobs if job.state is JobState.FAILED]
         told = _under_way(jobs, head)
         words = f"; {len(failed)} failed: {listed(_name(job) for job in failed)}" if failed else ""
-        return _with_slow(replace(told, reason=f"{told.reason}{words}"), jobs)
+        return _with_slow(replace(told, reason=f"{told.reason}{words}"), jobs, dead)
     return judge_ended(jobs, head, host)
 
 
-def _with_slow(told: Told, jobs: Sequence[Job]) -> Told:
-    """Moves that do not get on keep the places of the others: whoever only sees "2 under way" waits all night."""
-    slow = [job for job in jobs if job.state.in_flight and job.progress is not None and job.progress.verdict]
-    if not slow or slow[0].progress is None:
+def _with_slow(told: Told, jobs: Sequence[Job], dead: Mapping[str, Collection[tuple[str, str]]]) -> Told:
+    """Moves that do not get on may keep the places of the others: whoever only sees "2 under way" waits all night."""
+    why = {job.id: _why_slow(job, dead.get(job.id, ())) for job in jobs if job.state.in_flight}
+    slow = [job for job in jobs if why.get(job.id)]
+    if not slow:
         return told
     first, more = slow[0], f" and {len(slow) - 1} more" if len(slow) > 1 else ""
-    words = f"{told.reason}; does not get on: {_name(first)} ({first.id}, {slow[0].progress.verdict}){more}"
+    words = f"{told.reason}; does not get on: {_name(first)} ({first.id}, {why[first.id]}){more}"
     step = f"Look at it, and at its hosts. evac queue cancel {first.id} aborts it where they answer; or skip this step."
     return replace(told, reason=words, next_step=told.next_step or step)
+
+
+def _why_slow(job: Job, dead: Collection[tuple[str, str]]) -> str:
+    down = [f"{host} is down" for _, host in sorted(dead)]
+    verdict = job.progress.verdict if job.progress is not None else ""
+    return ", ".join(filter(None, (verdict, *down)))
 
 
 def judge_ended(jobs: Sequence[Job], head: str, host: str) -> Told:

@@ -15,6 +15,7 @@ from evac.actions import (
 )
 from evac.fleet import Fleet
 from evac.jobs import Job, JobState
+from evac.limits import at_dead_ends
 from evac.model import VM, HostState, VMState
 from evac.staying import largest_first, needs_stop
 from evac.storage import Storage
@@ -162,7 +163,7 @@ async def refill(at: At) -> Told:
             if not away:
                 return _refilled(at) if part else done("all are back" if moved else "none had left it")
             given = await at.order(away, f"refill {at.planned.name}", part=part)
-        told = judge_moves(*given, at.planned.name)
+        told = judge_moves(*given, at.planned.name, at_dead_ends(given[1], at.tools.fleet))
         # The platform's own HA may have been faster than our order.
         back = given[0].ended is not None and not any(_elsewhere(at, vm) for vm in at.run.moved)
         if back or not told.state.over:

@@ -13,6 +13,7 @@ from evac.actions import Action, ConfirmMove, EnterMaintenance, SetNoout, StopVM
 from evac.backend import JudgesStop
 from evac.errors import BackendError
 from evac.jobs import Job, JobState, Order
+from evac.limits import at_dead_ends
 from evac.model import VM, Finding, HostState, VMState
 from evac.planner import PlanRefused
 from evac.storage import StopAnswer, StopVerdict
@@ -125,7 +126,7 @@ async def drain(at: At) -> Told:
 
 def _drained(at: At, order: Order, jobs: Sequence[Job]) -> Told:
     if not order.ended:
-        return judge_moves(order, jobs, at.planned.name)
+        return judge_moves(order, jobs, at.planned.name, at_dead_ends(jobs, at.tools.fleet))
     here = {vm.id for vm in at.vms()}
     short = [job for job in jobs if job.state is not JobState.DONE]
     if not short:
@@ -193,7 +194,7 @@ async def _late(at: At, now: Moving, blocking: Sequence[VM]) -> Told:
             given = await at.order(moves, f"drain {at.planned.name} of what came since", part="late")
     if given is not None and not given[0].ended:
         at.notes.pop("since", None)  # what it changes is to be read anew
-        return judge_moves(*given, at.planned.name)
+        return judge_moves(*given, at.planned.name, at_dead_ends(given[1], at.tools.fleet))
     names = listed(vm.name for vm in blocking)
     step = f"{at.command('retry', StepKind.DRAIN)} moves them too; or move them by hand."
     return needs(f"{len(blocking)} still on it: {names}", step)

@@ -7,10 +7,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from evac.actions import Evacuate, LiveMigrate, StopVM
+from evac.fleet import Fleet
 from evac.jobs import Actor, Job, JobState, Limits
-from evac.limits import OTHERS, LimitRules, Window, holds_place
+from evac.limits import OTHERS, LimitRules, Window, at_dead_ends, holds_place
+from evac.model import Host, HostState, Phase, Progress
 
 BY = Actor(uid=0, user="anna", role="admin")
 
@@ -100,3 +103,27 @@ def test_however_jobs_come_no_limit_is_passed(limits: Limits, wanted: list[tuple
     )
     targets = [(action.cluster, action.to) for action in actions if action.to]
     assert not limits.per_target or most(targets) <= limits.per_target
+
+
+def fleet_with(**states: HostState) -> Fleet:
+    fleet = Fleet()
+    fleet.publish(hosts=[Host(cluster="c", id=one, name=one, state=state) for one, state in states.items()])
+    return fleet
+
+
+def test_a_move_off_a_node_that_died_leaves_its_place_to_others_and_keeps_the_one_at_the_node() -> None:
+    rules = LimitRules(default=Limits(total=1, per_cluster=1, per_source=1, per_target=1))
+    holding = [job(to="b")]
+    dead = at_dead_ends(holding, fleet_with(a=HostState.DOWN, b=HostState.UP, d=HostState.UP))
+    assert dead == {"J1": {("c", "a")}}
+    window = Window(rules, holding, dead=dead)
+    assert not window.why_not(job(host="d", to="b")), "from another node to the same target"
+    assert "off a" in window.why_not(job(to="e")), "and no more off the dead one"
+
+
+def test_a_move_that_gets_on_keeps_its_place_whatever_is_said_of_its_hosts() -> None:
+    on_its_way = replace(job(to="b"), progress=Progress(phase=Phase.RUNNING, rate=1e8))
+    down = fleet_with(a=HostState.DOWN, b=HostState.DOWN)
+    assert not at_dead_ends([on_its_way], down)
+    assert not at_dead_ends([job(to="b", state=JobState.UNKNOWN)], down), "unknown stays unknown"
+    assert not at_dead_ends([job(to="b")], fleet_with(a=HostState.UNKNOWN)), "not known to be down"
