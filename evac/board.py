@@ -141,13 +141,9 @@ class Board:
 
     def holding(self) -> list[Job]:
         """Jobs that take a place under the limits."""
-        flying = (job for job in self.flying.values() if holds_place(job) and not self._is_over(job.id))
+        over = {job for job, notes in self._notes.items() if notes.over}
+        flying = (job for job in self.flying.values() if job.id not in over and holds_place(job))
         return [*self.checking.values(), *flying]
-
-    def _is_over(self, job: str) -> bool:
-        """By the cluster's own word at the last look, whatever is still not known of it."""
-        notes = self._notes.get(job)
-        return notes is not None and notes.over
 
     def active_on(self, subject: str) -> list[Job]:
         """Jobs being checked or in flight on a subject."""

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from backends.simulation.direct import DirectBackend
 from backends.simulation.things import SimSwitch
 from backends.simulation.world import World
-from evac import audit
+from evac import audit_check
 from evac.intake import QueueRefusal
 from evac.model import Host, Inventory
 from evac.planning import plan_window
@@ -115,7 +115,7 @@ def test_a_window_whose_cluster_turns_read_only_writes_nothing_and_goes_on_when_
         assert sim.switches["drs"].value == "full"
         assert not [row for row in rig.fleet.table("ledger").values() if row.state.owed]
         await rig.end()
-        assert audit.verify(rig.path).ok
+        assert audit_check.verify(rig.path).ok
 
     run(main)
 
