@@ -57,7 +57,7 @@ class Notes:
     tracker: Tracker = field(default_factory=Tracker)
     odd_since: float | None = None
     over: bool = False
-    """The cluster says that its move has ended, though not how, or is still clearing up after it."""
+    """The cluster says that its move has ended, though not how, or is clearing up after it."""
     ending: JobState | None = None
     """The final state the last look spoke for; the next look must agree."""
     clean_since: float | None = None
@@ -142,8 +142,8 @@ class Board:
     def holding(self) -> list[Job]:
         """Jobs that take a place under the limits."""
         over = {job for job, notes in self._notes.items() if notes.over}
-        flying = (job for job in self.flying.values() if job.id not in over and holds_place(job))
-        return [*self.checking.values(), *flying]
+        holding = [job for job in self.flying.values() if job.id not in over and holds_place(job)]
+        return [*self.checking.values(), *holding]
 
     def active_on(self, subject: str) -> list[Job]:
         """Jobs being checked or in flight on a subject."""
@@ -236,8 +236,7 @@ class Board:
             return self.journal.save(orders=[(order, "")])
         self.streaks.forget(order.id)
         body = {"order": order.id, "title": order.title, "state": order.state, "reason": order.reason}
-        if order.left:
-            body["left"] = ", ".join(order.left)
+        body |= {"left": ", ".join(order.left)} if order.left else {}
         return self.journal.save(orders=[(order, "")], records=[(self.wall(), "outcome", body)])
 
     def _trim(self) -> None:
