@@ -145,14 +145,16 @@ def vm(cluster: str, server: Server, flavors: Mapping[str, FlavorDetail] | None 
 
 
 def _ports(networks: Mapping[str, list[Address]]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """(addresses, MACs). A port with two addresses is listed twice, so MACs may repeat; most servers have one of each."""
-    ports = [port for one in networks.values() for port in one]
-    if len(ports) == 1:
-        only = ports[0]
-        return (only.addr,), (only.mac,) if only.mac else ()
-    return tuple([port.addr for port in ports]), tuple(
-        dict.fromkeys([port.mac for port in ports if port.mac])
-    )
+    """(addresses, MACs). A port with two addresses is listed twice, so MACs may repeat; a server has a few at most."""
+    addresses: list[str] = []
+    macs: list[str] = []
+    for ports in networks.values():
+        for port in ports:
+            addresses.append(port.addr)
+            mac = port.mac
+            if mac and mac not in macs:
+                macs.append(mac)
+    return tuple(addresses), tuple(macs)
 
 
 def _devices(specs: ExtraSpecs) -> tuple[str, ...]:

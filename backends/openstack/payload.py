@@ -86,6 +86,13 @@ class Servers(Payload, gc=False, frozen=True):
     servers_links: list[Any] | None = None
 
 
+class RawServers(Payload, gc=False, frozen=True):
+    """The same with the servers unread, so that one whose bytes are known already need not be."""
+
+    servers: list[Raw]
+    servers_links: list[Any] | None = None
+
+
 class GroupRules(Payload, gc=False, frozen=True):
     """Since 2.64."""
 

@@ -15,6 +15,7 @@ from backends.openstack import mapping, payload, salvage
 from backends.openstack.client import NATIVE_ID, READ, Client
 from backends.openstack.login import Version
 from backends.openstack.salvage import Odd
+from backends.openstack.unchanged import Seen, Unchanged
 from evac.decoding import from_json
 from evac.errors import BackendError, BadAnswer, Forbidden, NotFound
 from evac.model import VM, Affinity, Host, Migration, MigrationKind, Problem, TaskRecord, VMState
@@ -74,6 +75,7 @@ class Reader:
         self.cluster = client.cluster
         self._flavors: Mapping[str, payload.FlavorDetail] | None = None
         self._odd: dict[str, tuple[float, Problem]] = {}
+        self._unchanged = Unchanged(self.cluster)
 
     # --- servers ------------------------------------------------------------------------------------------------
 
@@ -88,14 +90,17 @@ class Reader:
             self._read_flavors()
         found: dict[str, VM] = {}
         odd: list[Odd] = []
+        seen: Seen | None = {} if since is None else None
         for _ in range(PAGES):
-            page, more = self._page(params, odd)
+            page, more = self._page(params, odd, seen)
             fresh = [vm for vm in page if vm.id not in found]
             found.update((vm.id, vm) for vm in page)
             if not more or not fresh:
                 vms = list(found.values())
+                if seen is not None:
+                    self._unchanged.keep(seen)
                 self._note("the list of servers", odd, full=since is None)
-                return vms, self._lost_cells(vms)
+                return vms, salvage.lost_cells(self.cluster, vms)
             params["marker"] = page[-1].id
         raise self._client.nonsense("the list of servers", f"does not end after {PAGES} pages")
 
@@ -103,8 +108,14 @@ class Reader:
         """Raises Forbidden when the account may not list the servers of all projects."""
         self._client.get("/servers/detail", {"limit": 1, "all_tenants": 1}, what="the list of servers")
 
-    def _page(self, params: Mapping[str, str | int], odd: list[Odd]) -> tuple[list[VM], bool]:
+    def _page(
+        self, params: Mapping[str, str | int], odd: list[Odd], seen: Seen | None
+    ) -> tuple[list[VM], bool]:
         body = self._client.get("/servers/detail", params, what="the list of servers")
+        if self._flavors is None:
+            # What is odd of it, or no JSON at all, is found out and told below.
+            with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
+                return self._unchanged.page(body, seen)
         page, faults = self._rows(body, payload.Servers, "servers", "the list of servers")
         odd += faults
         build, flavors, cluster = mapping.vm, self._flavors, self.cluster
@@ -152,20 +163,6 @@ class Reader:
         """Records that made no sense when they were read last, within the last minutes."""
         oldest = time.monotonic() - ODD_FOR
         return [problem for when, problem in list(self._odd.values()) if when > oldest]
-
-    def _lost_cells(self, vms: Sequence[VM]) -> list[Problem]:
-        """From 2.69 on, servers of a cell that does not answer are listed without a host: such a host looks empty."""
-        lost = [vm for vm in vms if vm.native == "UNKNOWN" and not vm.host]
-        if not lost:
-            return []
-        return [
-            Problem(
-                happened=f"{self.cluster}: {len(lost)} servers are in a Nova cell that is down: {_some(lost)}.",
-                unaffected="They may well run. All others are shown in full.",
-                next_step="A host of that cell may look empty and is not. See to the cell's database and message bus.",
-                severity="warning",
-            )
-        ]
 
     def _read_flavors(self) -> None:
         """Below 2.47 a server names its flavor by id only."""
@@ -389,10 +386,6 @@ class Reader:
 
 DETAILS = 8
 """Entries of a server's log whose events are read; each is a call."""
-
-
-def _some(vms: Sequence[VM]) -> str:
-    return ", ".join(vm.name for vm in vms[:3]) + (", …" if len(vms) > 3 else "")
 
 
 def newest_first(migrations: Iterable[Migration]) -> list[Migration]:

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from evac.decoding import from_json
-from evac.model import Problem
+from evac.model import VM, Problem
 
 E = TypeVar("E", bound=Struct)
 T = TypeVar("T", bound=Struct)
@@ -112,3 +112,19 @@ def problem(cluster: str, what: str, odd: Sequence[Odd]) -> Problem:
         next_step="Look at them with the openstack command; whoever runs this cloud can correct its database.",
         severity="warning",
     )
+
+
+def lost_cells(cluster: str, vms: Sequence[VM]) -> list[Problem]:
+    """From 2.69 on, servers of a cell that does not answer are listed without a host: such a host looks empty."""
+    lost = [vm.name for vm in vms if vm.native == "UNKNOWN" and not vm.host]
+    if not lost:
+        return []
+    some = ", ".join(lost[:3]) + (", …" if len(lost) > 3 else "")
+    return [
+        Problem(
+            happened=f"{cluster}: {len(lost)} servers are in a Nova cell that is down: {some}.",
+            unaffected="They may well run. All others are shown in full.",
+            next_step="A host of that cell may look empty and is not. See to the cell's database and message bus.",
+            severity="warning",
+        )
+    ]
