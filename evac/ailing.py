@@ -1,24 +1,34 @@
-"""What a storage cluster finds wrong with itself, as problems. Pure; beside what kept us from reading it."""
+"""All that is wrong, as problems: what kept us from reading a cluster, what storage says of itself, dead hosts, hooks. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
+from evac import dead_hosts
 from evac.api import KnownProblem
 from evac.model import ClusterState, Problem
 from evac.storage import Health, Storage
 
+if TYPE_CHECKING:
+    from evac.fleet import Fleet
+
 SEE = "See the Ceph pane, or ceph health detail."
 
 
-def known(
-    clusters: Iterable[ClusterState], storages: Mapping[str, Storage], hooks: Iterable[Problem]
-) -> list[KnownProblem]:
-    """What kept us from reading a cluster, what a storage cluster says of itself, and what is wrong with the notify hooks."""
+def known(fleet: Fleet, hooks: Iterable[Problem], now: float) -> list[KnownProblem]:
+    """All of it, at Unix time `now`."""
+    clusters: Iterable[ClusterState] = fleet.table("clusters").values()
+    storages: Mapping[str, Storage] = fleet.table("storages")
+    dead = dead_hosts.of_fleet(fleet, now)
     found = [
         KnownProblem(cluster=state.name, problem=problem)
         for state in clusters
-        for problem in (*state.problems, *ailments(storages.get(state.name)))
+        for problem in (
+            *state.problems,
+            *(one.problem for one in dead if one.cluster == state.name),
+            *ailments(storages.get(state.name)),
+        )
     ]
     return found + [KnownProblem(cluster="", problem=problem) for problem in hooks]
 

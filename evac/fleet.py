@@ -15,6 +15,7 @@ from typing import Any, Self, TypedDict, Unpack, cast
 
 import msgspec
 
+from evac import clock
 from evac.api import TABLES, Delta
 from evac.jobs import Event, Job, Order, QueueState
 from evac.links import Looks
@@ -257,6 +258,8 @@ class Fleet:
         key: str = row.key
         rows = self._rows[table]
         old = rows.get(key)
+        if table == "hosts":
+            row = _silent_since(old, row)
         if old is row or old == row:
             return False
         if table == "vms":
@@ -323,6 +326,14 @@ class Subscription:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._fleet._subscriptions.discard(self)  # noqa: SLF001
+
+
+def _silent_since(old: Host | None, row: Host) -> Host:
+    """With the time at which it was first seen other than up."""
+    if row.state is HostState.UP:
+        return row
+    known = old.silent_since if old is not None else None
+    return msgspec.structs.replace(row, silent_since=clock.wall() if known is None else known)
 
 
 def encode(delta: Delta) -> bytes:

@@ -120,6 +120,8 @@ class Host(Noun, frozen=True, kw_only=True):
     """Why it is in maintenance, in the words of whoever set it."""
     seen: float | None = None
     """When the host's agent last reported, by the cluster's clock."""
+    silent_since: float | None = None
+    """Since when the engine has seen it other than up, Unix seconds; None while it is up. Kept by `evac.fleet`."""
     cpu_model: str = ""
     cpu_vendor: str = ""
     cpu_features: tuple[str, ...] = ()
@@ -267,7 +269,7 @@ class Problem(Noun, frozen=True, kw_only=True):
     unaffected: str = ""
     next_step: str = ""
     severity: str = "error"
-    """"error" or "warning"."""
+    """"error", "warning", or "info": told so that nobody wonders, and nobody has to do anything about it."""
 
     def __str__(self) -> str:
         """One line for a log or a terminal."""

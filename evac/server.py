@@ -272,8 +272,7 @@ class Server:
         return reply.answer(request, self._engine.fleet.queue)
 
     async def _problems(self, request: web.Request) -> web.StreamResponse:
-        fleet, hooks = self._engine.fleet, self._engine.notifier.problems
-        found = ailing.known(fleet.table("clusters").values(), fleet.table("storages"), hooks)
+        found = ailing.known(self._engine.fleet, self._engine.notifier.problems, clock.wall())
         return reply.answer(request, found)
 
     async def _audit(self, request: web.Request) -> web.StreamResponse:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from evac.jobs import JobState, Order, OrderState
-from evac.model import HostState
 from tui import cells, window_lines, windows
 from tui.board import Board, Context
 from tui.look import Line, Span
@@ -179,16 +178,12 @@ def _calm(context: Context) -> Span:
 def _dead(context: Context) -> list[Line]:
     """Hosts that are down with VMs on them: nothing of ours runs, but it is not fine."""
     store, look = context.store, context.look
-    dead = [
-        host
-        for host in store.hosts.values()
-        if (host.forced_down or host.state is HostState.DOWN) and store.count_on(host.key)
-    ]
+    dead = [one for one in store.dead_hosts().values() if one.problem.severity == "error"]
     if not dead:
         return []
-    name = clean(dead[0].name, look.ascii_only)
+    name = clean(dead[0].host.name, look.ascii_only)
     words = f"{name} is down" if len(dead) == 1 else f"{len(dead)} hosts are down"
-    vms = sum(store.count_on(host.key) for host in dead)
+    vms = sum(one.vms for one in dead)
     return [(Span(f"{look.glyph('bad')} {words} with {vms} VM{'s' * (vms != 1)}", "bad"),)]
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from evac import clock
 from evac.able import able
 from evac.ailing import ailments
 from evac.api import TABLES, Delta, Hello
+from evac.dead_hosts import DeadHost, Scene, answers, dead_host
 from evac.hyperconverged import bare
 from evac.jobs import Event, Job, Order, QueueState
 from evac.model import VM, ClusterState, Host, Migration, Problem
@@ -52,6 +53,7 @@ class Store:
         self.plans: dict[str, KnownPlan] = {}
         self.ledger: dict[str, LedgerEntry] = {}
         self.queue = QueueState()
+        self._silent: set[str] = set()
         self._busy: set[str] = set()
         self._vms_on: dict[str, set[str]] = {}
         self._jobs_of: dict[str, set[str]] = {}
@@ -88,7 +90,7 @@ class Store:
     def _put(self, table: str, rows: Iterable[Any], changes: Changes) -> None:
         held = self.table(table)
         touched = changes[table]
-        indexed = table in {"vms", "jobs", "migrations", "osds", "probes"}
+        indexed = table in {"hosts", "vms", "jobs", "migrations", "osds", "probes"}
         for row in rows:
             key: str = row.key
             if indexed:
@@ -108,7 +110,9 @@ class Store:
                 changes[table].add(key)
 
     def _index(self, table: str, key: str, old: Any, new: Any) -> None:
-        if table == "vms":
+        if table == "hosts":
+            (self._silent.discard if new is None or answers(new) else self._silent.add)(key)
+        elif table == "vms":
             (self._busy.add if new is not None and busy(new) else self._busy.discard)(key)
             _move(self._vms_on, key, _home(old), _home(new))
         elif table == "jobs":
@@ -190,6 +194,32 @@ class Store:
         """Every such VM by key."""
         found = ((key, self.stuck(key)) for key in sorted(self._busy))
         return {key: one for key, one in found if one is not None}
+
+    def dead_host(self, key: str) -> DeadHost | None:
+        """A host that does not answer with VMs on it, or while a window restarts it."""
+        host = self.hosts[key] if key in self._silent else None
+        state = self.clusters.get(host.cluster) if host is not None else None
+        if host is None or state is None:
+            return None
+        scene = Scene(
+            state=state,
+            vms=self.vms_on(key),
+            windows=self.windows.values(),
+            orders=self.orders.values(),
+            jobs=self.jobs.values(),
+            now=self.wall(),
+        )
+        return dead_host(host, scene)
+
+    def dead_hosts(self) -> dict[str, DeadHost]:
+        """Every such host by key."""
+        found = ((key, self.dead_host(key)) for key in sorted(self._silent))
+        return {key: one for key, one in found if one is not None}
+
+    @property
+    def unanswering(self) -> Collection[str]:
+        """Keys of the hosts that do not answer, whatever is on them."""
+        return self._silent
 
     def problems_of(self, cluster: ClusterState) -> list[Problem]:
         """What the engine reports of a cluster, the VMs on it that are stuck, what a storage cluster says of itself."""

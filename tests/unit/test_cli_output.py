@@ -17,6 +17,7 @@ from rich.cells import cell_len
 
 from evac.actions import EnterMaintenance, LiveMigrate
 from evac.ailing import known
+from evac.fleet import Fleet
 from evac.jobs import Actor, Event, Job, JobState, Order, OrderState, QueueState
 from evac.model import VM, ClusterState, Host, Problem, VMState
 from evac.storage import Health, HealthCheck, Storage
@@ -127,7 +128,9 @@ def test_a_storage_cluster_that_is_not_well_is_a_problem_though_it_was_read() ->
     muted = HealthCheck(code="OSD_DOWN", summary="1 osds down", muted=True)
     storages = {"lab": Storage(cluster="lab", health=Health.ERROR, checks=(full, muted))}
     hook = Problem(happened="A notice could not be sent: the webhook answered 503.")
-    one, other = known(states, storages, (hook,))
+    fleet = Fleet()
+    fleet.publish(clusters=states, storages=storages.values())
+    one, other = known(fleet, (hook,), 0.0)
     assert (one.cluster, one.problem.severity) == ("lab", "error")
     assert (one.problem.happened, one.problem.next_step) == ("Health error: 1 full osd(s)", "Free space.")
     assert (other.cluster, other.problem) == ("", hook)

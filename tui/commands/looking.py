@@ -99,9 +99,9 @@ def datastores_command(ctx: click.Context, /, cluster: str, as_json: bool) -> No
 @show.as_json
 @click.pass_context
 def problems_command(ctx: click.Context, /, as_json: bool) -> None:
-    """List what is wrong with the clusters and the notify hooks, and what to do next.
+    """List what is wrong with clusters, hosts and notify hooks, and what to do next.
 
-    Exit code 4 when there is anything.
+    Exit code 4 when there is anything but what is expected: a host that a window restarts, or that rests in maintenance.
     """
 
     async def task() -> tuple[View, list[KnownProblem]]:
@@ -118,7 +118,8 @@ def problems_command(ctx: click.Context, /, as_json: bool) -> None:
     else:
         for one in found:
             tell(one.cluster, one.problem)
-    ctx.exit(int(Code.INCOMPLETE if found else Code.DONE))
+    wrong = any(one.problem.severity != "info" for one in found)
+    ctx.exit(int(Code.INCOMPLETE if wrong else Code.DONE))
 
 
 @click.command("events")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+from evac.dead_hosts import DeadHost
 from evac.model import VM
 from evac.window.nouns import LedgerEntry
 from tui import cells
 from tui.board import Board, Context
 from tui.look import Line, Span
+from tui.store import Store
 from tui.text import clean
 from tui.windows import HostRow
 
@@ -70,6 +72,8 @@ def gone_line(row: object, context: Context) -> Line:
         return (Span(f"{look.glyph('good')} {words}", "good"),)
     if isinstance(row, HostRow):
         return (Span(f"{look.glyph('cancelled')} OVER: {row.window.id} has ended. Last known:", "warn"),)
+    if isinstance(row, DeadHost):
+        return (Span(f"{look.glyph('good')} OVER: {_ended(row, store)}. Last known:", "good"),)
     cluster = getattr(row, "cluster", "")
     if cluster in context.store.clusters and context.store.age(cluster) is None:
         words = f"NOT READ YET: this engine has not heard from {clean(cluster, context.look.ascii_only)}. Last known:"
@@ -77,6 +81,12 @@ def gone_line(row: object, context: Context) -> Line:
     return (
         Span(f"{context.look.glyph('cancelled')} GONE: the cluster no longer has it. Last known:", "warn"),
     )
+
+
+def _ended(row: DeadHost, store: Store) -> str:
+    if row.key in store.unanswering:
+        return "no VM is on it any more"
+    return "it answers again" if row.key in store.hosts else "its cluster no longer lists it"
 
 
 def detail_of(board: Board, key: str) -> list[Line]:

@@ -156,6 +156,7 @@ class MainScreen(KeyActions, Screen[None], inherit_bindings=False):
         board = self.board
         self.set_class(board is self.console.grid, "ceph")
         self.set_class(board.pane.name == "window", "window")
+        self.set_class(board.pane.name == "problems", "problems")
         if board is self.console.grid:
             self.map.redraw()
         else:
@@ -216,10 +217,10 @@ class MainScreen(KeyActions, Screen[None], inherit_bindings=False):
         return self.line_board, self.strip_detail, *glancing
 
     def _show_detail(self) -> None:
-        room = self.strip_detail.size.height or 4
-        if self.board.pane.name != "window":
+        room = 8 if self.has_class("tall") or self.has_class("problems") else 4  # as the stylesheet has it
+        if self.board.pane.name not in ("window", "problems"):
             lines = self.detail_lines()
-        else:  # why a step stands and what to do is read in full
+        else:  # why a step stands, what is wrong and what to do is read in full
             lines, wide = self._below_glance(), max(20, self.size.width)
             lines = [piece for line in lines[:room] for piece in folded(line, wide)]
             if len(lines) > room:  # a name without its value would be read as "not known"
