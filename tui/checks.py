@@ -105,6 +105,20 @@ class Checks:
         return Caution((head, *self.reasons(target, context)), fields if outlook is Outlook.FAIL else ())
 
 
+def verdict(checks: Checks, target: str, context: Context) -> Caution:
+    """As `Checks.caution`, and in words also where nothing stands against it: who was asked, and who was not."""
+    plain = context.look.ascii_only
+    every = [check for answer in checks.answers.values() for check in answer.checks]
+    nobody = sorted({check.why for check in every if check.rule == NO_CHECKER})
+    notes: tuple[Line, ...] = tuple((Span(clean(f"{words}.", plain), "dim"),) for words in nobody)
+    if checks.outlook(target) is not Outlook.OK:
+        caution = checks.caution(target, context)
+        return Caution((*caution.lines, *notes), caution.fields)
+    by = ", ".join(sorted({check.by for check in every if check.by}))
+    words = f"  Nothing is known against it{f', by {by} and' if by else ', by'} evac's rules."
+    return Caution(((outlook_span(Outlook.OK, context), Span(clean(words, plain))), *notes))
+
+
 def reason(check: MoveCheck, context: Context, *, lead: str = "") -> Line:
     """One rule's word: why, what to do, who says so."""
     plain = context.look.ascii_only

@@ -59,13 +59,14 @@ class Doing(Showing):
 
     # --- dialogs ---------------------------------------------------------------------------------
 
-    def confirm(self, sheet: Sheet) -> None:
-        """Show the sheet; hand it in if it comes back confirmed."""
+    def confirm(self, sheet: Sheet, *, dropped: Callable[[], None] = lambda: None) -> None:
+        """Show the sheet; hand it in if it comes back confirmed, else call `dropped`."""
         console = self.console
 
         def done(answers: Answers | None) -> None:
             if answers is None:
                 console.say("Nothing was done.")
+                dropped()
                 return
             console.board.clear_marks()
             console.say("Handing it in …" if not console.palette.look.ascii_only else "Handing it in ...")

@@ -1,33 +1,23 @@
-"""What the console does to move VMs to another cluster: choose where to, ask for the credential, hand both in."""
+"""What the console does to move VMs to another cluster: choose the cluster, the host and the datastore."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from msgspec.structs import replace
-
-from evac.actions import MoveAcross
-from evac.model import VM, ClusterState, Datastore, Host, HostState, Outlook, Problem
-from tui import cells, intents
+from evac.model import VM, ClusterState, Datastore, Host, HostState, Outlook
+from tui import cells
+from tui.across import Across
 from tui.checks import Checks
 from tui.dialogs.pick import Option
+from tui.doing_checking import CheckingAcross, Trip
 from tui.intents import Caution
-from tui.look import Span
 from tui.panes.common import label_of, natural
-from tui.sheet import Answers, Field, Run
-from tui.source import Refused, Source
 from tui.text import clean
 from tui.verbs import VERBS
 
 if TYPE_CHECKING:
     from tui.app import Console
-
-FIELDS = (
-    Field(key="networks", prompt="Networks, as HERE=THERE, ..."),
-    Field(key="user", prompt="User on the other cluster", least=1, pastes=True),
-    Field(key="secret", prompt="Its password (kept in memory only)", least=1, secret=True, pastes=True),
-)
 
 
 class AcrossDoing:
@@ -35,9 +25,10 @@ class AcrossDoing:
 
     def __init__(self, console: Console) -> None:
         self.console = console
+        self.checking = CheckingAcross(console)
 
     def begin(self) -> None:
-        """Which cluster; then which host; then which datastore; then all of it is shown and confirmed."""
+        """Which cluster; then which host; then which datastore; then the login, a check with it, and the confirmation."""
         console, verb = self.console, VERBS["move_across"]
         fit, left_out, ghosts = console.doing.fitting(verb)
         if not fit:
@@ -58,18 +49,7 @@ class AcrossDoing:
             )
 
         def confirm(there: ClusterState, host: Host, store: Datastore | None, known: Caution) -> None:
-            actions = [self._action(vm, there, host, store) for vm in fit]
-            sheet = intents.vm_sheet(
-                verb,
-                fit,
-                console.context,
-                left_out=left_out,
-                ghosts=ghosts,
-                actions=actions,
-                caution=self._caution(fit, there, host, store, known),
-            )
-            title = f"Move {names} to {clean(there.name)}?"
-            console.doing.confirm(replace(sheet, title=title, run=self._hand_in(title, actions)))
+            self.checking.begin(Trip(verb, fit, left_out, ghosts, there, host, store, known))
 
         names = clean(fit[0].name) if len(fit) == 1 else f"{len(fit)} VMs"
         console.doing.pick(f"Move {names} to which cluster?", options, chosen)
@@ -88,19 +68,6 @@ class AcrossDoing:
             )
             for state in sorted(others, key=lambda state: state.name)
         ]
-
-    def _action(self, vm: VM, there: ClusterState, host: Host, store: Datastore | None) -> MoveAcross:
-        return MoveAcross(
-            cluster=vm.cluster,
-            vm=vm.id,
-            name=vm.name,
-            host=vm.host,
-            uuid=vm.uuid,
-            to_cluster=there.name,
-            to=host.id,
-            storage=store.id if store is not None else "",
-            credential="",
-        )
 
     def _host(self, vms: Sequence[VM], there: ClusterState, done: Callable[[Host, Caution], None]) -> None:
         """What evac's rules say of each is filled in as it arrives: no credential is there yet, so no checker is asked."""
@@ -126,7 +93,7 @@ class AcrossDoing:
 
         able = [option.value for option in options() if not option.why_not]
         if able:
-            console.placing.ask(checks, able, news, to_cluster=there.name)
+            console.placing.ask(checks, able, news, across=Across(to_cluster=there.name))
 
     def _option(self, host: Host, checks: Checks) -> Option:
         words, context = f"{host.name}  {_room(host)}", self.console.context
@@ -159,49 +126,6 @@ class AcrossDoing:
         by_id = {store.id: store for store in stores}
         title = f"On which datastore of {clean(host.name)}?"
         self.console.doing.pick(title, options, lambda ident: done(by_id.get(ident)))
-
-    def _caution(
-        self,
-        vms: Sequence[VM],
-        there: ClusterState,
-        host: Host,
-        store: Datastore | None,
-        known: Caution,
-    ) -> Caution:
-        look = self.console.palette.look
-        disks = clean(store.name, look.ascii_only) if store is not None else "the platform's choice"
-        goes = (
-            Span("Goes to ", "dim"),
-            Span(label_of(there.name, self.console.context), "label"),
-            Span(f"  host {clean(host.name, look.ascii_only)}  disks {disks}"),
-        )
-        name = clean(vms[0].name, look.ascii_only)
-        typed = (
-            (Field(key="name", prompt=f"Type the VM's name ({name})", expect=name),) if len(vms) == 1 else ()
-        )
-        return Caution((goes, *known.lines), (*FIELDS, *typed, *known.fields))
-
-    def _hand_in(self, title: str, actions: Sequence[MoveAcross]) -> Run:
-        """The credential first, then the order that names its handle."""
-
-        async def run(source: Source, answers: Answers) -> str:
-            networks = pairs(answers.get("networks", ""))
-            handle = await source.keep_credential(answers["user"].strip(), answers["secret"])
-            final = [replace(action, networks=networks, credential=handle) for action in actions]
-            kept = {key: value for key, value in answers.items() if key != "secret"}
-            return await intents.submit(title.rstrip("?").replace("Move", "move", 1), final)(source, kept)
-
-        return run
-
-
-def pairs(text: str) -> tuple[tuple[str, str], ...]:
-    """From "VM Network=VLAN 7, backup=backup-2". Raises Refused, before anything is handed in."""
-    parts = [part.strip() for part in text.split(",") if part.strip()]
-    found = [tuple(half.strip() for half in part.partition("=")[::2]) for part in parts]
-    if not all(here and there for here, there in found):
-        step = "Write HERE=THERE, with commas between."
-        raise Refused(Problem(happened=f"{text!r} names no networks. Nothing was done.", next_step=step))
-    return tuple((here, there) for here, there in found)
 
 
 def _room(host: Host) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from evac.actions import AnswerQuestion, MoveStorage
 from evac.model import VM, Datastore, Host, Question
 from tui import cells, intents
+from tui.across import Across
 from tui.checks import Checks, told
 from tui.dialogs.pick import Option
 from tui.intents import Caution
@@ -19,6 +20,8 @@ from tui.text import clean
 from tui.verbs import VERBS
 
 if TYPE_CHECKING:
+    from textual.worker import Worker
+
     from tui.app import Console
 
 log = logging.getLogger(__name__)
@@ -50,21 +53,26 @@ class PlacingDoing:
         self.ask(checks, [host.id for host in hosts], console.renew_reader)
 
     def ask(
-        self, checks: Checks, targets: Sequence[str], news: Callable[[], bool], *, to_cluster: str = ""
-    ) -> None:
+        self,
+        checks: Checks,
+        targets: Sequence[str],
+        news: Callable[[], bool],
+        *,
+        across: Across | None = None,
+    ) -> Worker[None]:
         """Put the questions one after the other, beside the keys; `news` after each answer says whether more are wanted."""
 
         async def ask() -> None:
             for vm in checks.vms:
                 try:
                     source = self.console.source
-                    checks.take(await source.preflight(vm.cluster, vm.id, targets, to_cluster=to_cluster))
+                    checks.take(await source.preflight(vm.cluster, vm.id, targets, across=across))
                 except Refused as refused:
                     checks.failed = refused.problem
                 if not news() or checks.failed is not None:
                     return
 
-        self.console.run_worker(ask(), exit_on_error=False, group="preflight", exclusive=True)
+        return self.console.run_worker(ask(), exit_on_error=False, group="preflight", exclusive=True)
 
     # --- choosing a target host ------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ import importlib
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+import msgspec
 from msgspec import Struct
 
 from evac.api import (
@@ -28,6 +29,7 @@ from evac.model import Problem
 from evac.storage import PG, StopVerdict
 from evac.window.nouns import HostRun, KnownPlan, LedgerEntry, StepKind, Window
 from evac.window.plan import PlanDiff, WindowPlan, WindowPlanRequest
+from tui.across import Across
 
 if TYPE_CHECKING:
     from evac.client import EngineClient
@@ -157,7 +159,7 @@ class Source(Protocol):
         ...
 
     async def preflight(
-        self, cluster: str, vm: str, targets: Sequence[str], *, to_cluster: str = ""
+        self, cluster: str, vm: str, targets: Sequence[str], *, across: Across | None = None
     ) -> Preflight:
         """What is expected of moving a VM to these hosts, which may be another cluster's; the cluster is asked now."""
         ...
@@ -168,6 +170,10 @@ class Source(Protocol):
 
     async def keep_credential(self, user: str, secret: str) -> str:
         """Hand over what a move to another cluster logs in with; its handle."""
+        ...
+
+    async def forget_credential(self, handle: str) -> None:
+        """It is needed no more."""
         ...
 
     async def close(self) -> None:
@@ -355,10 +361,11 @@ class EngineSource:
         return verdict
 
     async def preflight(
-        self, cluster: str, vm: str, targets: Sequence[str], *, to_cluster: str = ""
+        self, cluster: str, vm: str, targets: Sequence[str], *, across: Across | None = None
     ) -> Preflight:
         """See the protocol."""
-        answer: Preflight = await self._call("preflight", cluster, vm, targets, to_cluster=to_cluster)
+        how = msgspec.structs.asdict(across) if across is not None else {}
+        answer: Preflight = await self._call("preflight", cluster, vm, targets, **how)
         return answer
 
     async def type_address(self, cluster: str, vm: str, address: str, *, remove: bool) -> None:
@@ -368,6 +375,10 @@ class EngineSource:
     async def keep_credential(self, user: str, secret: str) -> str:
         """See the protocol."""
         return str((await self._call("keep_credential", user, secret)).handle)
+
+    async def forget_credential(self, handle: str) -> None:
+        """See the protocol."""
+        await self._call("forget_credential", handle)
 
     async def close(self) -> None:
         """See the protocol."""

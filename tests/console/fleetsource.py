@@ -30,6 +30,7 @@ from evac.planning import diff_plan, plan_hash, plan_window
 from evac.storage import PG, StopVerdict
 from evac.window.nouns import Approval, HostRun, KnownPlan, LedgerEntry, Step, StepKind, Window
 from evac.window.plan import PlanDiff, WindowPlan, WindowPlanRequest
+from tui.across import Across
 from tui.source import Attached, Lost, News, Refused
 
 GIB = 1024**3
@@ -81,6 +82,8 @@ class FleetSource:
         self.preflights: dict[str, Preflight] = {}
         """VM.id → the answer; one that is not there yet is waited for."""
         self.secrets: list[str] = []
+        self.forgotten: list[str] = []
+        self.ways: list[Across | None] = []
         self.preflighted = asyncio.Condition()
         self.matrices: dict[str, Matrix] = {}
         """Host.id → what the rules say of its VMs."""
@@ -290,10 +293,12 @@ class FleetSource:
         return self.verdict
 
     async def preflight(
-        self, cluster: str, vm: str, targets: Sequence[str], *, to_cluster: str = ""
+        self, cluster: str, vm: str, targets: Sequence[str], *, across: Across | None = None
     ) -> Preflight:
-        there = f" of {to_cluster}" if to_cluster else ""
-        self.calls.append(("preflight", f"{cluster}/{vm} {' '.join(targets)}{there}"))
+        there = f" of {across.to_cluster}" if across is not None else ""
+        login = f" with {across.credential}" if across is not None and across.credential else ""
+        self.ways.append(across)
+        self.calls.append(("preflight", f"{cluster}/{vm} {' '.join(targets)}{there}{login}"))
         async with self.preflighted:
             await self.preflighted.wait_for(lambda: vm in self.preflights or self.refuse is not None)
         self._check()
@@ -304,6 +309,10 @@ class FleetSource:
         self.calls.append(("credential", user))
         self.secrets.append(secret)
         return f"handle-{len(self.secrets)}"
+
+    async def forget_credential(self, handle: str) -> None:
+        self.calls.append(("forget", handle))
+        self.forgotten.append(handle)
 
     async def tell(self, answer: Preflight) -> None:
         """The cluster has answered."""

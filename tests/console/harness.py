@@ -17,6 +17,7 @@ from tui.app import Console
 from tui.dialogs.ask import Ask
 from tui.dialogs.guarded import Guarded
 from tui.dialogs.pick import Pick
+from tui.dialogs.waiting import Waiting
 from tui.look import Look
 from tui.store import Store
 
@@ -67,7 +68,7 @@ class Driver:
         assert isinstance(self.console.screen, Ask)
         return self.console.screen
 
-    async def listening(self, kind: type[Ask | Pick]) -> None:
+    async def listening(self, kind: type[Ask | Pick | Waiting]) -> None:
         """Wait for a dialog to be painted, then let its deaf time pass."""
         await until(
             lambda: isinstance(self.console.screen, kind), f"no {kind.__name__} opened: {self.console.notice}"

@@ -24,10 +24,13 @@ from evac.model import (
 )
 from tests.console.fleetsource import KINDS, FleetSource, cluster, hello, some_fleet
 from tests.console.harness import Driver, running, until
+from tui import doing_checking
+from tui.across import Across
 from tui.dialogs.ask import Ask
 from tui.dialogs.palette import Commands
 from tui.dialogs.pick import Pick
 from tui.dialogs.reader import Reader
+from tui.dialogs.waiting import Waiting
 from tui.look import Look
 
 OK, RISK, FAIL, UNKNOWN = Outlook.OK, Outlook.RISK, Outlook.FAIL, Outlook.UNKNOWN
@@ -503,7 +506,7 @@ def two_clusters() -> Fleet:
     return fleet
 
 
-async def to_the_last_question(run: Driver) -> VM:
+async def to_the_login(run: Driver) -> VM:
     vm = await on_vm(run, uuid="5001-instance")
     await run.press("T")
     for words, value in (("which cluster", "far"), ("which host", "far-1"), ("which datastore", "fd-1")):
@@ -514,20 +517,44 @@ async def to_the_last_question(run: Driver) -> VM:
     return vm
 
 
+async def log_in(run: Driver) -> VM:
+    """The login is typed and handed over."""
+    vm = await to_the_login(run)
+    run.console.screen.query_one("#field-networks").focus()
+    await run.press(*"net=net 2", "enter", *"admin", "enter")
+    run.console.post_message(events.Paste("t0p-secret\nrest"))
+    await until(lambda: "•" * 5 in run.text(), f"hidden: {run.text()}")
+    assert "t0p" not in run.text()
+    await run.press("enter", "tab", "enter")
+    return vm
+
+
+async def to_the_check(run: Driver) -> VM:
+    """The checker is being asked with it."""
+    vm = await log_in(run)
+    await until(lambda: "with this login" in run.text(), f"asked: {run.text()}")
+    await until(lambda: "with handle-1" in run.source.calls[-1][1], f"asked: {run.source.calls}")
+    return vm
+
+
 async def test_a_vm_goes_to_another_cluster_with_a_credential_that_only_the_engine_is_told() -> None:
     async with running(two_clusters(), size=(120, 40)) as run:
-        vm = await to_the_last_question(run)
+        vm = await to_the_check(run)
+        assert run.source.secrets == ["t0p-secret"]
+        assert run.source.calls[-1] == ("preflight", f"prod/{vm.id} far-1 of far with handle-1")
+        assert run.source.ways[-1] == Across(
+            to_cluster="far", storage="fd-1", networks=(("net", "net 2"),), credential="handle-1"
+        )
+        await run.source.tell(said(vm, far_1=(Outlook.OK, "")))
+        await run.dialog()
         text = run.text()
+        assert "✓ OK  Nothing is known against it" in text
         assert "cmp-02 → far" in text
         assert "far [DR]  host far-1  disks far-disk" in text
+        assert "Networks net=net 2" in text
         assert "stays behind" in text
-        field = run.console.screen.query_one("#field-networks")
-        field.focus()
-        await run.press(*"net=net 2", "enter", *"admin", "enter")
-        run.console.post_message(events.Paste("t0p-secret\nrest"))
-        await until(lambda: "•" * 5 in run.text(), f"hidden: {run.text()}")
-        assert "t0p" not in run.text()
-        await run.press("enter", *vm.name, "enter", "tab", "enter")
+        assert not run.source.orders
+        await run.press(*vm.name, "enter", "tab", "enter")
         await until(lambda: bool(run.source.orders), f"no order: {run.text()}")
         (request,) = run.source.orders
         assert request.actions == (
@@ -536,13 +563,97 @@ async def test_a_vm_goes_to_another_cluster_with_a_credential_that_only_the_engi
                 storage="fd-1", networks=(("net", "net 2"),), credential="handle-1",
             ),
         )  # fmt: skip
-        assert run.source.secrets == ["t0p-secret"]
         assert "t0p" not in repr(request)
+        assert not run.source.forgotten, "the move needs it"
 
 
-async def test_hosts_of_another_cluster_are_marked_by_what_is_known_of_each_and_one_that_will_fail_is_typed() -> (
-    None
-):
+@pytest.mark.parametrize(("outlook", "word"), [(Outlook.RISK, "RISK"), (Outlook.UNKNOWN, "UNKNOWN")])
+async def test_what_the_checker_says_with_the_login_is_shown_before_the_move_is_confirmed(
+    outlook: Outlook, word: str
+) -> None:
+    async with running(two_clusters(), size=(80, 24)) as run:
+        vm = await to_the_check(run)
+        await run.source.tell(said(vm, far_1=(outlook, "vTPM wants a key provider there")))
+        await run.dialog()
+        text = " ".join(run.text().replace("│", " ").split())
+        assert f"{word} to far-1" in text
+        assert "vTPM wants a key provider there" in text
+        assert "It WILL FAIL" not in text
+        await run.press("escape")
+        await until(lambda: run.source.forgotten == ["handle-1"], "a login that nobody uses is forgotten")
+        await run.main()
+        assert not run.source.orders
+
+
+async def test_a_move_that_the_checker_says_will_fail_needs_the_targets_name_typed() -> None:
+    async with running(two_clusters(), size=(120, 40)) as run:
+        vm = await to_the_check(run)
+        await run.source.tell(said(vm, far_1=(Outlook.FAIL, "the CPU lacks avx512")))
+        await run.dialog()
+        assert "the CPU lacks avx512" in run.text()
+        await run.press(*vm.name, "enter")
+        assert "It WILL FAIL. Type the target's name (far-1)" in run.text()
+        assert "To go on, type far-1" in run.text()
+        await run.press(*"far-1", "enter", "tab", "enter")
+        await until(lambda: bool(run.source.orders), f"no order: {run.text()}")
+
+
+async def test_who_does_not_wait_for_the_checker_is_told_that_it_is_not_known() -> None:
+    async with running(two_clusters(), size=(120, 40)) as run:
+        vm = await to_the_check(run)
+        await run.listening(Waiting)
+        await run.press("enter")
+        await run.dialog()
+        assert "UNKNOWN" in run.text()
+        assert "Nobody waited for the answer" in run.text()
+        await run.press(*vm.name, "enter", "tab", "enter")
+        await until(lambda: bool(run.source.orders), f"no order: {run.text()}")
+
+
+async def test_esc_while_the_checker_is_asked_does_nothing_and_forgets_the_login() -> None:
+    async with running(two_clusters(), size=(80, 24)) as run:
+        await to_the_check(run)
+        await run.listening(Waiting)
+        await run.press("escape")
+        await until(lambda: run.source.forgotten == ["handle-1"], "forgotten")
+        await run.main()
+        assert "Nothing was done." in run.text()
+        assert not run.source.orders
+
+
+async def test_a_checker_that_never_answers_is_not_waited_for_without_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(doing_checking, "PATIENCE", 0.05)
+    async with running(two_clusters(), size=(120, 40)) as run:
+        await log_in(run)
+        await until(lambda: "Move db-0001 to far?" in run.text(), f"no end: {run.text()}")
+        assert "UNKNOWN" in run.text()
+        assert "There was no answer within" in run.text()
+
+
+async def test_a_login_that_the_engine_does_not_take_is_said_and_the_move_is_not_known() -> None:
+    async with running(two_clusters(), size=(120, 40)) as run:
+        await to_the_login(run)
+        run.source.refuse = Problem(happened="The engine went away.")
+        run.console.screen.query_one("#field-user").focus()
+        await run.press(*"admin", "enter", *"pw", "enter", "tab", "enter")
+        await until(lambda: "The engine went away" in run.text(), f"said: {run.text()}")
+        assert "UNKNOWN" in run.text()
+        assert "pw" not in repr(run.source.calls)
+
+
+async def test_networks_that_are_no_pairs_are_said_before_anything_is_asked() -> None:
+    async with running(two_clusters(), size=(120, 40)) as run:
+        await to_the_login(run)
+        run.console.screen.query_one("#field-networks").focus()
+        await run.press(*"net", "enter", *"admin", "enter", *"pw", "enter")
+        assert "write networks as HERE=THERE" in run.text()
+        await run.press("tab", "enter")
+        assert not run.source.secrets
+
+
+async def test_hosts_of_another_cluster_are_marked_by_what_is_known_of_each() -> None:
     async with running(two_clusters(), size=(120, 40)) as run:
         vm = await on_vm(run)
         await run.press("T")
@@ -560,12 +671,12 @@ async def test_hosts_of_another_cluster_are_marked_by_what_is_known_of_each_and_
         await run.listening(Pick)
         await choose(run, "fd-1")
         await run.dialog()
-        assert "It WILL FAIL. Type the target's name (far-1)" in run.text()
+        assert "Log in to far" in run.text()
 
 
 async def test_without_its_credential_and_name_nothing_goes() -> None:
     async with running(two_clusters(), size=(120, 40)) as run:
-        await to_the_last_question(run)
+        await to_the_login(run)
         await run.press("tab", "enter")
         assert isinstance(run.console.screen, Ask)
         assert not run.source.changed_anything
