@@ -91,7 +91,10 @@ class ProxmoxBackend:
         self._poll = Poll(self.client, self._reader, self._polls, self._memory, marks=marks, knowledge=known)
         self._chains = Chains(self.client, self._reader)
         self._looks = Looks(self.client, self._reader, self._memory, self._knowledge, self._chains)
-        self._preflight = Preflight(self.client, self._reader, self._looks, self._knowledge, self._memory)
+        details = self._poll.details
+        self._preflight = Preflight(
+            self.client, self._reader, self._looks, knowledge=known, memory=self._memory, details=details
+        )
         self._acts = Changes(
             settings,
             self.client,

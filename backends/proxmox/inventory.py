@@ -10,28 +10,27 @@ import asyncio
 import secrets
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from operator import attrgetter
-from typing import TypeVar
 
 from backends.proxmox import mapping
 from backends.proxmox.client import Client
+from backends.proxmox.details import NodeDetails
 from backends.proxmox.knowing import FEW, Knowledge
 from backends.proxmox.listing import Listing
 from backends.proxmox.mapping import Run
 from backends.proxmox.marks import Marks
 from backends.proxmox.memory import Memory
-from backends.proxmox.nodes import NODE_STATES, Details, Load, Maintenance, datastores, host, version
-from backends.proxmox.payload import ClusterRow, ManagerAnswer, NodeStatus, Resource, Task
+from backends.proxmox.nodes import NODE_STATES, Load, Maintenance, datastores, host
+from backends.proxmox.payload import ManagerAnswer, Resource, Task
 from backends.proxmox.reading import Reader
+from backends.proxmox.rights import Rights
 from backends.proxmox.rulebook import Rulebook
 from backends.proxmox.upid import Upid, parse
 from evac.clock import wall
-from evac.errors import BackendError, Forbidden
+from evac.errors import BackendError
 from evac.lanes import Lane
 from evac.model import VM, Affinity, Host, HostState, Inventory, Migration, Problem
-
-T = TypeVar("T")
 
 RECENT = 900.0
 """Seconds an ended move stays in the inventory."""
@@ -39,17 +38,8 @@ RECENT = 900.0
 COUNTED = 64
 """Logs of tasks that are read per poll; each is a call. The queue asks for its own in `look`."""
 
-DETAILS_AGE = 600.0
-"""Seconds for which what a node has is believed: CPU, version, address."""
-
-ASK_AGAIN = 600.0
-"""Seconds until a right that was refused is asked for again."""
-
 NO_HA = 60.0
 """Seconds until a cluster whose HA manager knows no node is asked for it again."""
-
-AT_ONCE = 16
-"""Nodes whose details are read per poll."""
 
 WATCHED = frozenset(mapping.MOVES) | mapping.DISKS
 """Types of tasks that are moves."""
@@ -74,12 +64,13 @@ class Poll:
         knowledge: Knowledge,
     ) -> None:
         self._knowledge = knowledge
+        self._rights = Rights()
+        self.details = NodeDetails(reader, memory, knowledge, self._rights)
         self._client = client
         self._reader = reader
         self._lane = lane
         self._memory = memory
         self._marks = marks
-        self._denied: dict[str, tuple[float, Problem]] = {}
         self._serial = secrets.token_hex(4)
         self._count = 0
         self._load: dict[str, Load] = {}
@@ -90,26 +81,26 @@ class Poll:
         """Everything, or what changed since the mark `since`."""
         traffic = self._client.traffic
         calls, size = traffic.calls, traffic.size
-        problems: list[Problem] = []
         complete = since != self._mark() or not since
         # First alone: it logs in, and finds the endpoint that answers.
         listing, (changed, gone) = await self._guests()
         others = listing.others
         tasks, manager, marks = await asyncio.gather(
             self._lane.run(self._reader.tasks),
-            self._manager(problems),
+            self._manager(),
             self._lane.run(self._marks.all),
         )
         self._memory.manager = manager
         nodes = {row.node: row for row in others if row.type == "node"}
         storages = [row for row in others if row.type == "storage"]
         self._memory.learn_stores(storages)
-        await self._details(nodes, problems)
-        affinities = await self._affinities(problems)
+        await self.details.fill(nodes, small=_small(listing))
+        none: tuple[Affinity, ...] = ()
+        affinities = await self._rights.read(self._rulebook, none, "rules")
         migrations = await self._migrations(tasks)
         hosts = self.hosts(nodes, marks)
         await self._knowledge.fill_next()
-        problems += self._oddities(listing.odd)
+        problems = [*self._rights.problems(), *self._oddities(listing.odd)]
         return Inventory(
             hosts=hosts,
             vms=tuple(self._memory.nouns.values() if complete else changed),
@@ -129,27 +120,18 @@ class Poll:
     async def _guests(self) -> tuple[Listing, Compared]:
         """What is listed, and what became of the guests. Of a small cluster everything is known at once."""
         listing = await self._lane.run(lambda: self._reader.listing(self._memory.listing))
-        if len(listing.rows) <= 4 * FEW:
+        if _small(listing):
             self._memory.learn_stores(row for row in listing.others if row.type == "storage")
             await self._knowledge.fill([row for row in listing.rows if row.type in mapping.GUESTS])
         return listing, await self._lane.run(lambda: self._compare(listing))
 
-    async def _manager(self, problems: list[Problem]) -> ManagerAnswer:
+    async def _manager(self) -> ManagerAnswer:
         """In every poll where HA knows the nodes; else once a minute, lest somebody has begun to use it."""
-        memory, now = self._memory, time.monotonic()
-        if memory.manager.manager_status.node_status or now - self._manager_at > NO_HA or self._denied:
-            self._manager_at = now
-            return await self._allowed(self._reader.manager, memory.manager, "maintenance", problems)
-        return memory.manager
-
-    async def _affinities(self, problems: list[Problem]) -> tuple[Affinity, ...]:
-        try:
-            return await self._rulebook()
-        except Forbidden as error:
-            happened, step = error.problem.happened, error.problem.next_step
-            words = "Which guests HA keeps together, apart or on some nodes is not known."
-            _once(problems, Problem(happened=happened, unaffected=words, next_step=step, severity="warning"))
-            return ()
+        held, now = self._memory.manager, time.monotonic()
+        if not held.manager_status.node_status and now - self._manager_at < NO_HA:
+            return held
+        self._manager_at = now
+        return await self._rights.read(lambda: self._lane.run(self._reader.manager), held, "maintenance")
 
     def _mark(self) -> str:
         return f"{self._serial}-{self._count}"
@@ -208,36 +190,6 @@ class Poll:
             return Maintenance(on=True, reason=reason or "in maintenance mode by ha-manager")
         return Maintenance(on=node in marks, reason=reason)
 
-    async def _details(self, nodes: Mapping[str, Resource], problems: list[Problem]) -> None:
-        """Of nodes that are up, and whose details are old: one call each, and one for all addresses."""
-        memory, now = self._memory, time.monotonic()
-        due = [
-            name
-            for name, row in nodes.items()
-            if row.status == "online"
-            and now - memory.details.get(name, (float("-inf"), None))[0] > DETAILS_AGE
-        ]
-        due = due[:AT_ONCE]
-        if not due:
-            return
-        none: list[ClusterRow] = []
-        rows = await self._allowed(self._reader.status, none, "addresses", problems)
-        addresses = {row.name: row.ip or "" for row in rows if row.type == "node"}
-        found = await asyncio.gather(*(self._detail(name, problems) for name in due))
-        for name, status in zip(due, found, strict=True):
-            if status is None:
-                memory.details[name] = (now, memory.details.get(name, (0.0, None))[1])
-                continue
-            memory.version = memory.version or version(status.pveversion)
-            memory.details[name] = (now, Details(status=status, address=addresses.get(name, "")))
-
-    async def _detail(self, node: str, problems: list[Problem]) -> NodeStatus | None:
-        none: NodeStatus | None = None
-        try:
-            return await self._allowed(lambda: self._reader.node(node), none, "details", problems)
-        except BackendError:
-            return None  # the list says that it is up: its details are asked for again later
-
     # --- moves ---------------------------------------------------------------------------------------------------
 
     async def _migrations(self, tasks: Sequence[Task]) -> list[Migration]:
@@ -287,44 +239,15 @@ class Poll:
                 severity="warning",
             )
 
-    async def _allowed(self, read: Callable[[], T], instead: T, right: str, problems: list[Problem]) -> T:
-        """`read`, or `instead` and a Problem that names the missing right."""
-        denied = self._denied.get(right)
-        if denied and time.monotonic() - denied[0] < ASK_AGAIN:
-            _once(problems, denied[1])
-            return instead
-        try:
-            answer = await self._lane.run(read)
-        except Forbidden as error:
-            problem = Problem(
-                happened=error.problem.happened,
-                unaffected=f"{CONSEQUENCE[right]} Everything else goes on.",
-                next_step=error.problem.next_step,
-                severity="warning",
-            )
-            self._denied[right] = (time.monotonic(), problem)
-            _once(problems, problem)
-            return instead
-        self._denied.pop(right, None)
-        return answer
 
-
-CONSEQUENCE = {
-    "maintenance": "Whether HA has a node in maintenance is not known.",
-    "addresses": "The nodes' addresses are not shown.",
-    "details": "The nodes' CPUs and versions are not known, so no CPU check is made.",
-}
-"""What an admin does not see when a right is missing."""
+def _small(listing: Listing) -> bool:
+    """Of such a cluster everything is read before the first answer."""
+    return len(listing.rows) <= 4 * FEW
 
 
 def up(row: Resource) -> bool:
     """The node is a member of the cluster now."""
     return NODE_STATES.get(row.status) is HostState.UP
-
-
-def _once(problems: list[Problem], problem: Problem) -> None:
-    if all(one.happened != problem.happened for one in problems):
-        problems.append(problem)
 
 
 def _loads(vms: Iterable[VM]) -> dict[str, Load]:

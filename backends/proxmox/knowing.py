@@ -61,7 +61,8 @@ class Knowledge:
         self._client = client
         self._reader = reader
         self._memory = memory
-        self._lane = lane
+        self.lane = lane
+        """The threads of what is read in the background."""
         self._agents = agents
         self._config_at: dict[int, float] = {}
         self._asked_at: dict[int, float] = {}
@@ -122,7 +123,7 @@ class Knowledge:
         now = time.monotonic()
         due = list(islice((row for row in rows if self._is_due(row, now)), most))
         if due:
-            self._filling = self._begin(self._fill(due, pause))
+            self._filling = self.begin(self._fill(due, pause))
         return bool(due)
 
     def _is_due(self, row: Guest, now: float) -> bool:
@@ -132,7 +133,7 @@ class Knowledge:
 
     async def _fill(self, rows: Iterable[Guest], pause: float) -> None:
         await asyncio.sleep(pause)
-        await asyncio.gather(*(self._lane.run(_bound(self._fill_one, row)) for row in rows))
+        await asyncio.gather(*(self.lane.run(_bound(self._fill_one, row)) for row in rows))
 
     def _fill_one(self, row: Guest) -> None:
         self._config_at[row.vmid] = time.monotonic()
@@ -159,7 +160,7 @@ class Knowledge:
             ):
                 continue
             self._asked_at[row.vmid] = now
-            self._begin(self._lane.run(_bound(self._ask, row)))
+            self.begin(self.lane.run(_bound(self._ask, row)))
 
     def _ask(self, row: Guest) -> None:
         with suppress(BackendError, msgspec.MsgspecError):
@@ -183,7 +184,8 @@ class Knowledge:
 
     # --- tasks of the loop ---------------------------------------------------------------------------------------
 
-    def _begin(self, work: object) -> asyncio.Task[object]:
+    def begin(self, work: object) -> asyncio.Task[object]:
+        """An awaitable that nobody needs to wait for, and that ends with the backend."""
         task: asyncio.Task[object] = asyncio.ensure_future(work)  # type: ignore[call-overload]
         self._tasks.add(task)
         task.add_done_callback(self._ended)

@@ -8,11 +8,11 @@ from backends.proxmox import checks
 from backends.proxmox.checks import Case
 from backends.proxmox.client import Client
 from backends.proxmox.config import GuestConfig
+from backends.proxmox.details import NodeDetails
 from backends.proxmox.knowing import Knowledge
 from backends.proxmox.looking import Looks
 from backends.proxmox.marks import Marks
 from backends.proxmox.memory import Memory
-from backends.proxmox.nodes import Details
 from backends.proxmox.options import Moves
 from backends.proxmox.payload import Guest, Precondition
 from backends.proxmox.reading import Reader
@@ -24,13 +24,21 @@ class Preflight:
     """One check after another; a part that cannot be read is UNKNOWN, not an error."""
 
     def __init__(
-        self, client: Client, reader: Reader, looks: Looks, knowledge: Knowledge, memory: Memory
+        self,
+        client: Client,
+        reader: Reader,
+        looks: Looks,
+        *,
+        knowledge: Knowledge,
+        memory: Memory,
+        details: NodeDetails,
     ) -> None:
         self._client = client
         self._reader = reader
         self._looks = looks
         self._knowledge = knowledge
         self._memory = memory
+        self._details = details
 
     def __call__(
         self,
@@ -51,7 +59,7 @@ class Preflight:
             refusal=refusal,
             config=self._config(row),
             nodes=nodes,
-            details=self._details({row.node, *targets}),
+            details=self._details.known({row.node, *targets}),
             maintenance=self._maintenance(marks),
             copies=moves.local_disks,
             target_storage=bool(moves.target_storage),
@@ -69,11 +77,6 @@ class Preflight:
             return self._knowledge.config(row)
         except BackendError:
             return None
-
-    def _details(self, nodes: set[str]) -> Mapping[str, Details]:
-        """As the poll read them: a CPU does not change while its node is up."""
-        held = {node: self._memory.details.get(node, (0.0, None))[1] for node in nodes}
-        return {node: details for node, details in held.items() if details is not None}
 
     def _maintenance(self, marks: Marks) -> Mapping[str, str]:
         found = {node: mark.reason for node, mark in marks.all().items()}

@@ -49,8 +49,10 @@ class Rulebook:
         return of_rules(self._cluster, self._reader.ha_rules())
 
     def _old(self) -> bool:
+        memory = self._memory
+        memory.version = memory.version or self._reader.version()
         with suppress(ValueError):
-            return int(self._memory.version.partition(".")[0]) < 9
+            return int(memory.version.partition(".")[0]) < 9
         return False
 
 
