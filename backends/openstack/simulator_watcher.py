@@ -182,7 +182,7 @@ class WatcherRoom:
     def _find(self, ask: Ask) -> SimAudit:
         found = self.audits.get(ask.params["audit"])
         if found is None:
-            raise Wrong(404, f"The audit {ask.params['audit']} could not be found")
+            raise Wrong(404, f"Audit {ask.params['audit']} could not be found")
         return found
 
     def _row(self, one: SimAudit) -> dict[str, Any]:

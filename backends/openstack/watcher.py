@@ -35,6 +35,8 @@ VERSION: Version = (1, 0)
 
 WHY = "Watcher moves VMs by its plans, unasked, while hosts are emptied and refilled"
 
+CANCEL = "openstack optimize actionplan cancel"
+
 UNDER_WAY = frozenset({"PENDING", "ONGOING", "CANCELLING"})
 """States of an action plan that is handed to the applier, or that it carries out."""
 
@@ -184,7 +186,7 @@ class Watcher:
 
     def _running(self, plan: _Plan, audits: dict[str, _Audit]) -> Switch:
         of = audits.get(plan.audit_uuid or "")
-        name = f"Watcher's action plan {plan.uuid}" + (f" of {_name(of)}" if of else "")
+        name = f"an action plan of {_name(of)}" if of else "an action plan of Watcher"
         state = plan.state or ""
         return Switch(
             cluster=self._client.cluster,
@@ -193,7 +195,7 @@ class Watcher:
             kind="balancer",
             value=state,
             calm=state,
-            busy=f"{name} is {state} and moves VMs (to end it: openstack optimize actionplan cancel)",
+            busy=f"{name} is {state} and moves VMs; it ends by itself, or by: {CANCEL} {plan.uuid}",
         )
 
     def _unknown(self, step: str) -> Switch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -163,7 +164,8 @@ async def test_a_plan_under_way_is_told_of_until_it_is_over() -> None:
         (plan,) = night.watcher.plans.values()
         (busy,) = [one for one in await backend.switches() if one.busy]
         assert busy.value == busy.calm == ONGOING
-        assert f"{plan.uuid} of Watcher's audit even is ONGOING" in busy.busy
+        assert "an action plan of Watcher's audit even is ONGOING and moves VMs" in busy.busy
+        assert f"actionplan cancel {plan.uuid}" in busy.busy
         await backend.turn(ident(audit), ONGOING, SUSPENDED)
         night.passes(300.0)
         assert plan.state == "SUCCEEDED"
@@ -226,6 +228,23 @@ async def test_the_right_to_suspend_is_missed_in_watchers_words() -> None:
             await backend.turn(ident(audit), ONGOING, SUSPENDED)
         assert "audit:update in Watcher's policy.yaml" in caught.value.problem.next_step
         assert {one.check: one for one in await backend.examine()}["may read Watcher"].ok
+
+
+async def test_what_watcher_refuses_is_said_in_its_words() -> None:
+    night = Night()
+    audit = night.watcher.audit("even", state=SUSPENDED)
+    async with opened(night) as backend:
+        client = backend.client
+        step = [{"op": "replace", "path": "/state", "value": SUSPENDED}]
+
+        def twice() -> object:
+            api = client.login.service("infra-optim")
+            return client.change("PATCH", f"/v1/audits/{audit.uuid}", step, lowest=(1, 0), what="it", api=api)
+
+        with pytest.raises(Refused, match=r"State transition not allowed: \(SUSPENDED -> SUSPENDED\)"):
+            await asyncio.to_thread(twice)
+        with pytest.raises(NotFound, match="Audit 6f1c0b9a could not be found"):
+            await backend.turn("watcher/6f1c0b9a", ONGOING, SUSPENDED)
 
 
 async def test_an_answer_that_is_lost_leaves_it_uncertain_and_silence_is_no_calm() -> None:
