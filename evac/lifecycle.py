@@ -81,13 +81,13 @@ async def ensure_engine(
     where: Paths,
     *,
     read_only: bool = False,
-    timeout: float = 10,  # noqa: ASYNC109  # handed on to a thread, which asyncio.timeout could not stop
+    timeout: float = 30,  # noqa: ASYNC109  # handed on to a thread, which asyncio.timeout could not stop
     demo: bool = False,
 ) -> None:
     """Return when an engine answers on the socket; start it, in a session of its own, if none runs.
 
     Raises:
-        EngineTrouble: it could not be started; its Problem is what the engine itself said.
+        EngineTrouble: in the engine's own words. A failure comes at once; `timeout` (s) allows for a busy machine.
     """
     deadline = time.monotonic() + timeout
     report = Report()
@@ -217,7 +217,7 @@ def _silent(where: Paths, timeout: float) -> Problem:
         lines = where.log.read_text(errors="replace").strip().splitlines()
         tail = f" Its log ends: {lines[-1][:300]}" if lines else ""
     return Problem(
-        happened=f"The engine did not start within {timeout:g} s.{tail}",
+        happened=f"The engine did not start within {timeout:.0f} s.{tail}",
         unaffected=NOTHING_LOST,
         next_step=f"Start it by hand to see why: evac engine. Its log is {where.log}.",
     )

@@ -37,6 +37,7 @@ from backends.openstack.simulator_rest import Rest
 from backends.openstack.simulator_servers import Servers
 from backends.openstack.simulator_watcher import WatcherRoom, watcher_error
 from backends.openstack.simulator_wire import Answer, Ask, Route, Wrong, error_body, find, parse_minor
+from backends.simulation.callers import may_leave
 from backends.simulation.faults import CALL_FAULTS, Fault, Kind
 from backends.simulation.things import Denied
 from backends.simulation.world import World
@@ -140,7 +141,7 @@ class NovaSimulator:
         self, *, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None
     ) -> AsyncIterator[str]:
         """Listen; yields the URL for OS_AUTH_URL. Port 0: any free one."""
-        app = web.Application(client_max_size=1 << 24)
+        app = web.Application(client_max_size=1 << 24, middlewares=[may_leave])
         app.router.add_route("*", "/{tail:.*}", self._handle)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
         await runner.setup()

@@ -40,6 +40,7 @@ from backends.proxmox.simulator_site import Guest, Mix, Pace, Site
 from backends.proxmox.simulator_switches import Scheduled
 from backends.proxmox.simulator_tasks import Tasks
 from backends.proxmox.simulator_wire import Answer, Ask, Route, Wrong, find, parameters
+from backends.simulation.callers import may_leave
 from backends.simulation.faults import CALL_FAULTS, Fault, Kind
 from backends.simulation.things import Denied
 from backends.simulation.world import World
@@ -142,7 +143,7 @@ class PveSimulator:
 
     async def _listen(self, name: str, host: str, port: int) -> tuple[web.AppRunner, str]:
         assert self._certificate is not None, "made by serve"
-        app = web.Application(client_max_size=1 << 24)
+        app = web.Application(client_max_size=1 << 24, middlewares=[may_leave])
 
         async def handle(request: web.Request) -> web.StreamResponse:
             return await self._handle(request, name)

@@ -1,8 +1,8 @@
 """A TCP port per VM that answers exactly as long as the guest truly runs, for whoever wants to measure an outage.
 
 Silence must look like a paused guest, not like a closed port: a refused connection would be an answer. So during a
-switch-over the listening socket stays, its backlog of one is filled by ourselves, and Linux drops every further SYN
-without a word; a client retransmits and gets through when the guest goes on. Connections that exist are left unread.
+switch-over the listening socket stays, its backlog is cut to one and filled by ourselves, and Linux drops every further
+SYN without a word; a client retransmits and gets through when the guest goes on. Connections that exist are left unread.
 """
 
 from __future__ import annotations
@@ -17,6 +17,10 @@ from backends.simulation.world import World
 
 ECHO_LIMIT = 65536
 
+BACKLOG = 1024
+"""Connections the kernel takes for a guest that runs, without waiting for us: a busy machine, on which this process gets
+its turn late, must not look like a guest that stands still."""
+
 
 class _Guest:
     """One VM's port. What is sent to it comes back, while the guest runs."""
@@ -26,7 +30,7 @@ class _Guest:
         try:
             self.listening.setblocking(False)
             self.listening.bind((address, port))
-            self.listening.listen(0)
+            self.listening.listen(BACKLOG)
         except OSError:
             self.listening.close()
             raise
@@ -47,6 +51,7 @@ class _Guest:
         for filler in self._fillers:
             filler.close()
         self._fillers.clear()
+        self.listening.listen(BACKLOG)
         loop.add_reader(self.listening, self._accept, loop)
         for client in self._clients:
             loop.add_reader(client, self._echo, loop, client)
@@ -57,6 +62,8 @@ class _Guest:
         loop.remove_reader(self.listening)
         for client in self._clients:
             loop.remove_reader(client)
+        # on Linux the backlog of a socket that listens can be changed; what waits in it already stays, and counts
+        self.listening.listen(0)
         # a backlog of 0 holds one connection; a second one makes sure that it is full
         for _ in range(2):
             filler = socket.socket(socket.AF_INET, socket.SOCK_STREAM)

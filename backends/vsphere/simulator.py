@@ -27,6 +27,7 @@ from typing import Self
 
 from aiohttp import web
 
+from backends.simulation.callers import may_leave
 from backends.simulation.certificate import self_signed
 from backends.simulation.faults import CALL_FAULTS, Fault, Kind
 from backends.simulation.things import Denied
@@ -149,7 +150,7 @@ class VCenterSimulator:
         """Listen. Not on 127.0.0.1: pyvmomi verifies no certificate there. Port 0: any free one."""
         certificate = self_signed(name, host)
         self.pem, self.fingerprint = certificate.pem, certificate.fingerprint
-        app = web.Application(client_max_size=1 << 24)
+        app = web.Application(client_max_size=1 << 24, middlewares=[may_leave])
         app.router.add_get("/sdk/vimServiceVersions.xml", self._versions)
         app.router.add_post("/sdk", self._handle)
         app.router.add_post("/sdk/", self._handle)

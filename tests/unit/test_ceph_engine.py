@@ -99,10 +99,17 @@ async def test_a_cluster_without_hosts_and_vms_is_believed(tmp_path: Path) -> No
         assert state.problems == ()
         assert state.fresh_stamp is not None
         assert (state.hosts, state.vms) == (0, 0)
-        assert {one.action: one.able for one in state.capabilities} == {
+        await until(lambda: _able(here), "what it can was told")
+        assert _able(here) == {
             "set_noout": True,
             "unset_noout": True,
         }
+
+
+def _able(here: House) -> dict[str, bool]:
+    """Action → whether the cluster can do it; empty until it was asked, after the first poll."""
+    state = here.engine.fleet.cluster("lab")
+    return {} if state is None else {one.action: one.able for one in state.capabilities}
 
 
 async def test_groups_of_an_osd_and_of_one_pool(tmp_path: Path) -> None:

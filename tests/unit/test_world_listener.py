@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 
 import pytest
@@ -80,3 +81,23 @@ async def test_a_connection_that_exists_is_not_answered_while_the_host_is_dead()
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(reader.read(1), 0.2)
         writer.close()
+
+
+async def test_a_guest_that_runs_answers_however_late_this_process_gets_its_turn_and_a_paused_one_does_not() -> (
+    None
+):
+    """No turn of the loop comes between these knocks: what answers them is the kernel alone, as in a real guest."""
+    world, vm = make()
+    async with Listeners(world) as ports:
+        address = ports.open(vm)
+        for _ in range(100):
+            with socket.create_connection(address, timeout=5.0):
+                pass
+        deeds.kill(world, "a")
+        ports.follow()
+        with pytest.raises(TimeoutError), socket.create_connection(address, timeout=0.2):
+            pass
+        deeds.revive(world, "a")
+        ports.follow()
+        with socket.create_connection(address, timeout=5.0):
+            pass

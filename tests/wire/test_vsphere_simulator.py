@@ -13,7 +13,7 @@ from pyVmomi import vim, vmodl
 
 from backends.simulation.faults import Fault, Kind
 from backends.vsphere.simulator import ADMIN, AUDITOR, PASSWORD, VCenterSimulator
-from tests.wire.vsphere_site import COLLECTOR, CONNECT, VIM, Client, login, small_world, vcenter
+from tests.wire.vsphere_site import COLLECTOR, CONNECT, VIM, Client, login, pinned, small_world, vcenter
 
 
 @pytest.fixture
@@ -35,6 +35,21 @@ async def test_the_certificate_is_the_one_that_is_told_and_nothing_else_is_trust
         await asyncio.to_thread(
             lambda: CONNECT.SmartConnect(host=host, port=int(port), user=ADMIN, pwd=PASSWORD)
         )
+
+
+async def test_who_is_killed_in_the_middle_of_a_question_leaves_no_trace_in_the_log(
+    client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    host, port = client.simulator.endpoint.split(":")
+    reader, writer = await asyncio.open_connection(
+        host, int(port), ssl=pinned(client.simulator), server_hostname=host
+    )
+    head = f"POST /sdk HTTP/1.1\r\nHost: {host}\r\nContent-Length: 1000\r\nExpect: 100-continue\r\n\r\n"
+    writer.write(head.encode())
+    assert b" 100 " in await reader.readline(), "the question is being read"
+    writer.transport.abort()
+    assert await client.run(client.instance.CurrentTime)
+    assert caplog.records == []
 
 
 async def test_a_wrong_password_is_told_as_invalid_login(client: Client) -> None:
