@@ -218,7 +218,7 @@ def stop_command(ctx: click.Context, /, window: str, as_json: bool) -> None:
 @show.as_json
 @click.pass_context
 def resume_command(ctx: click.Context, /, window: str, as_json: bool) -> None:
-    """Go on after a stop; or in your name, where whoever it went on in the name of is no admin any more."""
+    """Go on after a stop; or in your name, where its admin is none any more."""
     _changed(ctx, window, "resume", "", as_json=as_json)
 
 
