@@ -69,11 +69,12 @@ class Linking:
         targets: Sequence[str] | None = None,
         *,
         cached: bool = False,
+        lately: float = FRESH,
     ) -> list[str]:
         """See to it that the ways between these hosts are known, and say in words what is not, and how old it is.
 
         `targets`: those that matter most first; None: all others, those with the most room first. `cached`: nobody is
-        asked anew. Raises nothing.
+        asked anew. `lately`: seconds for which a look with nothing bad in it will do. Raises nothing.
         """
         told = traits(self._kind(cluster)).links
         if told:
@@ -85,7 +86,7 @@ class Linking:
         far = [one for one in dict.fromkeys(self._by_room(up) if targets is None else targets) if one in up]
         pairs = _pairs(near, far)
         if not cached:
-            await self._seen(cluster, pairs)
+            await self._seen(cluster, pairs, lately)
         left_out = len(set(far) - set(near) - {one for pair in pairs for one in pair})
         return self._words(cluster, pairs, left_out=left_out, cached=cached)
 
@@ -103,13 +104,13 @@ class Linking:
 
     # --- looking ---------------------------------------------------------------------------------
 
-    async def _seen(self, cluster: str, pairs: Sequence[Pair]) -> None:
+    async def _seen(self, cluster: str, pairs: Sequence[Pair], lately: float) -> None:
         """Whoever asks the same at the same time waits for the same answers."""
-        wanted = [pair for pair in pairs if not self._fresh(cluster, pair)]
+        wanted = [pair for pair in pairs if not self._fresh(cluster, pair, lately)]
         began = clock.wall()
         try:
             async with asyncio.timeout(PATIENCE), self._locks[cluster]:
-                wanted = [pair for pair in pairs if not self._fresh(cluster, pair)]
+                wanted = [pair for pair in pairs if not self._fresh(cluster, pair, lately)]
                 if wanted:
                     await self._looked(cluster, wanted)
         except TimeoutError:
@@ -119,7 +120,7 @@ class Linking:
                     why = f"no answer within {PATIENCE:g} s"
                     self._keep(cluster, source, {target: LinkLook(why=why, at=clock.wall())})
 
-    def _fresh(self, cluster: str, pair: Pair) -> bool:
+    def _fresh(self, cluster: str, pair: Pair, lately: float) -> bool:
         """Both directions are looked at anew when one of them is due: what differs is mended at either end."""
         one, other = pair
         looks = [self._fleet.links.get((cluster, *way)) for way in ((one, other), (other, one))]
@@ -127,7 +128,7 @@ class Linking:
         if len(known) < len(looks):
             return False
         good = all(look.passed for look in known) and known[0].mtu == known[1].mtu
-        limit = UNSEEN if any(look.why for look in known) else FRESH if good else MENDED
+        limit = UNSEEN if any(look.why for look in known) else lately if good else MENDED
         return max(abs(clock.wall() - look.at) for look in known) < limit
 
     async def _looked(self, cluster: str, pairs: Sequence[Pair]) -> None:

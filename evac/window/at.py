@@ -18,6 +18,12 @@ from evac.window.nouns import HostRun, Step, StepKind, Window
 from evac.window.plan import PlannedHost, Policy
 from evac.window.told import Halt, held
 
+LATELY = 10.0
+"""Seconds for which a good look at a link will do when moves over it are about to be ordered."""
+
+AGAIN = 60.0
+"""The same while they wait for something else."""
+
 
 @dataclass(slots=True)
 class At:
@@ -121,6 +127,12 @@ class At:
                 woken.add((cluster, since))
                 self.tools.wake(cluster)
         return False
+
+    async def links(self, sources: Sequence[str], targets: Sequence[str] | None = None) -> None:
+        """Look at the ways that moves will take, now: what broke since the last look must not be found by a move."""
+        lately = AGAIN if "links" in self.notes else LATELY
+        self.notes["links"] = True
+        await self.tools.links(self.planned.cluster, sources, targets, lately=lately)
 
     # --- changing --------------------------------------------------------------------------------
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from evac.actions import Action, clusters_of
 from evac.api import OrderRequest
@@ -22,7 +23,19 @@ from evac.window.told import Halt, held, needs
 Given = tuple[Order, tuple[Job, ...]]
 
 
-async def nothing(_cluster: str, _hosts: Sequence[str]) -> None:
+class Links(Protocol):
+    """Sees to it that the links between hosts of a cluster are known; bounded in time, reads only, and raises nothing."""
+
+    async def __call__(
+        self, cluster: str, sources: Sequence[str], targets: Sequence[str] | None = None, *, lately: float
+    ) -> object:
+        """`targets`: None: all others. `lately`: seconds for which an earlier look that found nothing bad will do."""
+        ...
+
+
+async def nothing(
+    _cluster: str, _sources: Sequence[str], _targets: Sequence[str] | None = None, *, lately: float
+) -> None:
     """Where nobody can look."""
 
 
@@ -40,8 +53,7 @@ class Tools:
     wall: Callable[[], float]
     wake: Callable[[str], object]
     """Has a cluster polled now."""
-    links: Callable[[str, Sequence[str]], Awaitable[object]] = nothing
-    """Sees to it that the links of these hosts of a cluster are known; bounded in time, and raises nothing."""
+    links: Links = nothing
     hooks: Hooks = field(init=False)
     tokens: dict[str, str] = field(default_factory=dict)
     """Token → Order.id of orders that were given; "" where the queue knows none."""

@@ -14,6 +14,7 @@ from evac.model import Outlook
 from evac.planning import plan_window
 from evac.planning.floor import is_open
 from evac.rules.links import between
+from evac.rules.said import Said
 from evac.window.plan import (
     Fate,
     HostName,
@@ -108,13 +109,17 @@ def _open(fleet: Fleet, planned: PlannedHost, host: str) -> bool:
 
 
 def _cut_off(fleet: Fleet, planned: PlannedHost, host: str) -> bool:
-    """By a look at the link that is not too old."""
-    cluster = fleet.cluster(planned.cluster)
-    source, target = fleet.host(planned.cluster, planned.host), fleet.host(planned.cluster, host)
+    return cut_off(fleet, planned.cluster, planned.host, host) is not None
+
+
+def cut_off(fleet: Fleet, name: str, one: str, other: str) -> Said | None:
+    """Why no migration from one host to another gets through, by a look at the link that is not too old; None: it may."""
+    cluster, source, target = fleet.cluster(name), fleet.host(name, one), fleet.host(name, other)
     if cluster is None or source is None or target is None:
-        return False
-    links = of_cluster(fleet.links, planned.cluster, now=clock.wall())
-    return any(said.outlook is Outlook.FAIL for said in between(links, cluster.kind, source, target))
+        return None
+    links = of_cluster(fleet.links, name, now=clock.wall())
+    said = between(links, cluster.kind, source, target)
+    return next((one for one in said if one.outlook is Outlook.FAIL), None)
 
 
 def listed(names: Iterable[str]) -> str:

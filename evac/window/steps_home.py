@@ -22,7 +22,7 @@ from evac.storage import Storage
 from evac.window.at import At
 from evac.window.crush import seen_host
 from evac.window.judging import judge_moves, judge_order
-from evac.window.moving import listed
+from evac.window.moving import cut_off, listed
 from evac.window.nouns import StepKind
 from evac.window.plan import Refill
 from evac.window.told import Halt, Told, done, held, needs, running
@@ -157,9 +157,9 @@ async def refill(at: At) -> Told:
     for part in ("", REST):
         given = await at.given(part)
         if given is None:
-            away, unsure = await _away(at)
-            if unsure and (part or not away):
-                return _untold(at, unsure)
+            away, rest = await _to_order(at)
+            if rest is not None and (part or not away):
+                return rest
             if not away:
                 return _refilled(at) if part else done("all are back" if moved else "none had left it")
             given = await at.order(away, f"refill {at.planned.name}", part=part)
@@ -196,6 +196,36 @@ async def _away(at: At) -> tuple[list[LiveMigrate | ColdMigrate], list[VM]]:
     unsure = [vm for vm in away if vm.state is VMState.UNKNOWN]
     told = tuple(vm.id for vm in away if vm.state is not VMState.UNKNOWN)
     return coming_back(fleet, cluster, at.planned.host, told), unsure
+
+
+async def _to_order(at: At) -> tuple[list[LiveMigrate | ColdMigrate], Told | None]:
+    """The moves that can be made now, and what is said of the others."""
+    away, unsure = await _away(at)
+    going, cut = await _passable(at, away)
+    return going, _untold(at, unsure) if unsure else cut
+
+
+async def _passable(
+    at: At, away: list[LiveMigrate | ColdMigrate]
+) -> tuple[list[LiveMigrate | ColdMigrate], Told | None]:
+    """Those whose link to the host carries migrations by a look of this moment, and what is said of the others."""
+    home, cluster = at.planned.host, at.planned.cluster
+    sources = list(dict.fromkeys(move.host for move in away))
+    if not sources:
+        return away, None
+    at.may_begin()
+    await at.links(sources, [home])
+    bad = {one: why for one in sources if (why := cut_off(at.tools.fleet, cluster, one, home))}
+    if not bad:
+        return away, None
+    count = sum(move.host in bad for move in away)
+    names = listed(host.name for one in bad if (host := at.tools.fleet.host(cluster, one)))
+    first = next(iter(bad.values()))
+    told = held(
+        f"{count} VM{'s' * (count != 1)} on {names} stay{'s' * (count == 1)} there: {first.why}",
+        f"{first.fix} It goes on by itself then. Or skip this step: they stay there.".strip(),
+    )
+    return [move for move in away if move.host not in bad], told
 
 
 def _untold(at: At, vms: Sequence[VM]) -> Told:

@@ -59,11 +59,7 @@ async def preflight(at: At) -> Told:
         return needs(
             f"{planned.name} is {word}: nothing can be migrated off it", "Bring it up, or leave it out."
         )
-    if not at.notes.get("links"):
-        at.notes["links"] = (
-            True  # once an attempt: what is seen then is what the drain, a moment later, goes by
-        )
-        await at.tools.links(planned.cluster, [planned.host])
+    await at.links([planned.host])
     now = moving(at)
     if now.undecided:
         first = now.undecided[0]
@@ -112,6 +108,8 @@ async def drain(at: At) -> Told:
     """Every VM that goes is where the plan has it."""
     given = await at.given()
     if given is None:
+        at.may_begin()
+        await at.links([at.planned.host])
         now = moving(at)
         if now.undecided:
             names = listed(stay.name for stay in now.undecided)

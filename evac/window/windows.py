@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from msgspec.structs import replace
 
@@ -20,7 +20,7 @@ from evac.window import admitting
 from evac.window.asked import Desk, written
 from evac.window.book import Book
 from evac.window.deciding import Deciding
-from evac.window.giving import Tools, nothing
+from evac.window.giving import Links, Tools, nothing
 from evac.window.nouns import (
     Approval,
     HostRun,
@@ -55,7 +55,7 @@ class Windows:
         queue: Queue,
         backends: Mapping[str, Backend],
         reach: Reach,
-        links: Callable[[str, Sequence[str]], Awaitable[object]] = nothing,
+        links: Links = nothing,
         approvals: int = 0,
         role: Role = trusted,
         wake: Callable[[str], object] = lambda _: None,

@@ -673,29 +673,71 @@ def test_the_report_of_a_host_that_a_second_drain_emptied_says_nothing_of_what_t
     run(main)
 
 
-def test_a_link_that_is_found_bad_when_the_host_s_turn_comes_costs_a_target_and_no_vm(tmp_path: Path) -> None:
-    """The plan was made before anybody could look; the window looks once, and goes by what it sees."""
+def test_a_link_that_breaks_after_a_good_look_costs_a_target_and_no_vm(tmp_path: Path) -> None:
+    """It is looked at when the host's turn comes, and once more just before its moves are ordered."""
 
     async def main() -> None:
         sim = rack()
         async with WindowRig(tmp_path, {"sim": sim}) as rig:
             plan = rig.plan("h0", policy=by_a_person())
             shut = min(move.to for move in plan.hosts[0].moves)
-            asked: list[tuple[str, ...]] = []
-
-            async def look(cluster: str, hosts: Sequence[str]) -> None:
-                asked.append((cluster, *hosts))
-                bad = LinkLook(mtu=9000, size=9000, answered=True, passed=False, at=clock.wall())
-                rig.fleet.links = {("sim", "h0", shut): bad, ("sim", shut, "h0"): bad}
-
-            rig.windows._tools.links = look
+            ways = Ways(rig)
             known = await rig.registered(plan)
             await rig.windows.begin(known.hash, "w", ADMIN)
+            await rig.until(lambda: ways.asked, "preflight has looked")
+            ways.cut(("h0", shut))
             await rig.stands("h0", StepKind.HOOK, StepState.NEEDS_YOU)
-            assert asked == [("sim", "h0")]
+            assert ways.asked == [("h0", None, 10.0)] * 2
             assert not sim.hosts["h0"].vms
             went = {sim.vms[move.vm].host for move in plan.hosts[0].moves}
             assert went
             assert shut not in went
 
     run(main)
+
+
+def test_vms_behind_a_link_that_broke_while_the_host_was_out_come_back_when_it_is_mended(
+    tmp_path: Path,
+) -> None:
+    async def main() -> None:
+        sim = rack(on=("h0",))
+        before = homes(sim)
+        async with WindowRig(tmp_path, {"sim": sim}) as rig:
+            ways = Ways(rig)
+            await rig.window("h0")
+            await rig.stands("h0", StepKind.READY, StepState.RUNNING)
+            ways.cut(("h1", "h0"))
+            behind = [vm for vm in sim.vms.values() if vm.host == "h1"]
+            step = await rig.stands("h0", StepKind.REFILL, StepState.HELD)
+            assert step.reason.startswith(f"{len(behind)} VMs on h1 stay there: ")
+            assert "goes on by itself" in step.next_step
+            assert {vm.host for vm in sim.vms.values() if vm not in behind} == {"h0"}
+            assert ("h1", "h0") in [(source, to[0]) for source, to, _ in ways.asked if to]
+            ways.mend()
+            await rig.through()
+            at_home(sim, before)
+
+    run(main)
+
+
+class Ways:
+    """Stands in for whoever looks at links: what it sees is what the test has cut."""
+
+    def __init__(self, rig: WindowRig) -> None:
+        self.rig, self.bad = rig, frozenset[tuple[str, str]]()
+        self.asked: list[tuple[str, Sequence[str] | None, float]] = []
+        rig.windows._tools.links = self.look
+
+    def cut(self, *ways: tuple[str, str]) -> None:
+        self.bad = frozenset(ways)
+
+    def mend(self) -> None:
+        self.bad = frozenset()
+
+    async def look(
+        self, cluster: str, sources: Sequence[str], targets: Sequence[str] | None = None, *, lately: float
+    ) -> None:
+        self.asked += [(source, targets, lately) for source in sources]
+        look = LinkLook(mtu=9000, size=9000, answered=True, passed=False, at=clock.wall())
+        pairs = [pair for one, other in self.bad for pair in ((one, other), (other, one))]
+        self.rig.fleet.links = {(cluster, *pair): look for pair in pairs}

@@ -18,7 +18,7 @@ from backends.simulation.world import World
 from evac.config import load, plugins
 from evac.errors import ReadOnly
 from evac.fleet import Fleet
-from evac.linking import MOST_TARGETS, PATIENCE, Linking
+from evac.linking import FRESH, MOST_TARGETS, PATIENCE, Linking
 from evac.model import ClusterState, Outlook
 from evac.rules import context_of
 from evac.rules.links import between
@@ -62,8 +62,8 @@ class Site:
         hosts = [nouns.host("nova", self.world, one) for one in self.world.hosts.values()]
         self.fleet.publish(hosts=hosts)
 
-    async def look(self, *targets: str) -> list[str]:
-        return await self.linking.look("nova", ["a"], targets or None)
+    async def look(self, *targets: str, lately: float = FRESH) -> list[str]:
+        return await self.linking.look("nova", ["a"], targets or None, lately=lately)
 
     def ways(self) -> dict[tuple[str, str], tuple[int | None, bool | None]]:
         return {(one, other): (seen.mtu, seen.passed) for (_, one, other), seen in self.fleet.links.items()}
@@ -117,6 +117,19 @@ async def test_a_look_is_kept_for_a_while_and_its_age_is_told(
     monkeypatch.setattr("evac.clock.wall", lambda: now() + 130)
     assert await site.look("b") == []
     assert site.fleet.links["nova", "a", "b"].at > first + 100
+
+
+async def test_who_is_about_to_move_vms_goes_by_no_look_of_a_minute_ago(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await site.look("b")
+    site.world.hosts["b"].machine.mtus["vmbr0"] = 1500
+    now = time.time
+    monkeypatch.setattr("evac.clock.wall", lambda: now() + 60)
+    await site.look("b")
+    assert site.ways() == {("a", "b"): (9000, True), ("b", "a"): (9000, True)}
+    await site.look("b", lately=10.0)
+    assert site.ways() == {("a", "b"): (9000, False), ("b", "a"): (1500, True)}
 
 
 async def test_what_was_bad_is_looked_at_again_at_both_ends_a_moment_later(
