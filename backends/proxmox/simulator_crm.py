@@ -14,8 +14,10 @@ from backends.proxmox.simulator_motion import Motion
 from backends.proxmox.simulator_run import Wish
 from backends.proxmox.simulator_site import Guest, Site
 from backends.proxmox.simulator_wire import Wrong
+from backends.proxmox.switches import ON, REBALANCE
 from backends.simulation import deeds
-from backends.simulation.things import Denied, SimHost, SimMove
+from backends.simulation.balancer import Balancer
+from backends.simulation.things import Denied, SimHost, SimMove, SimVM
 from evac.model import MigrationKind, VMState
 
 WORKERS = 4
@@ -127,6 +129,21 @@ class Manager:
                 if resource.home == name:
                     resource.home = ""
                     self._dispatch(resource, "migrate", name)
+
+    def balance(self) -> None:
+        """Rebalance from now on, while the switch is on: guests under HA, and no others (ha-auto-rebalance, 9.2)."""
+        world = self._world
+
+        def may(vm: SimVM) -> bool:
+            switch = world.switches.get(REBALANCE)
+            resource = self.resources.get(self._site.guest(vm.id).sid)
+            on = switch is not None and switch.value == ON
+            return on and resource is not None and resource.state == "started" and not resource.home
+
+        def move(vm: SimVM, target: SimHost) -> None:
+            self._dispatch(self.resources[self._site.guest(vm.id).sid], "migrate", target.name)
+
+        Balancer(world, groups=lambda: [list(world.hosts.values())], may=may, move=move)
 
     # --- moving ----------------------------------------------------------------------------------
 

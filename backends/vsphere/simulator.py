@@ -33,6 +33,7 @@ from backends.simulation.faults import CALL_FAULTS, Fault, Kind
 from backends.simulation.things import Denied
 from backends.simulation.world import World
 from backends.vsphere.simulator_collector import Retrieval
+from backends.vsphere.simulator_drs import Balancing
 from backends.vsphere.simulator_duty import Duty
 from backends.vsphere.simulator_facts import NETWORKS, ClusterPlan, Net, Traits, power_state
 from backends.vsphere.simulator_moves import Moves
@@ -106,8 +107,12 @@ class VCenterSimulator:
         networks: Sequence[Net] = NETWORKS,
         traits: Mapping[str, Traits] | None = None,
         idle: float = 1800.0,
+        balances: bool = False,
     ) -> None:
-        """`plans`: by cluster, which is a zone of the world; `traits`: by VM id; `idle`: seconds until a session expires."""
+        """`plans`: by cluster, which is a zone of the world; `traits`: by VM id; `idle`: seconds until a session expires.
+
+        `balances`: DRS that is fully automated truly moves VMs, also where no host enters maintenance mode.
+        """
         self.world = world
         self.site = Site(world, plans=plans, networks=networks, traits=traits)
         self.endpoint = ""
@@ -135,6 +140,8 @@ class VCenterSimulator:
         self._handlers: dict[str, Handler] = {}
         for room in (self.service, self.retrieval, self.updates, self.tasks, moves, power, asked, duty):
             self._handlers |= room.methods()
+        if balances:
+            Balancing(self.site, moves)
         self.rest = Rest(self.site, self.service, self._before)
         self.add_account(Account(ADMIN, PASSWORD, writes=True))
         self.add_account(Account(AUDITOR, PASSWORD, writes=False))

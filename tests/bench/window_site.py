@@ -1,7 +1,8 @@
 """Where the windows of `tests.bench.window` run, and what is true there: Proxmox VE with Ceph on its nodes, Nova, vSphere.
 
 Each platform has what would work against a window, and is on: backup jobs, HA's rebalancing, DRS, an audit of Watcher,
-and Masakari, which takes a restart for a failure. Two guests of each node of Proxmox VE are under HA, which moves them off a
+and Masakari, which takes a restart for a failure. The balancers truly move guests while they are on; where all are at home
+there is nothing for them to even out, so what they move is moved unasked. Two guests of each node of Proxmox VE are under HA, which moves them off a
 node that is fenced off, and back, by itself.
 """
 
@@ -64,6 +65,7 @@ class Site:
             name=PVE,
             pace=Pace(corosync=1.0, crm=1.0),
             mix=Mix(containers=0.15),
+            balances=True,
         )
         for switch in (
             SimSwitch(f"{BACKUP}nightly", "backup job nightly", "backup", ENABLED, DISABLED),
@@ -73,7 +75,7 @@ class Site:
         masakari.watch(self.nova, [name for name in self.nova.hosts if name != SPARE])
         self.cloud = NovaSimulator(self.nova)
         self.cloud.watcher.audit("even out")
-        self.vcenter = VCenterSimulator(self.vc, plans={DRS_CLUSTER: ClusterPlan(level=FULL)})
+        self.vcenter = VCenterSimulator(self.vc, plans={DRS_CLUSTER: ClusterPlan(level=FULL)}, balances=True)
         self.ceph = _storage(self.pve, seed)
         self._manage()
         self.pinned = self._pinned()
