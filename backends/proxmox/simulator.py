@@ -71,12 +71,8 @@ class PveSimulator:
         pace: Pace | None = None,
         mix: Mix | None = None,
         ticket_life: float = 7200.0,
-        balances: bool = False,
     ) -> None:
-        """`pace`: delays of PVE's own; `mix`: which guests are containers, under HA, in pools. The world's timing is PVE's from now on.
-
-        `balances`: HA's rebalancing truly moves guests while its switch is on.
-        """
+        """`pace`: delays of PVE's own; `mix`: which guests are containers, under HA, in pools. The world's timing is PVE's from now on."""
         self.world = world
         self.password = password
         self.token_id = TOKEN
@@ -97,8 +93,6 @@ class PveSimulator:
         self.manager = Manager(self.site, self.motion)
         self.access = Access(world.wall, token + password, life=ticket_life)
         self._stopping = asyncio.Event()
-        if balances:
-            self.manager.balance()
         self._accounts()
         self._routes = self._rooms()
         self.site.sync()

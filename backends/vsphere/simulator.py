@@ -33,7 +33,6 @@ from backends.simulation.faults import CALL_FAULTS, Fault, Kind
 from backends.simulation.things import Denied
 from backends.simulation.world import World
 from backends.vsphere.simulator_collector import Retrieval
-from backends.vsphere.simulator_drs import Balancing
 from backends.vsphere.simulator_duty import Duty
 from backends.vsphere.simulator_facts import NETWORKS, ClusterPlan, Net, Traits, power_state
 from backends.vsphere.simulator_moves import Moves
@@ -107,12 +106,8 @@ class VCenterSimulator:
         networks: Sequence[Net] = NETWORKS,
         traits: Mapping[str, Traits] | None = None,
         idle: float = 1800.0,
-        balances: bool = False,
     ) -> None:
-        """`plans`: by cluster, which is a zone of the world; `traits`: by VM id; `idle`: seconds until a session expires.
-
-        `balances`: DRS that is fully automated truly moves VMs, also where no host enters maintenance mode.
-        """
+        """`plans`: by cluster, which is a zone of the world; `traits`: by VM id; `idle`: seconds until a session expires."""
         self.world = world
         self.site = Site(world, plans=plans, networks=networks, traits=traits)
         self.endpoint = ""
@@ -136,12 +131,11 @@ class VCenterSimulator:
         self.peers = moves.across.peers
         """vCenters to which this one can move VMs."""
         power = Power(self.objects, self.tasks, moves)
-        asked, duty = Preflight(self.objects, self.tasks, moves), Duty(self.objects, self.tasks, moves, power)
+        self.duty = Duty(self.objects, self.tasks, moves, power)
         self._handlers: dict[str, Handler] = {}
-        for room in (self.service, self.retrieval, self.updates, self.tasks, moves, power, asked, duty):
+        own = (self.service, self.retrieval, self.updates, self.tasks, moves, power)
+        for room in (*own, Preflight(self.objects, self.tasks, moves), self.duty):
             self._handlers |= room.methods()
-        if balances:
-            Balancing(self.site, moves)
         self.rest = Rest(self.site, self.service, self._before)
         self.add_account(Account(ADMIN, PASSWORD, writes=True))
         self.add_account(Account(AUDITOR, PASSWORD, writes=False))

@@ -9,6 +9,7 @@ from backends.simulation import deeds, scheduler
 from backends.simulation.faults import Kind
 from backends.simulation.things import Denied, SimHost, SimVM
 from backends.vsphere.simulator_checks import Wish
+from backends.vsphere.simulator_drs import Balancing
 from backends.vsphere.simulator_facts import power_state
 from backends.vsphere.simulator_moves import DRS, Moves
 from backends.vsphere.simulator_power import Power
@@ -35,6 +36,10 @@ class Duty:
     @property
     def _site(self) -> Site:
         return self._objects.site
+
+    def balance(self) -> None:
+        """DRS that is fully automated truly moves VMs from now on, also where no host enters maintenance mode."""
+        Balancing(self._site, self._moves)
 
     def methods(self) -> Mapping[str, Handler]:
         """What is answered."""

@@ -27,14 +27,19 @@ class Links(Protocol):
     """Sees to it that the links between hosts of a cluster are known; bounded in time, reads only, and raises nothing."""
 
     async def __call__(
-        self, cluster: str, sources: Sequence[str], targets: Sequence[str] | None = None, *, lately: float
+        self, cluster: str, sources: Sequence[str], targets: Sequence[str] | None = None, /, *, lately: float
     ) -> object:
         """`targets`: None: all others. `lately`: seconds for which an earlier look that found nothing bad will do."""
         ...
 
 
 async def nothing(
-    _cluster: str, _sources: Sequence[str], _targets: Sequence[str] | None = None, *, lately: float
+    _cluster: str,
+    _sources: Sequence[str],
+    _targets: Sequence[str] | None = None,
+    /,
+    *,
+    lately: float,
 ) -> None:
     """Where nobody can look."""
 

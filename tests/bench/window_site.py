@@ -65,7 +65,6 @@ class Site:
             name=PVE,
             pace=Pace(corosync=1.0, crm=1.0),
             mix=Mix(containers=0.15),
-            balances=True,
         )
         for switch in (
             SimSwitch(f"{BACKUP}nightly", "backup job nightly", "backup", ENABLED, DISABLED),
@@ -75,7 +74,9 @@ class Site:
         masakari.watch(self.nova, [name for name in self.nova.hosts if name != SPARE])
         self.cloud = NovaSimulator(self.nova)
         self.cloud.watcher.audit("even out")
-        self.vcenter = VCenterSimulator(self.vc, plans={DRS_CLUSTER: ClusterPlan(level=FULL)}, balances=True)
+        self.vcenter = VCenterSimulator(self.vc, plans={DRS_CLUSTER: ClusterPlan(level=FULL)})
+        self.vcenter.duty.balance()
+        self.simulator.manager.balance()
         self.ceph = _storage(self.pve, seed)
         self._manage()
         self.pinned = self._pinned()

@@ -131,7 +131,7 @@ def test_drs_that_is_fully_automated_evens_out_and_stops_when_it_is_made_calm() 
     world = uneven(clock, zone="cl-1")
     left_alone = next(iter(world.vms))
     plan = ClusterPlan(level=FULL)
-    VCenterSimulator(world, plans={"cl-1": plan}, traits={left_alone: Traits(drs="manual")}, balances=True)
+    VCenterSimulator(world, plans={"cl-1": plan}, traits={left_alone: Traits(drs="manual")}).duty.balance()
     passes(world, clock, 60.0)
     some = by_itself(world)
     assert 0 < len(some) <= 60.0 / EVERY
@@ -150,8 +150,8 @@ def test_drs_that_is_partially_automated_moves_only_vms_with_a_level_of_their_ow
     world = uneven(clock, zone="cl-1")
     own = sorted(world.vms)[3]
     VCenterSimulator(
-        world, plans={"cl-1": ClusterPlan(level=CALM)}, traits={own: Traits(drs=FULL)}, balances=True
-    )
+        world, plans={"cl-1": ClusterPlan(level=CALM)}, traits={own: Traits(drs=FULL)}
+    ).duty.balance()
     passes(world, clock)
     assert by_itself(world) == [own]
 
@@ -159,7 +159,8 @@ def test_drs_that_is_partially_automated_moves_only_vms_with_a_level_of_their_ow
 def test_ha_rebalances_guests_under_ha_while_its_switch_is_on() -> None:
     clock = ManualClock()
     world = uneven(clock)
-    simulator = PveSimulator(world, balances=True)
+    simulator = PveSimulator(world)
+    simulator.manager.balance()
     managed = [guest for guest in simulator.site.guests.values() if guest.kind == "qemu"][:4]
     for guest in managed:
         simulator.manager.manage(guest)
@@ -176,7 +177,7 @@ def test_no_balancer_touches_a_host_in_maintenance_and_the_same_world_does_the_s
     def moves() -> list[tuple[str, str]]:
         clock = ManualClock()
         world = uneven(clock, zone="cl-1")
-        VCenterSimulator(world, plans={"cl-1": ClusterPlan(level=FULL)}, balances=True)
+        VCenterSimulator(world, plans={"cl-1": ClusterPlan(level=FULL)}).duty.balance()
         deeds.maintain(world, "h1", on=True)
         passes(world, clock)
         return [(entry.vm, entry.host) for entry in world.log if entry.kind == "balanced"]
