@@ -130,11 +130,10 @@ class VCenterSimulator:
         moves = Moves(self.objects, self.tasks)
         self.peers = moves.across.peers
         """vCenters to which this one can move VMs."""
-        power = Power(self.objects, self.tasks, moves)
+        power, asked = Power(self.objects, self.tasks, moves), Preflight(self.objects, self.tasks, moves)
         self.duty = Duty(self.objects, self.tasks, moves, power)
         self._handlers: dict[str, Handler] = {}
-        own = (self.service, self.retrieval, self.updates, self.tasks, moves, power)
-        for room in (*own, Preflight(self.objects, self.tasks, moves), self.duty):
+        for room in (self.service, self.retrieval, self.updates, self.tasks, moves, power, asked, self.duty):
             self._handlers |= room.methods()
         self.rest = Rest(self.site, self.service, self._before)
         self.add_account(Account(ADMIN, PASSWORD, writes=True))
