@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from backends.trouble import unaffected
+from backends.trouble import unaffected, uncertain
 from evac.errors import BackendError, Refused, Uncertain, Unreachable
 from evac.model import Problem
 
@@ -25,12 +25,6 @@ def changes(cluster: str) -> Closed:
     def closed(started: bool) -> BackendError:
         if not started:
             return Refused(Problem(happened=f"{cluster} is being closed.", unaffected="Nothing was changed."))
-        return Uncertain(
-            Problem(
-                happened=f"{cluster} was closed while a call was under way.",
-                unaffected="Whether it was carried out is not known.",
-                next_step="evac looks at the VM before anything else is done to it.",
-            )
-        )
+        return Uncertain(uncertain(f"{cluster} was closed while a call was under way.", "the VM"))
 
     return closed

@@ -55,6 +55,16 @@ def read_only(cluster: str, what: str) -> Problem:
     )
 
 
+def uncertain(happened: str, at: str = "") -> Problem:
+    """A change whose answer is lost, or tells nothing. `at`: what evac looks at, where it is one thing."""
+    look = f"looks at {at} before anything else is done to it" if at else "looks before anything else is done"
+    return Problem(
+        happened=happened,
+        unaffected="Whether it was carried out is not known.",
+        next_step=f"evac {look}.",
+    )
+
+
 def quoted(text: str) -> str:
     """A server's own words on one line, cut to a length that fits a screen."""
     flat = " ".join("".join(char if char.isprintable() else " " for char in text).split())

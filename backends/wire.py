@@ -282,11 +282,7 @@ class Wire(HTTPAdapter):
                 )
             )
         return Uncertain(
-            Problem(
-                happened=f"{why.happened} {what} had been sent.",
-                unaffected="Whether it was carried out is not known.",
-                next_step="evac looks at the VM before anything else is done to it.",
-            ),
+            trouble.uncertain(f"{why.happened} {what} had been sent.", "the VM"),
             pending=isinstance(error, requests.Timeout),
         )
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from backends.trouble import uncertain
 from evac.errors import (
     AuthFailed,
     BackendError,
@@ -150,13 +151,7 @@ def change_failed(failure: Failure, *, where: str, what: str) -> BackendError:
             Problem(happened=said, unaffected="Nothing was changed.", next_step=_sorted(failure)[1])
         )
     if failure.code in {RPC, INVALID_CONN, TIMEOUT} or _CUT.search(failure.message):
-        return Uncertain(
-            Problem(
-                happened=said,
-                unaffected="Whether it was carried out is not known.",
-                next_step="evac looks at the VM before anything else is done to it.",
-            )
-        )
+        return Uncertain(uncertain(said, "the VM"))
     return Refused(
         Problem(happened=said, unaffected="Nothing was changed.", next_step=change_advice(failure))
     )

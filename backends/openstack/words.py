@@ -6,7 +6,7 @@ import re
 
 import msgspec
 
-from backends.trouble import OVERLOADED, SHOWN, quoted, unaffected
+from backends.trouble import OVERLOADED, SHOWN, quoted, unaffected, uncertain
 from evac.decoding import from_json
 from evac.errors import (
     AuthFailed,
@@ -176,11 +176,7 @@ def change_failed(
         return {401: AuthFailed, 403: Forbidden, 404: NotFound}[status](problem)
     if status >= 500 and status != 501:
         return Uncertain(
-            Problem(
-                happened=f"{cluster}: HTTP {status} for {what}{said}",
-                unaffected="Whether it was carried out is not known.",
-                next_step="evac looks at the VM before anything else is done to it.",
-            ),
+            uncertain(f"{cluster}: HTTP {status} for {what}{said}", "the VM"),
             pending=status == 504,  # a gateway that waited in vain: the API behind it may still be at it
         )
     pause = f" It asks to wait {wait:.0f} s." if wait is not None else ""

@@ -12,7 +12,7 @@ import time
 import asyncssh
 
 from backends.proxmox.options import Shell
-from backends.trouble import quoted
+from backends.trouble import quoted, uncertain
 from evac import ssh, ssh_trouble
 from evac.backend import Call, Settings
 from evac.errors import BackendError, ReadOnly, Refused, Uncertain
@@ -110,10 +110,8 @@ class Commands:
 
     def _uncertain(self, what: str, why: str) -> Uncertain:
         return Uncertain(
-            Problem(
-                happened=f"{self._settings.name}: the SSH connection to {self.host} broke during {what} ({why}).",
-                unaffected="Whether it was carried out is not known.",
-                next_step="evac looks at it before anything else is done.",
+            uncertain(
+                f"{self._settings.name}: the SSH connection to {self.host} broke during {what} ({why}).", "it"
             )
         )
 

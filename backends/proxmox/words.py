@@ -6,7 +6,7 @@ import re
 
 import msgspec
 
-from backends.trouble import OVERLOADED, SHOWN, quoted, unaffected
+from backends.trouble import OVERLOADED, SHOWN, quoted, unaffected, uncertain
 from evac.decoding import from_json
 from evac.errors import (
     AuthFailed,
@@ -139,11 +139,7 @@ def change_failed(status: int, text: str, *, cluster: str, what: str, who: str, 
         )
     if status in LOST or (status >= 500 and not _certainly_not_done(text, worker=worker)):
         return Uncertain(
-            Problem(
-                happened=f"{cluster}: HTTP {status} for {what}{said}",
-                unaffected="Whether it was carried out is not known.",
-                next_step="evac looks at the guest before anything else is done to it.",
-            ),
+            uncertain(f"{cluster}: HTTP {status} for {what}{said}", "the guest"),
             pending=status in LOST,
         )
     kind = NotFound if gone(status, text) else Refused

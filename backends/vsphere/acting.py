@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from backends.trouble import uncertain
 from backends.vsphere import crossing, faults, mapping, moves, sdk, switches, taskinfo
 from backends.vsphere.arrival import Arrivals
 from backends.vsphere.keeping import Reasons
@@ -268,11 +269,7 @@ class Actor:
                 else f"{self.cluster}: {error}"
             )
             raise Uncertain(
-                Problem(
-                    happened=f"{why} {what} had been sent, and the answer makes no sense.",
-                    unaffected="Whether it was carried out is not known.",
-                    next_step="evac looks before anything else is done.",
-                )
+                uncertain(f"{why} {what} had been sent, and the answer makes no sense.")
             ) from error
 
     def _before(self, work: Callable[[], T], what: str) -> T:
@@ -291,13 +288,7 @@ class Actor:
     def _task(self, answer: Any, what: str) -> str:
         """The id of the task that a call became."""
         if answer is None or not hasattr(answer, "_moId"):
-            raise Uncertain(
-                Problem(
-                    happened=f"{self.cluster}: {what} was answered without a task.",
-                    unaffected="Whether it was carried out is not known.",
-                    next_step="evac looks before anything else is done.",
-                )
-            )
+            raise Uncertain(uncertain(f"{self.cluster}: {what} was answered without a task."))
         return sdk.id_of(answer)
 
     def _checked_id(self, id_: str, what: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from backends.trouble import quoted, unaffected
+from backends.trouble import quoted, unaffected, uncertain
 from backends.vsphere.soap import Fault
 from evac.errors import (
     AuthFailed,
@@ -167,10 +167,8 @@ def of_change(fault: Fault, cluster: str, what: str) -> BackendError:
         return AuthFailed(problem)
     if fault.kind in UNSURE:
         return Uncertain(
-            Problem(
-                happened=f"{cluster}: {what} was sent, and vSphere had trouble of its own: {meaning(fault.kind, fault.text)}.",
-                unaffected="Whether it was carried out is not known.",
-                next_step="evac looks before anything else is done.",
+            uncertain(
+                f"{cluster}: {what} was sent, and vSphere had trouble of its own: {meaning(fault.kind, fault.text)}."
             )
         )
     return Refused(problem)

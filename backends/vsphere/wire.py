@@ -21,7 +21,7 @@ from xml.sax.saxutils import escape
 from msgspec import Struct
 
 from backends import tls
-from backends.trouble import read_only
+from backends.trouble import read_only, uncertain
 from backends.vsphere import pin, words
 from backends.vsphere.guard import Verdict, judge_message, may_rest, method_of
 from backends.vsphere.options import Options
@@ -381,11 +381,7 @@ class Wire:
 
     def _uncertain(self, error: Exception, what: str) -> Uncertain:
         return Uncertain(
-            Problem(
-                happened=f"{self._unanswered(error, what).problem.happened} {what} had been sent.",
-                unaffected="Whether it was carried out is not known.",
-                next_step="evac looks before anything else is done.",
-            ),
+            uncertain(f"{self._unanswered(error, what).problem.happened} {what} had been sent."),
             pending=isinstance(error, TimeoutError),
         )
 
