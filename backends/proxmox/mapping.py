@@ -226,7 +226,7 @@ def migration(cluster: str, run: Run, *, stays: str = "") -> Migration:
         vm=upid.subject,
         kind=_kind(run),
         phase=phase(run),
-        native="running" if run.running else run.exit or "stopped",
+        native=_native(run),
         source=upid.node,
         target=stays or story.target,
         created=upid.started,
@@ -238,6 +238,17 @@ def migration(cluster: str, run: Run, *, stays: str = "") -> Migration:
         disk_processed=copied,
         disk_remaining=_left(disk, copied),
     )
+
+
+def _native(run: Run) -> str:
+    """How the task stands in its own words, with what its log tells besides bytes."""
+    story = run.story
+    if not run.running:
+        paused = "" if story.downtime is None else f", QEMU's own count of the pause: {story.downtime} ms"
+        return f"{run.exit or 'stopped'}{paused}"
+    speed = f", {story.speed / 1e6:.0f} MB/s" if story.speed else ""
+    writes = f", the guest writes {story.dirty_rate / 1e6:.0f} MB/s" if story.dirty_rate else ""
+    return f"running{speed}{writes}"
 
 
 def _left(total: int | None, sent: int | None) -> int | None:

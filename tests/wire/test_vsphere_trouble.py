@@ -148,3 +148,26 @@ async def test_a_vm_that_is_being_moved_is_not_moved_as_well() -> None:
             await backend.live_migrate(vms[0].id, others[1])
         assert sent(simulator, "RelocateVM_Task") == 1
         await backend.abort(vms[0].id, receipt.task)
+
+
+async def test_a_password_that_was_refused_is_not_sent_again_and_a_new_one_is_at_once() -> None:
+    """vCenter locks an account after five tries."""
+    password = "wrong"
+    async with VCenterSimulator(small_world()).serve() as simulator:
+        options = Options(
+            server=simulator.endpoint,
+            username=ADMIN,
+            password="ref",
+            fingerprint=simulator.fingerprint,
+        )
+        backend: Any = PLUGIN.build(
+            Settings(name="lab", options=options, read_only=True, secret=lambda _: password)
+        )
+        for _ in range(3):
+            with pytest.raises(AuthFailed, match="refuses the login"):
+                await backend.inventory()
+        assert sent(simulator, "Login") == 1
+        password = PASSWORD
+        assert (await backend.inventory()).hosts
+        assert sent(simulator, "Login") == 2
+        await backend.close()

@@ -1,4 +1,4 @@
-"""A migration of a running VM that fails before memory is sent is told as a live one, so that its failure is seen."""
+"""What a move is told to be by its log: also one that fails before memory is sent, and what QEMU says besides bytes."""
 
 from __future__ import annotations
 
@@ -39,3 +39,19 @@ def test_a_failure_says_what_it_was_as_far_as_its_log_does(
 def test_a_guest_that_moved_without_a_word_of_memory_was_stopped() -> None:
     lines = ("2026-11-29 11:25:07 starting migration of VM 100 to node 'pve2' (10.0.0.3)", "TASK OK")
     assert told(*lines, exit_status="OK") == (MigrationKind.COLD, Phase.COMPLETED)
+
+
+def test_the_rate_what_the_guest_writes_and_its_pause_are_told_beside_the_bytes() -> None:
+    upid = parse(UPID)
+    assert upid is not None
+    story = tasklog.read(
+        Story(),
+        [
+            "migration active, transferred 1.5 GiB of 4.0 GiB VM-state, 90.0 MiB/s, VM dirties lots of memory: 200.5 MiB/s"
+        ],
+    )
+    sending = mapping.migration("lab", mapping.Run(upid=upid, running=True, story=story))
+    assert sending.native == "running, 94 MB/s, the guest writes 210 MB/s"
+    ended = tasklog.read(story, ["average migration speed: 204.9 MiB/s - downtime 55 ms"])
+    over = mapping.migration("lab", mapping.Run(upid=upid, running=False, exit="OK", story=ended))
+    assert over.native == "OK, QEMU's own count of the pause: 55 ms"
