@@ -34,7 +34,7 @@ from tui.doing_placing import PlacingDoing
 from tui.doing_window import WindowDoing
 from tui.grid import Grid
 from tui.look import Look, Span
-from tui.paint import Painter
+from tui.paint import Painter, paint_all
 from tui.panes import CEPH, PANES, PING, WINDOW
 from tui.ramps import Depth, depth_of
 from tui.ringing import Ringer
@@ -70,6 +70,7 @@ class Console(App[int], inherit_bindings=False):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+c", "quit", "quit; work goes on", show=False, priority=True),
         Binding("ctrl+z", "suspend_process", "suspend this console", show=False, priority=True),
+        Binding("ctrl+l", "repaint", "paint the screen anew", show=False, priority=True),
     ]
 
     def __init__(
@@ -372,6 +373,10 @@ class Console(App[int], inherit_bindings=False):
     def _taken(self, event: events.Key) -> bool:
         """A dialog moves among its fields at once: what is typed after Tab belongs to the next one."""
         return isinstance(self.screen, Ask) and not event.is_forwarded and self.screen.takes(event)
+
+    def action_repaint(self) -> None:
+        """Whatever the terminal shows: line noise, or what another program wrote over it."""
+        paint_all(self.screen)
 
     async def action_quit(self) -> None:
         """Leave; the engine goes on."""

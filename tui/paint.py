@@ -8,11 +8,13 @@ What is sent matters over a slow link: one step that scrolls the table cost 5.3 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from rich.console import Console as RichConsole
 from rich.console import RenderableType
 from textual._compositor import ChopsUpdate
 from textual.geometry import Region
+from textual.screen import Screen
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -118,6 +120,14 @@ def paint_now(*widgets: Widget) -> None:
         widget._repaint_required = False  # noqa: SLF001
     screen._dirty_widgets.update(widgets)  # noqa: SLF001
     screen._on_timer_update()  # noqa: SLF001
+
+
+def paint_all(screen: Screen[Any]) -> None:
+    """Send every cell, also those that are held to be on the terminal already. Private names: see `paint_now`."""
+    if screen.is_current:
+        stack = screen.app._background_screens  # noqa: SLF001
+        update = screen._compositor.render_update(full=True, screen_stack=stack)  # noqa: SLF001
+        screen.app._display(screen, update)  # noqa: SLF001
 
 
 def unpainted(widget: Widget) -> bool:

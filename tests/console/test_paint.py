@@ -40,6 +40,8 @@ def test_the_private_names_it_uses_exist() -> None:
     assert isinstance(screen._compositor._dirty_regions, set)
     assert screen._layout_required in {True, False}
     assert callable(app._display)
+    assert app._background_screens == []
+    assert callable(screen._compositor.render_update)
 
 
 async def test_a_key_is_on_the_screen_when_its_action_returns_in_one_frame() -> None:
@@ -82,6 +84,40 @@ async def test_a_row_whose_picture_is_the_same_is_not_painted_and_else_only_the_
         assert {region.y for region in painted} == {line}
         assert max(region.width for region in painted) < 20
         assert "maintenance" in run.text().splitlines()[table.region.y + line]
+
+
+async def test_in_another_order_only_the_cells_are_painted_that_differ_on_their_line() -> None:
+    async with running(some_fleet(vms=60), size=(120, 40)) as run:
+        table = run.console.main.table
+        painted: list[Region] = []
+        whole: list[bool] = []
+        refresh = table.refresh
+
+        def spy(*regions: Region, **more: bool) -> Widget:
+            painted.extend(regions)
+            whole.append(not regions)
+            return refresh(*regions, **more)
+
+        table.refresh = spy  # type: ignore[method-assign,assignment]
+        run.console.board.set_sort("cluster", reverse=False)
+        run.console.main.redraw()
+        await run.settled()
+        assert not any(whole)
+        assert {region.y for region in painted} == {0}, "the same order: only the head's arrow moves"
+        painted.clear()
+        order = list(run.console.board.order)
+        host = run.fleet.table("hosts")[order[2]]
+        run.console.board.set_sort("state", reverse=False)
+        run.console.main.redraw()
+        await run.settled()
+        moved = {
+            line
+            for line, (old, new) in enumerate(zip(order, run.console.board.order, strict=True), 1)
+            if old != new
+        }
+        assert host.key in run.console.board.order
+        assert {region.y for region in painted if region.y} <= moved
+        assert not any(whole)
 
 
 def test_what_differs_between_two_lines_is_told_in_cells() -> None:
@@ -127,21 +163,42 @@ def test_a_step_sends_two_lines_and_the_detail_not_the_table_also_where_it_scrol
         assert statistics.median(down + up) < 800
 
 
-KEYS = [DOWN, UP, DOWN, "\x04", "\x15", PAGE_DOWN, PAGE_UP, " ", "g", "G", "\x1b[1;2B", WHEEL_DOWN, WHEEL_UP]
+KEYS = [
+    DOWN,
+    UP,
+    DOWN,
+    "\x04",
+    "\x15",
+    PAGE_DOWN,
+    PAGE_UP,
+    " ",
+    "g",
+    "G",
+    "\x1b[1;2B",
+    WHEEL_DOWN,
+    WHEEL_UP,
+    "S",
+]
+REPAINT = "\x0c"
 
 
 def test_what_scrolling_leaves_on_the_terminal_is_what_a_full_paint_shows() -> None:
     dice = random.Random(7)
     with vm_pane() as screen:
         for _ in range(6):
-            for key in dice.choices(KEYS, weights=[20, 20, 20, 2, 2, 2, 2, 2, 1, 1, 3, 5, 5], k=40):
+            for key in dice.choices(KEYS, weights=[20, 20, 20, 2, 2, 2, 2, 2, 1, 1, 3, 5, 5, 2], k=40):
                 screen.type(key)
             screen.type("g" + DOWN * 45)
             screen.wait_for(r"\b46/2,000")
             screen.type(UP * 40)
             screen.wait_for(r"\b6/2,000")
             screen.quiet()
-            painted = body(screen)
+            painted, before = body(screen), len(screen.raw)
+            screen.type(REPAINT)
+            screen.wait_for(r"\b6/2,000")
+            screen.quiet()
+            assert painted == body(screen)
+            assert len(screen.raw) - before > 4_000, "all of it was sent"
             screen.type("1")
             screen.wait_for(r"/40 ")
             screen.type("2")

@@ -19,7 +19,7 @@ from tui.keys import key_name
 from tui.look import Look
 from tui.panes import PANES
 from tui.source import Attached, Lost
-from tui.widgets.table import place
+from tui.widgets.columns import place
 
 
 def _jobs(vms: list[VM]) -> list[Job]:

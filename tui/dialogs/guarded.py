@@ -8,8 +8,8 @@ from typing import Generic, TypeVar
 from textual import events
 from textual.screen import ModalScreen
 
-LEAVING = frozenset({"ctrl+c", "ctrl+z"})
-"""Quitting and suspending stop no work, so they are always heard."""
+HARMLESS = frozenset({"ctrl+c", "ctrl+z", "ctrl+l"})
+"""Quitting and suspending stop no work, painting anew neither, so they are always heard."""
 
 Result = TypeVar("Result")
 
@@ -47,6 +47,6 @@ class Guarded(ModalScreen[Result], Generic[Result], inherit_bindings=False):
 
     def guards(self, event: events.Event) -> bool:
         """True: the event goes no further. Asked by the app before any binding is looked up."""
-        if isinstance(event, events.Key) and event.key in LEAVING:
+        if isinstance(event, events.Key) and event.key in HARMLESS:
             return False
         return isinstance(event, events.Paste) or not self.hears

@@ -22,10 +22,11 @@ from tui.grid import Grid
 from tui.look import Span
 from tui.paint import Painter, Uncycled, drawn
 from tui.text import fit, width
+from tui.widgets.columns import Placed, place
 from tui.widgets.lines import Palette, strip_of
 from tui.widgets.picture import Picture, differing, joined
 from tui.widgets.sum_lines import sum_line
-from tui.widgets.table import SCROLLBAR, Placed, place
+from tui.widgets.table import SCROLLBAR
 
 HEADER = 2
 """Lines above the rows: pool names and ids."""

@@ -8,8 +8,8 @@ from tui import ceph_cells
 from tui.grid import Grid
 from tui.look import Look, Span
 from tui.text import fit
+from tui.widgets.columns import Placed
 from tui.widgets.picture import Picture
-from tui.widgets.table import Placed
 
 
 def sum_line(

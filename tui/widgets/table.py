@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import ClassVar
 
-from msgspec import Struct
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
@@ -21,7 +20,8 @@ from textual.widget import Widget
 from tui.board import Board, Column, Context
 from tui.look import Span
 from tui.paint import Painter, Uncycled, changed, drawn, paint_now, unpainted
-from tui.text import fit, width
+from tui.text import fit
+from tui.widgets.columns import Placed, place
 from tui.widgets.lines import Palette, strip_of
 
 MARK = 2
@@ -31,30 +31,6 @@ SCROLLBAR = 1
 
 KEPT = 200
 """Rows whose lines are kept drawn: some pages."""
-
-
-class Placed(Struct, frozen=True):
-    """A column and the cells it got."""
-
-    column: Column
-    cells: int
-
-
-def place(columns: Iterable[Column], cells: int) -> list[Placed]:
-    """Which columns fit, widest use of the rest: the highest priority number goes first when there is no room."""
-    chosen = list(columns)
-    while len(chosen) > 1 and sum(column.width + 1 for column in chosen) - 1 > cells:
-        worst = max(chosen, key=lambda column: (column.priority, chosen.index(column)))
-        if worst.priority == 0:
-            break
-        chosen.remove(worst)
-    spare = max(0, cells - (sum(column.width + 1 for column in chosen) - 1))
-    weight = sum(column.grow for column in chosen)
-    placed = []
-    for column in chosen:
-        extra = spare * column.grow // weight if weight and column.grow else 0
-        placed.append(Placed(column, column.width + extra))
-    return placed
 
 
 Drawn = tuple[bool, bool, bool, bool | None]
@@ -93,6 +69,8 @@ class Table(Widget, can_focus=True):
         """Called in the key's own action; what it changed and returns is painted in the same frame."""
         self._placed: list[Placed] = []
         self._cache: dict[str, dict[Drawn, Strip]] = {}
+        self._shown: dict[int, Strip] = {}
+        """Line → as it was painted last."""
 
     # --- what the console tells it ---------------------------------------------------------------
 
@@ -102,18 +80,35 @@ class Table(Widget, can_focus=True):
         self.redraw()
 
     def redraw(self) -> None:
-        """Everything has changed: theme, columns, order."""
+        """Everything may have changed: theme, columns, order."""
         self._cache.clear()
         self._lay_out()
+        self._renew()
+
+    def _renew(self) -> None:
+        """Repaint what looks different now: in another order most rows that are alike stand on the line of their like."""
         self._fit_top()
-        self.refresh()
+        wide = self.size.width
+        if not wide or not self._shown:
+            self.refresh()
+            return
+        dirty: list[Region] = []
+        for line in range(self.size.height):
+            before, after = self._shown.get(line), self.render_line(line)
+            if after is before:
+                continue
+            fits = before is not None and before.cell_length == after.cell_length
+            span = changed(before, after) if before is not None and fits else (0, wide)
+            if span is not None:
+                dirty.append(Region(span[0], line, span[1] - span[0], 1))
+        if dirty:
+            self.refresh(*dirty)
 
     def touched(self, *, reordered: bool, keys: set[str]) -> None:
         """Rows changed; `reordered` if the order did too."""
         drawn_before = {key: strips for key in keys if (strips := self._cache.pop(key, None)) is not None}
         if reordered:
-            self._fit_top()
-            self.refresh()
+            self._renew()
             return
         order, top = self.board.order, self.board.top
         lines = [line for line, key in enumerate(order[top : top + self.rows], 1) if key in keys]
@@ -152,13 +147,18 @@ class Table(Widget, can_focus=True):
 
     def on_resize(self) -> None:
         """New size: other columns may fit."""
+        self._shown.clear()
         self.redraw()
 
     # --- drawing ---------------------------------------------------------------------------------
 
     def render_lines(self, crop: Region) -> list[Strip]:
         """Lines as they are cached here, by the row's key."""
-        return drawn(self, crop)
+        return drawn(self, crop, self._painted)
+
+    def _painted(self, y: int) -> Strip:
+        strip = self._shown[y] = self.render_line(y)
+        return strip
 
     def render_line(self, y: int) -> Strip:
         """Textual's Line API: line 0 is the header."""
@@ -282,6 +282,11 @@ class Table(Widget, can_focus=True):
         if not by:
             return set()
         self.painter.scroll(Region(0, self.region.y + 1, self.size.width, self.rows), by)
+        self._shown = {
+            line - by if line else 0: strip
+            for line, strip in self._shown.items()
+            if not line or 1 <= line - by <= self.rows
+        }
         return set(range(self.rows - by + 1, self.rows + 1) if by > 0 else range(1, 1 - by))
 
     def _lines(self, lines: Iterable[int]) -> list[Region]:
@@ -386,13 +391,3 @@ def _style(base: Style, styles: dict[str, Style], tone: str, *, cursor: bool, go
     if gone:
         return styles["dim"]
     return styles[tone]
-
-
-def header_cells(table: Table) -> list[tuple[str, int]]:
-    """Column keys and cells as laid out now, for tests."""
-    return [(placed.column.key, placed.cells) for placed in table._placed]  # noqa: SLF001  # same module
-
-
-def text_width(strip: Strip) -> int:
-    """Cells of a rendered line, for tests."""
-    return width("".join(segment.text for segment in strip))
