@@ -29,6 +29,16 @@ if TYPE_CHECKING:
 ARRIVES = 5.0
 """Seconds within which a window that has begun is told of to the consoles."""
 
+ABOUT = {
+    "f": "of a VM that cannot go: leave it, stop it, or hold the window for it",
+    "p": "ask each platform's own checker about every move",
+    "c": "with what is there now",
+    "w": "into a file, to keep and to change by hand",
+    "R": "the engine keeps it; others see it and can approve it",
+    "a": "agree to what somebody else has registered",
+    "b": "run it; asks first",
+}
+
 _NEXT = {
     Fate.UNDECIDED: Fate.LEAVE,
     Fate.LEAVE: Fate.STOP,
@@ -103,6 +113,7 @@ class PlanDoing:
             deaf=console.deaf,
         )
         screen.keys = self._keys(screen)
+        screen.help = lambda lines: console.doing.read("Help: the keys of a plan", lines)
         self._push(screen, lambda _: None)
         self._judge(screen, quick=True)
         return screen
@@ -130,10 +141,16 @@ class PlanDoing:
 
     def _keys(self, screen: PlanScreen) -> list[Key]:
         return [
-            Key(key="f", words="fate", do=lambda: self._decide(screen), why_not=lambda: _no_stay(screen)),
-            Key(key="p", words="preflight", do=lambda: self._judge(screen, quick=False)),
-            Key(key="c", words="compare", do=lambda: self._compare(screen)),
-            Key(key="w", words="write", do=lambda: self._write(screen)),
+            Key(
+                key="f",
+                words="fate",
+                about=ABOUT["f"],
+                do=lambda: self._decide(screen),
+                why_not=lambda: _no_stay(screen),
+            ),
+            Key(key="p", words="preflight", about=ABOUT["p"], do=lambda: self._judge(screen, quick=False)),
+            Key(key="c", words="compare", about=ABOUT["c"], do=lambda: self._compare(screen)),
+            Key(key="w", words="write", about=ABOUT["w"], do=lambda: self._write(screen)),
             self._asks(screen, "R", intents_plan.REGISTER),
             self._asks(screen, "a", intents_plan.APPROVE),
             self._asks(screen, "b", intents_plan.BEGIN, lambda: self._begun(screen)),
@@ -170,6 +187,7 @@ class PlanDoing:
         return Key(
             key=key,
             words=act.words,
+            about=ABOUT[key],
             do=lambda: self.sheet(screen, act.sheet(screen.plan, context), after),
             why_not=lambda: act.why_not(screen.plan, context),
         )

@@ -58,17 +58,18 @@ class Sheet(Struct, frozen=True, kw_only=True):
 
     @property
     def short(self) -> bool:
-        """True when the key y is enough: nothing has to be typed, and no empty field invites to.
+        """True when the key y is enough: there is nothing that could be typed.
 
         Whoever begins to type into the only field there is, "by hand", would else have said yes with its second letter.
         """
-        return self.invites is None
+        return not self.fields
 
     @property
     def invites(self) -> Field | None:
-        """The field that takes what is typed while a button has the focus."""
+        """The field that takes what is typed while a button has the focus: one that must be filled, an empty one, any."""
         must = (field for field in self.fields if field.expect or field.least)
-        return next(must, next((field for field in self.fields if not field.value), None))
+        empty = (field for field in self.fields if not field.value)
+        return next((field for kind in (must, empty, self.fields) for field in kind), None)
 
     def missing(self, typed: Answers) -> str:
         """What is still to be typed; "" when it may go."""

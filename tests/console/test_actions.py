@@ -174,7 +174,7 @@ async def test_maintenance_goes_in_and_out() -> None:
         await run.press("m")
         await run.dialog()
         assert "It moves no guest" in run.text()
-        await run.press("y")
+        await run.press("tab", "enter")
         action = await ordered(run)
         assert isinstance(action, EnterMaintenance)
         assert action.reason == "by ada"

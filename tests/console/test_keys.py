@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from textual import events
 
+from evac.actions import EnterMaintenance
 from tests.console.fleetsource import FleetSource, hello
 from tests.console.harness import Driver, running, until
 from tests.console.test_views import LEAVING, _back, busy_fleet, snapshot
@@ -14,6 +16,7 @@ from tui import help as help_page
 from tui.allowed import WINDOW_ACTIONS, WRITES
 from tui.keys import key_name
 from tui.panes import TABS
+from tui.widgets.prompt import LONGEST
 
 WHO = {"admin": hello(), "viewer": hello(role="viewer"), "read-only": hello(read_only=True)}
 
@@ -91,3 +94,38 @@ async def test_who_only_looks_on_is_told_why_by_every_key_that_decides_about_a_w
             assert run.console.notice is not None, f"{key} says nothing"
             assert "Nothing was done" in run.console.notice.text, key
         assert not source.changed_anything
+
+
+async def test_what_is_typed_over_a_proposed_reason_is_the_reason_and_no_letter_of_it_is_a_key() -> None:
+    async with running() as run:
+        run.console.board.go_to("prod/cmp-02")
+        await run.press("m")
+        await run.dialog()
+        await run.press(*"new-dimms", "enter")
+        assert not run.source.orders
+        await run.press("tab", "enter")
+        await until(lambda: bool(run.source.orders), f"no order: {run.text()}")
+        (request,) = run.source.orders
+        (action,) = request.actions
+        assert isinstance(action, EnterMaintenance)
+        assert action.reason == "new-dimms"
+
+
+async def test_a_paste_that_comes_as_keys_fills_a_field_up_and_no_further() -> None:
+    async with running() as run:
+        await run.press("slash")
+        run.tap(*"x" * 1_500)
+        field = run.console.main.prompt.input
+        await until(lambda: len(field.value) == LONGEST, f"{len(field.value)}")
+        run.console.post_message(events.Paste("y" * 5_000))
+        await run.press("backspace", "backspace")
+        await until(lambda: len(field.value) == LONGEST - 2, f"{len(field.value)}")
+        run.console.post_message(events.Paste("y" * 5_000))
+        await until(lambda: field.value.endswith("xyy"), field.value[-9:])
+
+
+async def test_words_of_an_empty_pane_are_read_in_full_at_80_columns() -> None:
+    async with running() as run:
+        await run.press("7")
+        text = " ".join(run.text().split())
+        assert "ten minutes after its end." in text

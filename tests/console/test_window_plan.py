@@ -205,6 +205,21 @@ async def test_f_on_a_vm_that_moves_says_what_to_do() -> None:
         assert "put the cursor on a VM that does not move" in run.text()
 
 
+async def test_help_over_a_plan_names_each_of_its_keys_and_why_one_does_nothing() -> None:
+    async with running(some_fleet()) as run:
+        screen = await planned(run, "j", "k")
+        await run.press("question_mark")
+        await until(lambda: "Help: the keys of a plan" in run.text(), f"no help: {run.text()}")
+        reader = run.console.screen
+        assert isinstance(reader, Reader)
+        for key in screen.keys:
+            assert f"{key.words}: {key.about}" in reader.body.plain
+            assert key.why_not() in reader.body.plain
+        assert any(key.why_not() for key in screen.keys)
+        await run.press("escape")
+        assert run.console.screen is screen
+
+
 async def test_the_order_of_the_hosts_is_frozen_while_a_plan_is_read() -> None:
     async with running(some_fleet()) as run:
         await planned(run, "j", "k")

@@ -142,6 +142,8 @@ class Ask(Guarded[Answers | None]):
         elif event.is_printable and not in_field and (field := self.sheet.invites) is not None:
             target = self._inputs[field.key]
             self.set_focus(target)
+            if field.value and target.value == field.value:
+                target.value = ""  # a proposal gives way to what somebody types
             target.insert_text_at_cursor(event.character or "")
         else:
             return False

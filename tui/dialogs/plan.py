@@ -29,9 +29,35 @@ class Key(Struct, frozen=True, kw_only=True):
 
     key: str
     words: str
+    about: str
+    """What it does, for the help."""
     do: Callable[[], None]
     why_not: Callable[[], str] = lambda: ""
     """Why it cannot be done now; then it is dim, and pressing it says so."""
+
+
+MOVING = (
+    ("down j  up k", "one row"),
+    ("PageDown  PageUp", "eight rows"),
+    ("g  G", "first row, last row"),
+    ("y", "copy all of it"),
+    ("esc q", "back to the panes"),
+)
+
+
+def help_lines(keys: Sequence[Key]) -> list[Line]:
+    """What each key does here, and why not."""
+    lines: list[Line] = [(Span("With this plan:", "title"),)]
+    for key in keys:
+        why = key.why_not()
+        tone = "dim" if why else "plain"
+        lines.append(
+            (Span(f"  {key.key:<20}", "dim" if why else "key"), Span(f"{key.words}: {key.about}", tone))
+        )
+        if why:
+            lines.append((Span(f"{'':22}not now: {why}", "dim"),))
+    lines.append((Span("Looking:", "title"),))
+    return [*lines, *((Span(f"  {name:<20}", "key"), Span(words)) for name, words in MOVING)]
 
 
 class PlanScreen(Guarded[None]):
@@ -48,6 +74,7 @@ class PlanScreen(Guarded[None]):
         Binding("g,home", "move(-100000)", "top", show=False),
         Binding("G,end", "move(100000)", "bottom", show=False),
         Binding("y", "copy", "copy all of it", show=False),
+        Binding("question_mark", "help", "help", show=False),
         *(Binding(key, f"do('{key}')", "do something with the plan", show=False) for key in "fpcwRab"),
     ]
 
@@ -66,6 +93,8 @@ class PlanScreen(Guarded[None]):
         self.palette = palette
         self.plan, self.diff = plan, diff
         self.keys: Sequence[Key] = ()
+        self.help: Callable[[list[Line]], None] = lambda _: None
+        """Shows them."""
         self.judged: dict[str, Verdict] = {}
         self.notes: tuple[str, ...] = ()
         """What holds for all that was judged, and what nobody could."""
@@ -152,7 +181,7 @@ class PlanScreen(Guarded[None]):
         self._hint.show([self._hints() if not self._said else (Span(self._said, "warn"),)])
 
     def _hints(self) -> Line:
-        line: list[Span] = [Span("esc", "key"), Span("  ")]
+        line: list[Span] = [Span("esc ?", "key"), Span("  ")]
         for key in self.keys:
             why = key.why_not()
             line += [
@@ -178,6 +207,10 @@ class PlanScreen(Guarded[None]):
         self._said = ""
         self.list.move(step)
         self._tell()
+
+    def action_help(self) -> None:
+        """Its keys, and why some do nothing now."""
+        self.help(help_lines(self.keys))
 
     def action_copy(self) -> None:
         """Head and rows as text."""

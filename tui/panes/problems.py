@@ -188,14 +188,14 @@ PROBLEMS = Pane(
         Column(
             key="fresh",
             title="FIGURES",
-            width=16,
+            width=18,
             cell=_fresh,
             sort=lambda row, ctx: ctx.store.age(_state(row, ctx).name),
         ),
         Column(
             key="words",
             title="PROBLEM",
-            width=33,
+            width=31,
             grow=5,
             cell=_words,
             sort=lambda row, ctx: -len(_problems(row, ctx)),

@@ -17,6 +17,12 @@ from tui.look import Span
 from tui.text import clean
 from tui.widgets.lines import Lines, Palette
 
+LONGEST = 1_000
+"""Characters of a field: a terminal without bracketed paste types what is pasted, and each key costs what the field holds."""
+
+PASTED = 200
+"""Characters of one paste."""
+
 
 class Words(Suggester):
     """Completes the whole line from a list."""
@@ -50,18 +56,25 @@ class LineInput(Input, inherit_bindings=False):
     ]
 
     def __init__(self, *, id: str | None = None, takes_paste: bool = True, hidden: bool = False) -> None:  # noqa: A002  # Textual's name
-        super().__init__(id=id, compact=True, select_on_focus=False, password=hidden)
+        super().__init__(id=id, compact=True, select_on_focus=False, password=hidden, max_length=LONGEST)
         self.cursor_blink = False
         self.takes_paste = takes_paste
+
+    def restricted(self) -> None:
+        """Full: what is typed more is left out, and the terminal's bell stays for what needs somebody."""
 
     def _on_paste(self, event: events.Paste) -> None:
         event.stop()
         event.prevent_default()
         if self.takes_paste and self.password:
             # Exactly: nobody sees it, and a line's end from the clipboard is not part of a secret.
-            self.insert_text_at_cursor(next(iter(event.text.strip().splitlines()), ""))
+            self._put(next(iter(event.text.strip().splitlines()), ""))
         elif self.takes_paste:
-            self.insert_text_at_cursor(clean(event.text.strip())[:200])
+            self._put(clean(event.text.strip())[:PASTED])
+
+    def _put(self, text: str) -> None:
+        """As much of it as there is room for: Textual leaves out all of what is too long."""
+        self.insert_text_at_cursor(text[: max(0, LONGEST - len(self.value))])
 
 
 class Prompt(Horizontal):

@@ -22,7 +22,7 @@ from tui.look import Span
 from tui.paint import Painter, Uncycled, changed, drawn, paint_now, unpainted
 from tui.text import fit
 from tui.widgets.columns import Placed, place
-from tui.widgets.lines import Palette, strip_of
+from tui.widgets.lines import Palette, folded, strip_of
 
 MARK = 2
 """Cells left of the first column: the mark."""
@@ -197,11 +197,13 @@ class Table(Widget, can_focus=True):
         return min(start, board.at) <= index <= max(start, board.at)
 
     def _blank(self, y: int, wide: int) -> Strip:
-        if y == 2 and not self.board.order:
+        if y >= 2 and not self.board.order:
             text = (
                 "Nothing matches the filter. Esc clears it." if self.board.filter else self.board.pane.empty
             )
-            return strip_of((Span("  "), Span(text, "dim")), wide, self.palette)
+            words = folded((Span(text, "dim"),), max(10, wide - MARK - SCROLLBAR))
+            if y - 2 < len(words):
+                return strip_of((Span(" " * MARK), *words[y - 2]), wide, self.palette)
         return Strip.blank(wide, self.palette.styles["plain"])
 
     def _header(self, wide: int) -> Strip:
