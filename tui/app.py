@@ -131,6 +131,7 @@ class Console(App[int], inherit_bindings=False):
     def on_mount(self) -> None:
         """Paint first; then, and only then, look for the engine."""
         self.set_class(self.palette.look.ascii_only, "-ascii")
+        self.app_resume_signal.subscribe(self, lambda _: self.call_after_refresh(self.action_repaint))
         self.call_after_refresh(self._begin)
 
     def _begin(self) -> None:
