@@ -6,6 +6,7 @@ import re
 
 from evac.jobs import Actor
 from evac.window.nouns import HostRun, LedgerEntry, StepKind, StepState, Window, WindowState
+from evac.window.owner import orphaned
 from tui import cells, windows
 from tui import window_cells as w
 from tui.board import Context
@@ -183,6 +184,10 @@ def _matters(window: Window, context: Context, wide: int) -> list[Line]:
     lines += told if waits else []
     if window.state is WindowState.STOPPED:
         lines += folded((Span(f" {stopped(window, context)}", "warn"),), wide)
+    if orphaned(window) and windows.is_open(window):
+        look = context.look
+        words = f" {look.glyph('warn')} {clean(window.orphan, look.ascii_only)}: nothing new begins; R takes it over"
+        lines += folded((Span(words, "warn"),), wide)
     if window.behind and windows.is_open(window):
         lines += _behind(window, context, wide)
     lines += told if not waits else []

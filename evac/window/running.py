@@ -140,7 +140,10 @@ class Running:
 
     def _barred(self, cluster: str) -> str:
         fleet = self._tools.fleet
-        why = absent(fleet, self._tools.backends, cluster) or locked(fleet.cluster(cluster))
+        state = fleet.cluster(cluster)
+        why = absent(fleet, self._tools.backends, cluster) or (
+            f"{cluster} is read-only" if locked(state) else ""
+        )
         owed = still(fleet.table("ledger").values(), self._id, cluster) if why else ""
         return f"{why}: nothing is changed on it" + (f"; {owed}" if owed else "") if why else ""
 

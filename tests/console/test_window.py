@@ -307,3 +307,13 @@ def test_while_you_were_away_tells_what_is_still_switched_after_a_window() -> No
     fleet = window_fleet(a_window(state=WindowState.ENDED, ended=NOW - 100))
     assert "W3: ended" in since(fleet, NOW - 200)
     assert "2 STILL SWITCHED" in since(fleet, NOW - 200)
+
+
+async def test_a_window_whose_admin_is_none_any_more_says_so_and_that_r_takes_it_over() -> None:
+    orphan = "anna, in whose name it goes on, is no admin any more"
+    async with in_pane(window_fleet(a_window(run(2, steps(StepKind.DRAIN)), orphan=orphan))) as driver:
+        said = " ".join((await text_of(driver)).split())
+        assert f"{orphan}: nothing new begins; R takes it over" in said
+        await driver.press("R")
+        await driver.settled()
+        assert "is running" not in driver.text(), "the key is there for it"
