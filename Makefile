@@ -4,9 +4,17 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip --disable-pip-version-check
 JOBS   ?= 2
+# Most tests of `make test` wait for processes they started: more of them than cores keep the cores busy.
+WORKERS ?= 3
+
+# Tests start evac hundreds of times: each start would compile it anew.
+unexport PYTHONDONTWRITEBYTECODE
+
+# Both at once, each on a core.
+TYPES = ( $(BIN)/mypy & mypy=$$!; $(BIN)/pyright; pyright=$$?; wait $$mypy && exit $$pyright )
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check unit test-real fuzz bench screenshots lab-up lab-down clean
+.PHONY: help demo test check lint types unit test-real fuzz bench screenshots lab-up lab-down clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,18 +34,24 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 demo: $(VENV)/.run  ## the console on a simulated fleet; nothing real is touched
 	@$(BIN)/evac demo
 
-check: $(VENV)/.dev  ## format, lint, types, import contracts
+check: lint types  ## format, lint, import contracts, types
+
+lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports --no-logo
-	$(BIN)/mypy
-	$(BIN)/pyright
+
+types: $(VENV)/.dev
+	@$(TYPES)
 
 unit: $(VENV)/.dev  ## the unit tests alone, in seconds
 	$(BIN)/pytest tests/unit -q -n $(JOBS)
 
-test: check  ## everything that needs no real cluster
-	$(BIN)/pytest -q -n $(JOBS)
+test: lint  ## everything that needs no real cluster
+	@# The types are judged beside the tests, and what came of it is told after them.
+	@$(TYPES) >$(VENV)/types.txt 2>&1 & types=$$!; \
+	$(BIN)/pytest -q -n $(WORKERS) --dist worksteal; tests=$$?; \
+	wait $$types; typed=$$?; cat $(VENV)/types.txt; exit $$((tests || typed))
 
 test-real: $(VENV)/.dev  ## boots a real OpenStack, Ceph and KVM hosts here and proves evac on them (root, Debian)
 	$(BIN)/pytest tests/real -q -p no:cacheprovider -n $(JOBS) --dist loadgroup
