@@ -1,11 +1,11 @@
-"""All that is wrong, as problems: what kept us from reading a cluster, what storage says of itself, dead hosts, hooks. Pure."""
+"""All that is wrong, as problems: of clusters, their hosts, VMs and storage, and of hooks. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from evac import dead_hosts
+from evac import dead_hosts, stuck
 from evac.api import KnownProblem
 from evac.model import ClusterState, Problem
 from evac.storage import Health, Storage
@@ -20,13 +20,14 @@ def known(fleet: Fleet, hooks: Iterable[Problem], now: float) -> list[KnownProbl
     """All of it, at Unix time `now`."""
     clusters: Iterable[ClusterState] = fleet.table("clusters").values()
     storages: Mapping[str, Storage] = fleet.table("storages")
-    dead = dead_hosts.of_fleet(fleet, now)
+    dead, late = dead_hosts.of_fleet(fleet, now), stuck.of_fleet(fleet, now)
     found = [
         KnownProblem(cluster=state.name, problem=problem)
         for state in clusters
         for problem in (
             *state.problems,
             *(one.problem for one in dead if one.cluster == state.name),
+            *(one.problem for one in late if one.vm.cluster == state.name),
             *ailments(storages.get(state.name)),
         )
     ]

@@ -7,10 +7,16 @@ Nothing ends such a state by itself, and no action is taken on the server until 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
 from msgspec import Struct
 
 from evac.jobs import Job
 from evac.model import VM, Migration, Problem, VMState
+
+if TYPE_CHECKING:
+    from evac.fleet import Fleet
 
 MOVE = 15 * 60.0
 """Seconds after which a move without a record is not merely late: Nova gives up its own calls after 60 to 1,800 s
@@ -65,3 +71,19 @@ def stuck(vm: VM, job: Job | None, move: Migration | None, *, now: float) -> Stu
     if now - vm.updated < (MOVE if moving else LATE.get(vm.state, OTHER)):
         return None
     return Stuck(vm=vm, since=vm.updated, word=vm.task or vm.native or vm.state.value)
+
+
+def of_fleet(fleet: Fleet, now: float) -> list[Stuck]:
+    """All there are, by cluster and name."""
+    vms: Iterable[VM] = fleet.table("vms").values()
+    suspects = sorted((vm for vm in vms if busy(vm)), key=lambda vm: (vm.cluster, vm.name, vm.id))
+    if not suspects:
+        return []
+    jobs: Iterable[Job] = fleet.table("jobs").values()
+    moves: Iterable[Migration] = fleet.table("migrations").values()
+    ours = {
+        f"{job.action.cluster}/{getattr(job.action, 'vm', '')}": job for job in jobs if not job.state.ended
+    }
+    theirs = {f"{move.cluster}/{move.vm}": move for move in moves if move.phase.active}
+    found = (stuck(vm, ours.get(vm.key), theirs.get(vm.key), now=now) for vm in suspects)
+    return [one for one in found if one is not None]

@@ -11,7 +11,17 @@ from evac.ailing import known
 from evac.dead_hosts import DeadHost, Scene, dead_host
 from evac.fleet import Fleet
 from evac.jobs import Actor, Job, JobState, Order
-from evac.model import VM, Capability, ClusterState, Host, HostState, Inventory, VMState
+from evac.model import (
+    VM,
+    Capability,
+    ClusterState,
+    Host,
+    HostState,
+    Inventory,
+    Migration,
+    Phase,
+    VMState,
+)
 from evac.window.nouns import HostRun, Step, StepKind, StepState, Window, WindowState
 
 ADA = Actor(uid=1000, user="ada", role="admin", via="console")
@@ -184,3 +194,13 @@ def test_since_when_a_host_is_silent_lasts_over_polls_and_ends_when_it_is_back(
     assert poll(HostState.UP).silent_since is None
     assert known(fleet, (), NOON) == []
     assert poll(HostState.DOWN).silent_since == NOON + 60
+
+
+def test_a_vm_that_is_stuck_is_a_problem_for_the_api_too_until_something_is_at_work_on_it() -> None:
+    fleet = Fleet()
+    left = VM(cluster="prod", id="v1", name="db", host="h2", state=VMState.MIGRATING, updated=NOON - 7200)
+    fleet.publish(clusters=[ABLE], vms=[left])
+    (one,) = known(fleet, (), NOON)
+    assert "db is stuck" in one.problem.happened
+    fleet.publish(migrations=[Migration(cluster="prod", id="m1", vm="v1", phase=Phase.RUNNING)])
+    assert known(fleet, (), NOON) == []

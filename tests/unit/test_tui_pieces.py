@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import inspect
 import stat
 from pathlib import Path
 
@@ -11,10 +12,12 @@ import pytest
 
 from evac.actions import LiveMigrate
 from evac.api import Delta
+from evac.client import EngineClient
 from evac.jobs import Actor, Job, JobState, Order, OrderState, QueueState
 from evac.model import VM, ClusterState, Host, HostState, Migration, Phase, Problem, Progress, VMState
 from evac.storage import OSD
 from tui import away, cells, clipboard, headline
+from tui.across import Across
 from tui.board import Context
 from tui.look import GLYPHS, THEMES, TONES, Look, theme_or_default
 from tui.panes import queue_cells
@@ -275,3 +278,7 @@ def test_a_move_that_tells_only_a_percentage_is_told_in_percent_and_never_in_byt
     )
     disks = Migration(cluster="c", id="1", vm="v", disk_total=10, disk_remaining=5)
     assert cells.share_done(cells.of_migration(disks)) == pytest.approx(0.5)
+
+
+def test_how_vms_go_to_another_cluster_is_asked_in_the_words_of_the_client() -> None:
+    assert set(Across.__struct_fields__) <= set(inspect.signature(EngineClient.preflight).parameters)
