@@ -21,7 +21,7 @@ from backends.vsphere.session import Live, Session
 from backends.vsphere.soap import Fault, Garbage, Row
 from evac.across import Credential, Crossing
 from evac.backend import Receipt
-from evac.errors import BadAnswer, NotFound, Refused, Uncertain, Unreachable
+from evac.errors import BackendError, BadAnswer, NotFound, Refused, Uncertain, Unreachable
 from evac.model import MigrationKind, Problem, Switch
 
 T = TypeVar("T")
@@ -199,8 +199,9 @@ class Actor:
 
         try:
             answer = self._send(call, what)
-        except (Refused, NotFound):
-            self._reasons.keep(host, before)
+        except BackendError as error:
+            if not isinstance(error, Uncertain):
+                self._reasons.keep(host, before)
             raise
         return Receipt(task=self._task(answer, what))
 

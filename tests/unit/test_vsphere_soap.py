@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backends.vsphere import messages, sdk
+from backends.vsphere import messages, sdk, session
 from backends.vsphere.soap import Decoder, Fault, Garbage, Row
 
 HEAD = (
@@ -189,6 +189,14 @@ def test_objects_come_while_the_answer_arrives_and_only_once() -> None:
     decoder.feed(end + rest)
     decoder.close()
     assert [row.text("name") for row in decoder.rows] == ["ä <b>"]
+
+
+def test_a_session_that_is_lost_property_by_property_is_lost() -> None:
+    decoder = decode(answer(VM.replace("NoPermission", "NotAuthenticated")))
+    with pytest.raises(Fault) as told:
+        list(session._taken(decoder))
+    assert told.value.kind == "NotAuthenticated"
+    assert [row.id for row in session._taken(decode(answer(VM)))] == ["vm-7"]
 
 
 def post(message: bytes, action: str) -> tuple[int, bytes]:

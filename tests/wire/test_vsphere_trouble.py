@@ -171,3 +171,18 @@ async def test_a_password_that_was_refused_is_not_sent_again_and_a_new_one_is_at
         assert (await backend.inventory()).hosts
         assert sent(simulator, "Login") == 2
         await backend.close()
+
+
+async def test_the_reason_of_an_entry_that_was_refused_is_not_said_of_somebody_elses() -> None:
+    async with site(AUDITOR) as (simulator, backend, _, others):
+        with pytest.raises(Forbidden):
+            await backend.enter_maintenance(others[0], "our reason")
+        options = Options(
+            server=simulator.endpoint, username=ADMIN, password=PASSWORD, fingerprint=simulator.fingerprint
+        )
+        other: Any = PLUGIN.build(Settings(name="lab", options=options, read_only=False))
+        await other.enter_maintenance(others[0], "their reason")
+        await other.close()
+        host = await backend.host(others[0])
+        assert host.maintenance
+        assert "our reason" not in host.reason
