@@ -614,6 +614,7 @@ async def test_esc_while_the_checker_is_asked_does_nothing_and_forgets_the_login
     async with running(two_clusters(), size=(80, 24)) as run:
         await to_the_check(run)
         await run.listening(Waiting)
+        assert not run.text().splitlines()[0], "in the middle, as every dialog"
         await run.press("escape")
         await until(lambda: run.source.forgotten == ["handle-1"], "forgotten")
         await run.main()
