@@ -14,7 +14,10 @@ import select
 import sys
 from typing import TYPE_CHECKING, TextIO, cast
 
+from textual.drivers import linux_driver
 from textual.drivers.linux_driver import LinuxDriver
+
+from tui.replies import Parser
 
 if TYPE_CHECKING:
     from io import TextIOWrapper
@@ -68,7 +71,7 @@ class Outlet:
 
 
 class Driver(LinuxDriver):
-    """Textual's driver, whose writer survives its terminal."""
+    """Textual's driver, whose writer survives its terminal, and which reads no answer of a terminal as keys."""
 
     def __init__(
         self,
@@ -80,6 +83,11 @@ class Driver(LinuxDriver):
     ) -> None:
         super().__init__(app, debug=debug, mouse=mouse, size=size)
         self._file = cast("TextIOWrapper", Outlet(cast("TextIO", self._file)))
+
+    def run_input_thread(self) -> None:
+        """As Textual's, which makes its parser itself and takes no other."""
+        vars(linux_driver)["XTermParser"] = Parser
+        super().run_input_thread()
 
 
 async def leave_when_gone(app: App[int]) -> None:

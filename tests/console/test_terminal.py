@@ -218,3 +218,14 @@ def test_a_terminal_that_cannot_move_the_cursor_is_refused_in_words(name: str, t
         assert "TERM=xterm evac" in said
         assert b"\x1b[?" not in screen.raw, "nothing was drawn"
         assert not (tmp_path / "state").exists(), "and no engine was started"
+
+
+def test_what_the_terminal_answers_late_is_no_key() -> None:
+    """The colour that `less` asked for, and what kind of terminal it is: read as keys, the `c` opens a dialog."""
+    with terminal(APP) as screen:
+        screen.wait_for("cmp-01")
+        screen.type("2")
+        screen.wait_for("web-0004|cache-0002")
+        screen.type("\x1b]11;rgb:cccc/cccc/cccc\x1b\\\x1b[?64;1;22c\x1bP>|xterm(388)\x1b\\")
+        screen.type("3")
+        screen.wait_for(r"(?m)^ Queue ")
