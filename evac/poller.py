@@ -22,6 +22,7 @@ from evac.backend import Backend, JudgesStop, Refreshes
 from evac.config import ClusterRules
 from evac.errors import BackendError
 from evac.fleet import Fleet
+from evac.hearing import HearsChanges, Listening
 from evac.jobs import Event
 from evac.link import Link, our_bug
 from evac.model import VM, ClusterState, Inventory, Problem
@@ -56,6 +57,8 @@ class PollPace(Struct, frozen=True, kw_only=True):
     """How long what the cluster can do is believed."""
     least: float = 1.0
     """Between two polls, however often somebody asks for one."""
+    heard: float = 0.5
+    """The same of a cluster that tells by itself when something changes."""
     tick: float = 1.0
     """How often a waiting poller looks whether there is a reason to hurry."""
     spread: float = 0.1
@@ -89,6 +92,11 @@ class Poller:
         self._rules: ClusterRules = link.cluster.rules
         self._refresh = backend.refresh if isinstance(backend, Refreshes) else 0.0
         self._wake = asyncio.Event()
+        self._listening = (
+            Listening(backend, now=now, wanted=self._may_listen, heard=self._wake.set)
+            if isinstance(backend, HearsChanges)
+            else None
+        )
         self._hung: asyncio.Task[Any] | None = None
         self._mark = ""
         self._full_at = float("-inf")
@@ -137,6 +145,8 @@ class Poller:
         """Bounded by the backend's own promise of a second; a call that hangs is left behind."""
         if self._hung is not None:
             self._hung.cancel()
+        if self._listening is not None:
+            await self._listening.stop()
         await self.backend.close()
 
     # --- asking ----------------------------------------------------------------------------------
@@ -322,8 +332,10 @@ class Poller:
         """Sleep until the next poll is due; a move that starts, a console that comes, or `wake` shortens it."""
         began = self._now()
         left = self._state.interval
-        await asyncio.sleep(min(left, self._pace.least))
+        await asyncio.sleep(min(left, self._soonest()))
         while left > 0 and not self._wake.is_set():
+            if self._listening is not None:
+                self._listening.go_on()
             # Not wait_for: that of Python 3.11 can swallow a cancellation, and the engine would not quit.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(min(left, self._pace.tick)):
@@ -334,6 +346,15 @@ class Poller:
                 )
             left = began + self._state.interval - self._now()
         self._wake.clear()
+
+    def _soonest(self) -> float:
+        if self._listening is None:
+            return self._pace.least
+        return max(self._pace.heard, self._pace.duty * (self._state.took or 0.0))
+
+    def _may_listen(self) -> bool:
+        """While somebody looks, and what was read last is good."""
+        return self._watched() and not self._state.failures and self._doubt is None
 
     def _publish(self, **changes: object) -> None:
         self._state = msgspec.structs.replace(self._state, **changes)

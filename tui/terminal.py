@@ -86,7 +86,7 @@ class Driver(LinuxDriver):
 
     def run_input_thread(self) -> None:
         """As Textual's, which makes its parser itself and takes no other."""
-        vars(linux_driver)["XTermParser"] = Parser
+        linux_driver.__dict__["XTermParser"] = Parser
         super().run_input_thread()
 
 

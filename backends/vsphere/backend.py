@@ -16,6 +16,7 @@ from backends.vsphere.acting import Actor
 from backends.vsphere.arrival import Arrivals
 from backends.vsphere.checks import Checker
 from backends.vsphere.farchecks import FarChecker
+from backends.vsphere.hearing import Ear
 from backends.vsphere.inventory import Poll
 from backends.vsphere.keeping import Reasons
 from backends.vsphere.looking import Looker
@@ -96,6 +97,8 @@ class VSphereBackend:
         self._polls = Lane(f"{name}-poll", 1, closing.reads(self.name))
         self._looks = Lane(f"{name}-look", 4, closing.reads(self.name))
         self._changes = Lane(f"{name}-change", 4, closing.changes(self.name))
+        self._ear = Ear(self.session, self.reader)
+        self._hearing = Lane(f"{name}-hear", 1, closing.reads(self.name))
         self._tagging = Lane(f"{name}-tags", 1, closing.reads(self.name))
         self._reading_tags: asyncio.Task[None] | None = None
         self._parting = Lane(f"{name}-parting", 1, closing.reads(self.name))
@@ -108,6 +111,10 @@ class VSphereBackend:
         if self._tags.is_due():  # nobody waits for them: another poll tells them
             self._reading_tags = asyncio.create_task(self._read_tags())
         return answer
+
+    async def hears(self, patience: float) -> bool:
+        """As `evac.hearing` says: one call that waits at vCenter."""
+        return await self._hearing.run(lambda: self._ear.wait(max(1, round(patience))))
 
     async def _read_tags(self) -> None:
         with suppress(BackendError):  # the lane was closed
@@ -328,7 +335,7 @@ class VSphereBackend:
 
     async def close(self) -> None:
         """Log out if that is quick; end the threads that are idle, and leave those that wait to their time-outs."""
-        for lane in (self._polls, self._looks, self._changes, self._tagging):
+        for lane in (self._polls, self._looks, self._changes, self._hearing, self._tagging):
             lane.close()
         leaving = asyncio.ensure_future(self._parting.run(self.session.close))
         await asyncio.wait({leaving}, timeout=PARTING)

@@ -37,9 +37,10 @@ class Reader:
 
     def paths(self, *types: str) -> dict[str, list[str]]:
         """What the inventory shows, by type, without what this server does not know."""
-        return self._known({kind: PATHS[kind] for kind in types})
+        return self.known({kind: PATHS[kind] for kind in types})
 
-    def _known(self, paths: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    def known(self, paths: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+        """These without what this server does not know."""
         return {kind: [path for path in those if path not in self._unknown] for kind, those in paths.items()}
 
     def unknown(self, fault: Fault) -> bool:
@@ -68,7 +69,7 @@ class Reader:
         if not wanted:
             return []
         try:
-            return self._retrieved(live, lambda: messages.filter_spec(wanted, (), self._known(paths)))
+            return self._retrieved(live, lambda: messages.filter_spec(wanted, (), self.known(paths)))
         except Fault as fault:
             if fault.kind != GONE:
                 raise
@@ -84,7 +85,7 @@ class Reader:
         if not ids:
             return []
         walks = [Walk(kind, id_, along) for id_ in ids]
-        rows = self._retrieved(live, lambda: messages.filter_spec((), walks, self._known(paths)))
+        rows = self._retrieved(live, lambda: messages.filter_spec((), walks, self.known(paths)))
         return list({(row.type, row.id): row for row in rows}.values())
 
     def group_of(self, live: Live, host: str) -> list[Row]:

@@ -82,6 +82,11 @@ class Session:
         return options
 
     @property
+    def timeout(self) -> float:
+        """Seconds a read is waited for."""
+        return self._settings.read_timeout
+
+    @property
     def known(self) -> Live | None:
         """The session if there is one; asks nobody."""
         return self._live

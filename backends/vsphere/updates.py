@@ -1,4 +1,4 @@
-"""What changed, told by a property collector of our own: WaitForUpdatesEx, which is asked and does not wait.
+"""What changed, told by a property collector of our own: WaitForUpdatesEx.
 
 A filter watches every VM, host, cluster and datastore. Its first answer is everything; from then on an answer names
 what came, changed or went, and one that names nothing is a few bytes. The collector is another than the one of the
@@ -7,7 +7,7 @@ other reads, so its versions are disturbed by nobody, and it ends with its sessi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from backends.vsphere import messages, sdk
 from backends.vsphere.messages import Walk
@@ -30,8 +30,10 @@ LOST = frozenset({"ManagedObjectNotFound", "InvalidCollectorVersion", "RequestCa
 class Feed:
     """One collector with one filter, in one session."""
 
-    def __init__(self, session: Session, reader: Reader, live: Live) -> None:
-        """Makes the collector and its filter.
+    def __init__(
+        self, session: Session, reader: Reader, live: Live, paths: Mapping[str, Sequence[str]] = PATHS
+    ) -> None:
+        """Makes the collector and its filter, of these properties by type.
 
         Raises:
             Fault, Garbage, BackendError
@@ -42,12 +44,12 @@ class Feed:
         collector = live.content.propertyCollector.CreatePropertyCollector()
         self._own = collector
         self._id = sdk.id_of(collector)
-        self._watch(reader)
+        self._watch(reader, paths)
 
-    def _watch(self, reader: Reader) -> None:
+    def _watch(self, reader: Reader, paths: Mapping[str, Sequence[str]]) -> None:
         walk = Walk("ContainerView", self._live.view, "view")
-        for _ in range(len(PATHS) * 20):
-            spec = messages.filter_spec((), (walk,), reader.paths(*PATHS))
+        for _ in range(len(paths) * 20):
+            spec = messages.filter_spec((), (walk,), reader.known(paths))
             try:
                 self._session.raw(self._live, messages.create_filter(self._id, spec), FILTER)
             except Fault as fault:
@@ -58,15 +60,20 @@ class Feed:
         raise Garbage("the server refuses one property after another")
 
     def __iter__(self) -> Iterator[Row]:
-        """What is new since the last time; the first time everything.
+        """What is new since the last time; the first time everything. Waits for nothing. Raises as `after`."""
+        return self.after(0)
+
+    def after(self, seconds: int) -> Iterator[Row]:
+        """The same, and where nothing is new yet, what comes within so many seconds.
 
         Raises:
             Fault, Garbage, BackendError: nothing of it counts, and the feed is of no use any more.
         """
         for _ in range(SETS):
             fields: dict[str, str] = {}
-            message = messages.wait(self._id, self.version, seconds=0, page=PAGE)
-            for row in self._session.rows(self._live, message, fields):
+            message = messages.wait(self._id, self.version, seconds=seconds, page=PAGE)
+            patience = seconds + self._session.timeout if seconds else None
+            for row in self._session.rows(self._live, message, fields, patience=patience):
                 if not row.id:
                     raise Garbage("updates without an object")
                 yield row
@@ -75,6 +82,7 @@ class Feed:
             self.version = fields["version"]
             if fields.get("truncated") not in {"true", "1"}:
                 return
+            seconds = 0
         raise Garbage(f"updates that do not end after {SETS} sets")
 
     def close(self) -> None:
