@@ -18,6 +18,7 @@ from backends.simulation.clocks import fast
 from backends.simulation.things import SimRule
 from backends.simulation.world import World
 from evac.backend import Settings
+from evac.errors import Refused
 from evac.model import Affinity, AffinityKind, Outlook, Phase, VMState
 from evac.preflight import about, outlook_of
 
@@ -219,5 +220,41 @@ async def test_a_config_tells_of_macs_the_firmware_s_uuid_devices_cds_and_snapsh
             "host",
         )
         assert (found["100"].snapshots, found["101"].snapshots) == (0, 1)
+    finally:
+        await backend.close()
+
+
+def asked_of_ha(managed: Managed) -> list[str]:
+    return [path for method, path, _ in managed.simulator.requests if method == "POST" and "/ha/" in path]
+
+
+async def test_a_guest_under_ha_that_is_locked_is_not_asked_for(managed: Managed) -> None:
+    """The HA manager takes the request, and carries it out whenever the lock is gone: at 5 am, long after the window."""
+    backend = managed.backend()
+    try:
+        vm = (await backend.inventory()).vms[0]
+        guest = next(one for one in managed.simulator.site.guests.values() if str(one.vmid) == vm.id)
+        guest.lock = "backup"
+        with pytest.raises(Refused, match=r"locked \(backup\)"):
+            await backend.live_migrate(vm.id, "pve3")
+        assert asked_of_ha(managed) == []
+    finally:
+        await backend.close()
+
+
+async def test_a_running_guest_goes_to_no_node_without_the_room_for_it(managed: Managed) -> None:
+    backend = managed.backend()
+    try:
+        vm = (await backend.inventory()).vms[0]
+        for name in ("pve2", "pve3", "pve4"):
+            managed.world.hosts[name].memory = 3 * GIB  # of which the node itself uses two
+        with pytest.raises(
+            Refused, match="no other node is up, allowed, not in maintenance, and has 2.0 GiB free"
+        ):
+            await backend.live_migrate(vm.id, "")
+        assert asked_of_ha(managed) == []
+        managed.world.hosts["pve4"].memory = 16 * GIB
+        await backend.live_migrate(vm.id, "")
+        assert len(asked_of_ha(managed)) == 1
     finally:
         await backend.close()
