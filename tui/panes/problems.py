@@ -38,7 +38,9 @@ def _words(state: Row, context: Context) -> Span:
     problems = context.store.problems_of(state)
     first = next(iter(problems), None)
     if first is None:
-        return Span("no problem", "dim")
+        # Beside the line of a dead host "no problem" would be read as all-clear.
+        ill = any(host.cluster == state.name for host in context.store.dead_hosts().values())
+        return Span("no other problem" if ill else "no problem", "dim")
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     return Span(cells.plain(first.happened, look).text + more)
 
@@ -162,6 +164,7 @@ def _touched(store: Store, changes: Changes) -> set[str]:
         changes["clusters"]
         | changes["storages"]
         | changes["hosts"]
+        | {key.partition("/")[0] for key in changes["hosts"]}
         | (set(store.unanswering) if around else set())
     )
 
