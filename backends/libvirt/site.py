@@ -264,25 +264,15 @@ class Site:
         return await self._answer(what, future, self._setup.read_timeout, words.change_failed)
 
     async def see_through(self, what: str, work: Callable[[Any], T], *, patience: float) -> T:
-        """A change whose call waits for its end, `patience` seconds at most, over a connection of its own.
+        """A change whose call waits for its end, `patience` seconds at most. Raises as the contract says.
 
-        Beside others it may be sent late: a call that waits reads for all of its connection, and can miss that another
-        wants to send until something arrives (seen with libvirt 9.0: a second move lay unsent for a second, and was lost
-        with evac's worker). Raises as the contract says.
+        While such a call waits it reads for all of the connection, and libvirt's client can miss that another wants to
+        send until something arrives (seen with libvirt 9.0: a second move lay unsent for a second). So a call that was
+        made proves nothing: see `LiveMoves._begins`. Connections of their own were tried: two moves that began at the
+        same moment then lost their hosts' connection to each other now and then.
         """
         self._changeable(what)
-
-        def alone() -> T:
-            try:
-                raw = self._dial()
-            except lv.libvirtError as error:
-                raise self._not_begun(what, f'"{words.failure_of(error).message}"') from None
-            try:
-                return work(Guarded(raw, self._record))
-            finally:
-                _close(raw)
-
-        future = asyncio.wrap_future(self._changes.submit(alone))
+        future = self._unless_lost(self._use(self._changes, work, Guarded(self._conn, self._record)))
         return await self._answer(what, future, patience, words.change_failed)
 
     def _changeable(self, what: str) -> None:
