@@ -70,7 +70,7 @@ unix_sock_rw_perms = "0770"
 host_uuid = "00000000-0000-4000-8000-{number:012x}"
 log_outputs = "2:file:/var/log/libvirt/libvirtd.log"
 keepalive_interval = 1
-keepalive_count = 3
+keepalive_count = 6
 """
 
 
@@ -87,7 +87,7 @@ stdio_handler = "file"
 migration_address = "0.0.0.0"
 migration_host = "{address(host)}"
 keepalive_interval = 1
-keepalive_count = 3
+keepalive_count = 6
 """
 
 
