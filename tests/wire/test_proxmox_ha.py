@@ -249,7 +249,7 @@ async def test_a_running_guest_goes_to_no_node_without_the_room_for_it(managed: 
         for name in ("pve2", "pve3", "pve4"):
             managed.world.hosts[name].memory = 3 * GIB  # of which the node itself uses two
         with pytest.raises(
-            Refused, match="no other node is up, allowed, not in maintenance, and has 2.0 GiB free"
+            Refused, match=r"no other node is up, allowed, not in maintenance, and has 2\.0 GiB free"
         ):
             await backend.live_migrate(vm.id, "")
         assert asked_of_ha(managed) == []
