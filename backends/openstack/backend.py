@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from backends import closing
 from backends.openstack.client import READ, Client
-from backends.openstack.inventory import ASK_AGAIN, Poll
+from backends.openstack.inventory import Poll
 from backends.openstack.login import OLDEST, Version
 from backends.openstack.masakari import KIND as MASAKARI
 from backends.openstack.masakari import Masakari
@@ -19,6 +19,7 @@ from backends.openstack.reading import Reader
 from backends.openstack.watcher import KIND as WATCHER
 from backends.openstack.watcher import PREFIX as AUDIT
 from backends.openstack.watcher import Watcher
+from backends.rights import ASK_AGAIN
 from backends.trouble import read_only
 from evac.backend import Receipt, Settings
 from evac.errors import BackendError, BadAnswer, Forbidden, NotFound, ReadOnly

@@ -10,6 +10,7 @@ from typing import TypeVar
 from backends.openstack import mapping, payload
 from backends.openstack.client import Client
 from backends.openstack.reading import Reader, newest_first
+from backends.rights import Rights
 from evac.clock import stamp, wall
 from evac.errors import BackendError, Forbidden
 from evac.lanes import Lane
@@ -32,8 +33,15 @@ COUNTED = 64
 GROUPS_AGE = 300.0
 """Seconds for which server groups are believed."""
 
-ASK_AGAIN = 600.0
-"""Seconds until a right that was refused is asked for again; it may have been granted meanwhile."""
+CONSEQUENCE = {
+    "all_tenants": "Only the servers of the account's own project are shown.",
+    "services": "Whether hosts are up or in maintenance is not known.",
+    "hypervisors": "The hosts' CPU and memory are not known.",
+    "aggregates": "",  # they only decorate
+    "migrations": "Migrations are not shown.",
+    "groups": "Which servers must stay together or apart is not known.",
+}
+"""What an admin does not see when a right is missing."""
 
 
 class Poll:
@@ -46,7 +54,7 @@ class Poll:
         self._moves: dict[str, Migration] = {}
         self._aggregates: list[payload.Aggregate] = []
         self._hosts_of_vms: set[str] = set()
-        self._denied: dict[str, tuple[float, Problem]] = {}
+        self._rights = Rights(CONSEQUENCE)
         self._mark = ""
         self._groups: list[Affinity] = []
         self._groups_at = float("-inf")
@@ -64,14 +72,14 @@ class Poll:
         no_services: list[payload.Service] = []
         no_nodes: list[payload.Hypervisor] = []
         (vms, odd), services, nodes, moves = await asyncio.gather(
-            self._servers(after, problems),
-            self._allowed(self._reader.services, no_services, "services", problems),
-            self._allowed(self._hypervisors(problems), no_nodes, "hypervisors", problems),
-            self._migrations(after, began, problems),
+            self._servers(after),
+            self._allowed(self._reader.services, no_services, "services"),
+            self._allowed(self._hypervisors(problems), no_nodes, "hypervisors"),
+            self._migrations(after, began),
         )
         if after is None:
-            self._aggregates = await self._allowed(self._aggregates_or_known, [], "aggregates", [])
-        affinities = await self._affinities(problems)
+            self._aggregates = await self._allowed(self._aggregates_or_known, [], "aggregates")
+        affinities = await self._affinities()
         self._mark = repr(began - (OVERLAP if ahead is not None else OVERLAP_BLIND))
         gone = tuple([vm.id for vm in vms if vm.native == "DELETED"])
         if gone:
@@ -83,7 +91,7 @@ class Poll:
             complete=after is None,
             gone=gone if after is not None else (),
             affinities=tuple(affinities),
-            problems=(*odd, *_each_once([*self._reader.oddities(), *problems])),
+            problems=(*odd, *_each_once([*self._reader.oddities(), *problems, *self._rights.problems()])),
             mark=self._mark,
             skew=traffic.skew,
             ahead=traffic.ahead,
@@ -91,12 +99,15 @@ class Poll:
             calls=traffic.calls - calls,
         )
 
+    async def _allowed(self, read: Callable[[], T], instead: T, right: str) -> T:
+        return await self._rights.read(lambda: self._lane.run(read), instead, right)
+
     # --- the parts ----------------------------------------------------------------------------------------------
 
-    async def _servers(self, after: float | None, problems: list[Problem]) -> tuple[list[VM], list[Problem]]:
+    async def _servers(self, after: float | None) -> tuple[list[VM], list[Problem]]:
         """All projects' servers; only our own where the right to list all is missing."""
         everyone = await self._allowed(
-            lambda: self._reader.servers(since=after, all_projects=True), None, "all_tenants", problems
+            lambda: self._reader.servers(since=after, all_projects=True), None, "all_tenants"
         )
         if everyone is not None:
             return everyone
@@ -111,13 +122,11 @@ class Poll:
         except BackendError:
             return self._aggregates
 
-    async def _affinities(self, problems: list[Problem]) -> list[Affinity]:
+    async def _affinities(self) -> list[Affinity]:
         """Server groups, which change seldom. An error must not cost the poll: what was known holds."""
         if time.monotonic() - self._groups_at > GROUPS_AGE:
             self._groups_at = time.monotonic()
-            self._groups = await self._allowed(self._groups_or_known, [], "groups", problems)
-        elif denied := self._denied.get("groups"):
-            problems.append(denied[1])
+            self._groups = await self._allowed(self._groups_or_known, [], "groups")
         return self._groups
 
     def _groups_or_known(self) -> list[Affinity]:
@@ -165,12 +174,10 @@ class Poll:
             Host(cluster=self._client.cluster, id=name, name=name) for name in sorted(self._hosts_of_vms)
         )
 
-    async def _migrations(
-        self, after: float | None, began: float, problems: list[Problem]
-    ) -> list[Migration]:
+    async def _migrations(self, after: float | None, began: float) -> list[Migration]:
         """Active ones and those that ended lately; running live ones with their bytes."""
         none: list[Migration] = []
-        seen = await self._allowed(lambda: self._reader.migrations(since=after), none, "migrations", problems)
+        seen = await self._allowed(lambda: self._reader.migrations(since=after), none, "migrations")
         known = ({} if after is None else self._moves) | {one.id: one for one in seen}
         self._moves = {
             one.id: one
@@ -193,40 +200,6 @@ class Poll:
         except BackendError:
             # Its bytes are an ornament here: the migration itself is known.
             return move
-
-    # --- rights -------------------------------------------------------------------------------------------------
-
-    async def _allowed(self, read: Callable[[], T], instead: T, right: str, problems: list[Problem]) -> T:
-        """`read`, or `instead` and a Problem that names the missing right."""
-        denied = self._denied.get(right)
-        if denied and time.monotonic() - denied[0] < ASK_AGAIN:
-            problems.append(denied[1])
-            return instead
-        try:
-            answer = await self._lane.run(read)
-        except Forbidden as error:
-            problem = Problem(
-                happened=error.problem.happened,
-                unaffected=f"{CONSEQUENCE[right]} Everything else goes on.",
-                next_step=error.problem.next_step,
-                severity="warning",
-            )
-            self._denied[right] = (time.monotonic(), problem)
-            problems.append(problem)
-            return instead
-        self._denied.pop(right, None)
-        return answer
-
-
-CONSEQUENCE = {
-    "all_tenants": "Only the servers of the account's own project are shown.",
-    "services": "Whether hosts are up or in maintenance is not known.",
-    "hypervisors": "The hosts' CPU and memory are not known.",
-    "aggregates": "Host aggregates are not shown.",
-    "migrations": "Migrations are not shown.",
-    "groups": "Which servers must stay together or apart is not known.",
-}
-"""What an admin does not see when a right is missing."""
 
 
 def _each_once(problems: Iterable[Problem]) -> list[Problem]:

@@ -19,8 +19,8 @@ from urllib.parse import urlsplit
 from msgspec import Struct, field
 
 from backends.openstack.client import NATIVE_ID, Client
-from backends.openstack.inventory import ASK_AGAIN
 from backends.openstack.login import Api, Version
+from backends.rights import ASK_AGAIN
 from evac.backend import Receipt
 from evac.errors import Forbidden, NotFound, Refused
 from evac.model import Problem, Switch

@@ -15,7 +15,7 @@ from backends.proxmox.memory import Memory
 from backends.proxmox.nodes import Details, version
 from backends.proxmox.payload import ClusterRow, NodeStatus, Resource
 from backends.proxmox.reading import Reader
-from backends.proxmox.rights import Rights
+from backends.rights import Rights
 from evac.errors import BackendError
 
 DETAILS_AGE = 600.0

@@ -24,9 +24,9 @@ from backends.proxmox.memory import Memory
 from backends.proxmox.nodes import NODE_STATES, Load, Maintenance, datastores, host
 from backends.proxmox.payload import ManagerAnswer, Resource, Task
 from backends.proxmox.reading import Reader
-from backends.proxmox.rights import Rights
 from backends.proxmox.rulebook import Rulebook
 from backends.proxmox.upid import Upid, parse
+from backends.rights import Rights
 from evac.clock import wall
 from evac.errors import BackendError
 from evac.lanes import Lane
@@ -49,6 +49,14 @@ SIZE = attrgetter("host", "power", "vcpus")
 Compared = tuple[list[VM], list[str]]
 """Guests that changed, and ids that are gone."""
 
+CONSEQUENCE = {
+    "maintenance": "Whether HA has a node in maintenance is not known.",
+    "rules": "Which guests HA keeps together, apart or on some nodes is not known.",
+    "addresses": "The nodes' addresses are not shown.",
+    "details": "The nodes' CPUs and versions are not known, so no CPU check is made.",
+}
+"""What an admin does not see when a right is missing."""
+
 
 class Poll:
     """Remembers the mark, and the missing rights, between polls. One poll at a time."""
@@ -64,7 +72,7 @@ class Poll:
         knowledge: Knowledge,
     ) -> None:
         self._knowledge = knowledge
-        self._rights = Rights()
+        self._rights = Rights(CONSEQUENCE)
         self.details = NodeDetails(reader, memory, knowledge, self._rights)
         self._client = client
         self._reader = reader

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
 from evac.errors import Forbidden
@@ -12,21 +12,15 @@ from evac.model import Problem
 T = TypeVar("T")
 
 ASK_AGAIN = 600.0
-"""Seconds until a right that was refused is asked for again."""
-
-CONSEQUENCE = {
-    "maintenance": "Whether HA has a node in maintenance is not known.",
-    "rules": "Which guests HA keeps together, apart or on some nodes is not known.",
-    "addresses": "The nodes' addresses are not shown.",
-    "details": "The nodes' CPUs and versions are not known, so no CPU check is made.",
-}
-"""What an admin does not see when a right is missing."""
+"""Seconds until a right that was refused is asked for again; it may have been granted meanwhile."""
 
 
 class Rights:
     """Which of these reads were refused."""
 
-    def __init__(self) -> None:
+    def __init__(self, consequence: Mapping[str, str]) -> None:
+        """`consequence`: right → what an admin does not see when it is missing; "": nothing that is worth a word."""
+        self._consequence = consequence
         self._denied: dict[tuple[str, str], tuple[float, Problem]] = {}
 
     async def read(self, ask: Callable[[], Awaitable[T]], instead: T, right: str, *, of: str = "") -> T:
@@ -39,7 +33,7 @@ class Rights:
         except Forbidden as error:
             problem = Problem(
                 happened=error.problem.happened,
-                unaffected=f"{CONSEQUENCE[right]} Everything else goes on.",
+                unaffected=f"{self._consequence[right]} Everything else goes on.",
                 next_step=error.problem.next_step,
                 severity="warning",
             )
@@ -50,5 +44,9 @@ class Rights:
 
     def problems(self) -> Sequence[Problem]:
         """What is refused at present: of all nodes one, and a privilege that several reads lack once."""
-        first = {right: problem for (right, _), (_, problem) in reversed(self._denied.items())}
+        first = {
+            right: problem
+            for (right, _), (_, problem) in reversed(self._denied.items())
+            if self._consequence[right]
+        }
         return list({problem.happened: problem for problem in first.values()}.values())
