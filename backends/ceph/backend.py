@@ -18,6 +18,7 @@ from backends.ceph.groups import Lister
 from backends.ceph.reading import Client, Parts, Reading
 from backends.ceph.rows import Rows
 from backends.ceph.standstill import Standstill
+from backends.rights import ASK_AGAIN
 from evac import clock
 from evac.backend import Receipt, Settings
 from evac.errors import BackendError, Forbidden, NotFound, Refused
@@ -25,9 +26,6 @@ from evac.model import Capability, Finding, Host, Inventory, Problem, Sighting
 from evac.storage import PG, Health, Pool, StopVerdict, Storage
 
 ACTIONS = ("set_noout", "unset_noout")
-
-ASK_AGAIN = 600.0
-"""Seconds for which a refused right is believed to be missing still."""
 
 
 class CephBackend:

@@ -25,6 +25,7 @@ from backends.proxmox.options import Options
 from backends.proxmox.preflight import Preflight
 from backends.proxmox.reading import Reader
 from backends.proxmox.switches import Switches
+from backends.rights import ASK_AGAIN
 from backends.trouble import read_only
 from evac.across import Credential, Crossing, Destination
 from evac.backend import Receipt, Settings
@@ -37,9 +38,6 @@ if TYPE_CHECKING:
     from backends.proxmox.shell import Commands
 
 T = TypeVar("T")
-
-ASK_AGAIN = 600.0
-"""Seconds for which a right that was refused is taken to be missing still."""
 
 ABLE = (
     "live_migrate",

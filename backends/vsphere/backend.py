@@ -11,6 +11,7 @@ from typing import TypeVar
 from msgspec.structs import replace
 
 from backends import closing
+from backends.rights import ASK_AGAIN
 from backends.vsphere import hostfacts, offers, switches
 from backends.vsphere.acting import Actor
 from backends.vsphere.arrival import Arrivals
@@ -40,9 +41,6 @@ T = TypeVar("T")
 PARTING = 0.5
 """Seconds `close` waits for the logout."""
 
-
-ASK_AGAIN = 600.0
-"""Seconds until a right that was refused is offered again; it may have been granted meanwhile."""
 
 ABLE = (
     "live_migrate",

@@ -12,7 +12,7 @@ from evac.actions import Action
 from evac.backend import Backend
 from evac.jobs import Job
 from evac.model import VM, Host
-from evac.window.barred import absent, barred
+from evac.window.barred import unlisted
 from evac.window.giving import Given, Tools
 from evac.window.nouns import HostRun, Step, StepKind, Window
 from evac.window.plan import PlannedHost, Policy
@@ -111,9 +111,7 @@ class At:
             raise Halt(held(words, "It goes on when it answers.", again=2.0))
 
     def _there(self, cluster: str) -> None:
-        if absent(self.tools.fleet, self.tools.backends, cluster):
-            told = barred(self.tools.fleet, self.tools.backends, cluster)
-            assert told is not None, "it is absent"
+        if told := unlisted(self.tools.fleet, self.tools.backends, cluster):
             raise Halt(told)
 
     def polled(self, cluster: str, since: float) -> bool:

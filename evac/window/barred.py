@@ -32,11 +32,17 @@ def absent(fleet: Fleet, backends: Container[str], cluster: str) -> str:
 
 def barred(fleet: Fleet, backends: Container[str], cluster: str) -> Told | None:
     """Why nothing may be changed on a cluster now; None: it may."""
-    if why := absent(fleet, backends, cluster):
-        return held(f"{why}: nothing can be seen or done there", back_into(cluster))
+    if told := unlisted(fleet, backends, cluster):
+        return told
     if why := locked(fleet.cluster(cluster)):
         return held(f"{why}: nothing new is ordered on it; what is under way there goes on", WRITABLE)
     return None
+
+
+def unlisted(fleet: Fleet, backends: Container[str], cluster: str) -> Told | None:
+    """Why nothing of a cluster can even be seen; None: it is in the config."""
+    why = absent(fleet, backends, cluster)
+    return held(f"{why}: nothing can be seen or done there", back_into(cluster)) if why else None
 
 
 WRITABLE = "Take that back and restart the engine: it goes on by itself."
