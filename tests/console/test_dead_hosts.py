@@ -42,6 +42,7 @@ async def test_a_dead_host_is_a_line_with_all_that_must_be_known_and_goes_when_i
         assert not line(run)
         await set_state(run, HostState.DOWN)
         assert "✗ cmp-02 is down with 5 VMs on" in line(run)
+        assert "no other problem" in run.text(), "its cluster's own line is no all-clear beside that"
         await until(lambda: "✗ cmp-02 is down with 5 VMs" in run.text().splitlines()[1], "the head line")
         await run.press("j", "j")
         text = " ".join(run.text().split())
@@ -56,6 +57,7 @@ async def test_a_dead_host_is_a_line_with_all_that_must_be_known_and_goes_when_i
         assert "OVER: it answers again" in run.text(), "the cursor is on it: it does not vanish under it"
         await run.press("k")
         assert not line(run)
+        assert "no other problem" not in run.text()
         await until(lambda: "is down" not in run.text(), "the head line")
 
 
