@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from backends.simulation.faults import Kind
+from evac.errors import BackendError
 from tests.wire.test_vsphere_trouble import sent, site, strike
 
 LONG = 60
@@ -41,3 +44,16 @@ async def test_closing_does_not_wait_for_a_call_that_waits() -> None:
         await asyncio.sleep(0)
         await backend.close()  # and again at the end of `site`, which holds that it takes a second at most
         assert await asyncio.gather(waiting, return_exceptions=True)
+
+
+@pytest.mark.parametrize("kind", [Kind.GARBAGE, Kind.TRUNCATED, Kind.RESET_AFTER, Kind.BLACK_HOLE_AFTER])
+async def test_an_answer_that_makes_no_sense_or_does_not_come_is_an_error_and_the_next_call_hears_again(
+    kind: Kind,
+) -> None:
+    async with site() as (simulator, backend, vms, others):
+        assert await backend.hears(1)
+        simulator.world.faults.order(strike(kind, "WaitForUpdatesEx", times=1))
+        with pytest.raises(BackendError):
+            await backend.hears(1)
+        await backend.live_migrate(vms[0].id, others[0])
+        assert await backend.hears(LONG)
